@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/base/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "build.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+
+#define FILE_MAX 65536
+
+enum kind { TEXT, PATH, NAME, NUMBER };
+
+struct setting {
+	const char *section;
+	const char *key;
+	enum kind kind;
+	size_t offset;
+	const char *standard; /* for a PATH: "state:x" and "run:x" are below those folders */
+	uint64_t min, max;    /* of a NUMBER */
+	const char *comment;
+};
+
+#define AT(field) offsetof(struct config, field)
+
+/* The one table: parser, defaults and the commented file all come from it. */
+static const struct setting settings[] = {
+	{ "instance", "name", NAME, AT(instance), "vm2", 0, 0,
+	  "What this instance's names on the host derive from: nftables table, interfaces, cgroup." },
+	{ "paths", "state", PATH, AT(state), VM2_LOCALSTATEDIR "/lib/vm2", 0, 0,
+	  "What must survive. All paths below derive from these two unless given." },
+	{ "paths", "run", PATH, AT(run), "/run/vm2", 0, 0, "What lasts until the next boot." },
+	{ "paths", "database", PATH, AT(database), "state:tenants.db", 0, 0, "The tenant database." },
+	{ "paths", "templates", PATH, AT(templates), "state:templates", 0, 0,
+	  "What guests are made from." },
+	{ "paths", "guests", PATH, AT(guests), "state:guests", 0, 0, "The guests' own files." },
+	{ "paths", "sessions", PATH, AT(sessions), "state:sessions", 0, 0, "Recordings." },
+	{ "paths", "ledger", PATH, AT(ledger), "state:ledger", 0, 0, "The ledger." },
+	{ "paths", "hostkeys", PATH, AT(hostkeys), "state:hostkeys", 0, 0, "The gateway's host keys." },
+	{ "paths", "socket", PATH, AT(socket), "run:vm2d.sock", 0, 0, "Where vm2d listens." },
+	{ "paths", "accounts", PATH, AT(accounts), "run:accounts.snap", 0, 0,
+	  "What libnss_vm2 reads; that module knows only the standard path." },
+	{ "access", "gateway-user", TEXT, AT(gateway_user), "vm2-gateway", 0, 0,
+	  "The user that the SSH gateway runs as." },
+	{ "access", "staff-group", TEXT, AT(staff_group), "vm2-staff", 0, 0,
+	  "Members change tenants and guests; they read no recordings." },
+	{ "access", "audit-group", TEXT, AT(audit_group), "vm2-audit", 0, 0,
+	  "Members read recordings and the ledger; they change nothing." },
+	{ "daemon", "workers", NUMBER, AT(workers), "64", 1, 4096, "Requests served at once." },
+	{ "gateway", "listen", TEXT, AT(listen), "0.0.0.0:2222 [::]:2222", 0, 0,
+	  "Addresses to listen on, separated by spaces." },
+	{ "gateway", "max-connections", NUMBER, AT(max_connections), "1000", 1, 100000,
+	  "Connections in all." },
+	{ "gateway", "max-starting", NUMBER, AT(max_starting), "100", 1, 100000,
+	  "Connections that are not yet authenticated." },
+	{ "gateway", "login-grace", NUMBER, AT(login_grace), "120", 1, 3600,
+	  "Seconds until a connection must be authenticated." },
+	{ "gateway", "max-tries", NUMBER, AT(max_tries), "6", 1, 100,
+	  "Failed attempts on one connection." },
+	{ "gateway", "max-sessions", NUMBER, AT(max_sessions), "10", 1, 1000,
+	  "Sessions on one connection." },
+	{ "network", "pool4", TEXT, AT(pool4), "10.82.0.0/16", 0, 0,
+	  "IPv4 addresses for guests; empty for none." },
+	{ "network", "pool6", TEXT, AT(pool6), "fd82:766d:3200::/64", 0, 0,
+	  "IPv6 addresses for guests; empty for none." },
+	{ "network", "dns", TEXT, AT(dns), "auto", 0, 0,
+	  "Resolvers for guests: \"auto\" takes the host's own that are no loopback addresses." },
+	{ "network", "mtu", NUMBER, AT(mtu), "1500", 1280, 65535, "Of guests' eth0, in bytes." },
+	{ "guest", "template", NAME, AT(template), "debian", 0, 0,
+	  "What a guest is made from when its plan or tenant names none." },
+	{ "guest", "plan", NAME, AT(plan), "small", 0, 0, "The plan of a tenant that names none." },
+	{ "guest", "start-timeout", NUMBER, AT(start_timeout), "30", 1, 3600,
+	  "Seconds until a guest must be up." },
+	{ "guest", "stop-timeout", NUMBER, AT(stop_timeout), "10", 1, 3600,
+	  "Seconds that a guest has to stop by itself before it is killed." },
+	{ "uids", "account-base", NUMBER, AT(account_base), "1879048192", 65536, 4294900000,
+	  "First host uid of tenants' accounts." },
+	{ "uids", "account-count", NUMBER, AT(account_count), "1000000", 1, 100000000,
+	  "How many accounts there can be." },
+	{ "uids", "guest-base", NUMBER, AT(guest_base), "603979776", 65536, 4294900000,
+	  "First host uid of guests' ranges, which are 65,536 ids each." },
+	{ "uids", "guest-count", NUMBER, AT(guest_count), "19455", 1, 65535,
+	  "How many ranges there can be." },
+};
+
+static char **text_at(struct config *c, const struct setting *s)
+{
+	return (char **)(void *)((char *)c + s->offset);
+}
+
+static const char *check_value(const struct setting *s, const char *value, uint64_t *ret_number)
+{
+	switch (s->kind) {
+	case NUMBER:
+		if (parse_u64(value, s->max, ret_number) < 0 || *ret_number < s->min)
+			return "is not a whole number in the allowed range";
+		return NULL;
+	case PATH:
+		return value[0] == '/' ? NULL : "must be an absolute path";
+	case NAME:
+		return name_valid(value) ? NULL : "must be a name of lower-case letters, digits and '-'";
+	case TEXT:
+		return NULL;
+	}
+	return NULL;
+}
+
+static int assign(struct config *c, const struct setting *s, const char *value, struct err *err)
+{
+	uint64_t number = 0;
+	const char *wrong = check_value(s, value, &number);
+
+	if (wrong && s->kind == NUMBER)
+		return err_set(err, ERR_USAGE, "%s = '%s' %s, %lu to %lu", s->key, value, wrong,
+			       (unsigned long)s->min, (unsigned long)s->max);
+	if (wrong)
+		return err_set(err, ERR_USAGE, "%s = '%s' %s", s->key, value, wrong);
+	if (s->kind == NUMBER) {
+		memcpy((char *)c + s->offset, &number, sizeof(number));
+		return 0;
+	}
+	free(*text_at(c, s));
+	*text_at(c, s) = xstrdup(value);
+	return 0;
+}
+
+static const struct setting *find_setting(const char *section, const char *key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (!strcmp(settings[i].section, section) && !strcmp(settings[i].key, key))
+			return &settings[i];
+	return NULL;
+}
+
+static char *strip(char *s)
+{
+	char *end;
+
+	s += strspn(s, " \t\r");
+	end = s + strlen(s);
+	while (end > s && strchr(" \t\r", end[-1]))
+		*--end = '\0';
+	return s;
+}
+
+static int parse_line(struct config *c, char *line, char **section, struct err *err)
+{
+	const struct setting *s;
+	char *equals, *key;
+
+	line = strip(line);
+	if (!*line || *line == '#' || *line == ';')
+		return 0;
+	if (*line == '[') {
+		if (line[strlen(line) - 1] != ']')
+			return err_set(err, ERR_USAGE, "a section starts with '[' and must end with ']'");
+		line[strlen(line) - 1] = '\0';
+		*section = line + 1;
+		return 0;
+	}
+	equals = strchr(line, '=');
+	if (!equals)
+		return err_set(err, ERR_USAGE, "'%.80s' is neither 'key = value' nor '[section]'", line);
+	*equals = '\0';
+	key = strip(line);
+	s = find_setting(*section, key);
+	if (!s)
+		return err_set(err, ERR_USAGE, "there is no setting '%.80s' in [%.80s]", key, *section);
+	return assign(c, s, strip(equals + 1), err);
+}
+
+static int parse_text(struct config *c, char *text, const char *path, struct err *err)
+{
+	char none[] = "", *section = none, *line;
+	int number = 0, r;
+
+	while ((line = strsep(&text, "\n"))) {
+		number++;
+		r = parse_line(c, line, &section, err);
+		if (r != 0) {
+			err_wrap(err, "%s:%d", path, number);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static void set_defaults(struct config *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (!str_starts(settings[i].standard, "state:") && !str_starts(settings[i].standard, "run:"))
+			assign(c, &settings[i], settings[i].standard, NULL);
+}
+
+static void derive_paths(struct config *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		const struct setting *s = &settings[i];
+		const char *below = strchr(s->standard, ':');
+
+		if (s->kind != PATH || !below || *text_at(c, s))
+			continue;
+		*text_at(c, s) = xasprintf("%s/%s", str_starts(s->standard, "run:") ? c->run : c->state,
+					   below + 1);
+	}
+}
+
+int config_load(const char *path, const struct config **ret, struct err *err)
+{
+	struct config *c = xcalloc(1, sizeof(*c));
+	CLEANUP_FREE char *text = xcalloc(1, FILE_MAX);
+	const char *file = path ? path : CONFIG_DEFAULT_PATH;
+	ssize_t len = fd_read_path(AT_FDCWD, file, text, FILE_MAX);
+	int r = 0;
+
+	set_defaults(c);
+	if (len < 0 && (path || len != -ENOENT))
+		r = err_sys(err, (int)-len, "cannot read the configuration %s", file);
+	else if (len > 0 && strlen(text) != (size_t)len)
+		r = err_set(err, ERR_USAGE, "%s: there is a NUL byte in it", file);
+	else if (len > 0)
+		r = parse_text(c, text, file, err);
+	if (r != 0) {
+		config_free(c);
+		return r;
+	}
+	derive_paths(c);
+	*ret = c;
+	return 0;
+}
+
+const struct config *config_free(const struct config *config)
+{
+	struct config *c = (struct config *)(uintptr_t)config;
+
+	if (!c)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (settings[i].kind != NUMBER)
+			free(*text_at(c, &settings[i]));
+	free(c);
+	return NULL;
+}
+
+void config_write_defaults(FILE *out)
+{
+	const char *section = "";
+
+	fprintf(out, "# VM2. Every setting stands here with its default, see vm2.conf(5).\n");
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		const struct setting *s = &settings[i];
+		const char *below = s->kind == PATH ? strchr(s->standard, ':') : NULL;
+
+		if (strcmp(section, s->section))
+			fprintf(out, "\n[%s]\n", s->section);
+		section = s->section;
+		fprintf(out, "# %s\n", s->comment);
+		if (!below)
+			fprintf(out, "#%s = %s\n", s->key, s->standard);
+		else if (str_starts(s->standard, "run:"))
+			fprintf(out, "#%s = /run/vm2/%s\n", s->key, below + 1);
+		else
+			fprintf(out, "#%s = %s/lib/vm2/%s\n", s->key, VM2_LOCALSTATEDIR, below + 1);
+	}
+}

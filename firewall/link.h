@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Virtual interfaces: one routed veth per guest, by rtnetlink. Host side INSTANCE-<number>, guest
+ * side eth0 in the guest's network namespace, link-local next hops, no bridge: no tenant shares a
+ * layer-2 segment with another.
+ */
+#ifndef VM2_FIREWALL_LINK_H
+#define VM2_FIREWALL_LINK_H
+
+#include <stdint.h>
+
+#include "provision/base/err.h"
+
+/* Next hops that guests use; the same on every link (RFC 3927, RFC 4291 2.5.6). */
+#define LINK_GATEWAY4 "169.254.1.1"
+#define LINK_GATEWAY6 "fe80::1"
+
+/* What a link is. Strings belong to the caller. */
+struct link_spec {
+	const char *instance; /* prefix of the host side's name, at most 8 bytes */
+	uint32_t number;      /* of the guest */
+	const char *address4; /* the guest's, or NULL */
+	const char *address6; /* the guest's, or NULL */
+	uint32_t mtu;	      /* bytes */
+};
+
+/* The host side's name, "INSTANCE-<number>" (IFNAMSIZ bytes). */
+void link_name(const char *instance, uint32_t number, char ret[16]);
+
+/*
+ * Make the pair, give the guest side to the network namespace netns_fd as eth0 with its addresses,
+ * a deterministic MAC, default routes and loopback up, and the host side its next-hop addresses,
+ * strict reverse-path filter and the routes to the guest. Called in the host's network namespace.
+ * An older link of the same name is replaced. On failure nothing is left.
+ * The rules of the guest must be in the kernel before (rules_add_guest).
+ */
+int link_up(const struct link_spec *spec, int netns_fd, struct err *err);
+
+/* Delete the host side, and with it the pair and its routes. Not there is success. */
+int link_down(const char *instance, uint32_t number, struct err *err);
+
+#endif

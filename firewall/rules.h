@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules: one nftables table `inet INSTANCE` through libnftnl and libmnl. A guest is elements of
+ * its sets, never a chain or a rule: adding one is one atomic batch whose size does not depend on
+ * how many there are. Policy: out allowed (with NAT), in blocked, guest to guest blocked, guest to
+ * host blocked save ICMP, spoofed source addresses dropped and counted. Called in the host's
+ * network namespace. Other tables are never touched.
+ */
+#ifndef VM2_FIREWALL_RULES_H
+#define VM2_FIREWALL_RULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "provision/base/err.h"
+
+/* What the table is made from. Strings belong to the caller. */
+struct rules_base {
+	const char *instance; /* table name and interface prefix */
+	const char *pool4;    /* CIDR, or NULL / "" for none */
+	const char *pool6;
+};
+
+/* A guest's elements. */
+struct rules_guest {
+	uint32_t number;
+	const char *address4; /* or NULL */
+	const char *address6; /* or NULL */
+};
+
+/*
+ * Have the table with exactly these guests, in one atomic batch that replaces what was there of
+ * the table: for start-up and repair.
+ */
+int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
+		  struct err *err);
+
+/* Whether the table is there (1), not (0), or -errno. */
+int rules_present(const struct rules_base *base, struct err *err);
+
+/*
+ * Add a guest's elements in one batch; there already is success. -ENOENT when the table is not
+ * there: the caller restores it first.
+ */
+int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err);
+
+/* Remove a guest's elements in one batch; not there (or no table) is success. */
+int rules_remove_guest(const struct rules_base *base, const struct rules_guest *guest,
+		       struct err *err);
+
+/* Remove the table. Not there is success. */
+int rules_remove(const struct rules_base *base, struct err *err);
+
+#endif

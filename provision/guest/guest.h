@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guests: their life from nothing to running and back. The caller (vm2d's worker) holds the
+ * tenant's lock and has written the intent to the database; what a guest is stands in struct
+ * guest_spec, plain data. Every step can be run twice and undone twice (guest/steps.c).
+ */
+#ifndef VM2_GUEST_GUEST_H
+#define VM2_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "provision/base/config.h"
+#include "provision/base/err.h"
+
+/* How many uids and gids a guest has. */
+#define GUEST_IDS 65536
+
+/* What a guest is. All strings belong to the caller. */
+struct guest_spec {
+	const char *name;     /* the tenant's: host name, folder, cgroup */
+	uint32_t number;      /* unique on the host: the interface is INSTANCE-<number> */
+	uint32_t uid_base;    /* first host uid (and gid) of its range of GUEST_IDS */
+	const char *template; /* name of the template; its tree is TEMPLATES/NAME/rootfs */
+	const char *address4; /* "10.82.0.5", or NULL */
+	const char *address6; /* "fd82:…::5", or NULL */
+	uint64_t cpu;	      /* percent of one processor; 0: no limit */
+	uint64_t memory;      /* bytes; 0: no limit */
+	uint64_t processes;   /* 0: no limit */
+};
+
+/* A running guest, held. The descriptors keep meaning the same guest whatever happens to numbers. */
+struct guest_run {
+	int init_pidfd;	      /* of the guest's init */
+	int supervisor_pidfd; /* of its vm2-guest */
+	pid_t init_pid;	      /* on the host */
+	int64_t since;	      /* seconds since the epoch */
+};
+
+void guest_run_close(struct guest_run *run);
+
+/* Called with a line for a person; may be NULL. */
+typedef void (*guest_progress_fn)(void *data, const char *text);
+
+/*
+ * Bring the guest up, from whatever state it is in: files, cgroup, rules, interface, supervisor,
+ * init. Already running is success. On failure all that this call made is taken back.
+ * ret may be NULL; else it is filled and to be closed by the caller.
+ * Errors: ERR_NOT_FOUND (no such template), ERR_BUSY (did not come up in config's start_timeout),
+ * -errno with the step's name.
+ */
+int guest_start(const struct config *config, const struct guest_spec *spec,
+		guest_progress_fn progress, void *data, struct guest_run *ret, struct err *err);
+
+/* Hold a running guest: 0, ERR_NOT_FOUND when it does not run, or -errno. Starts nothing. Fast. */
+int guest_find(const struct config *config, const char *name, struct guest_run *ret,
+	       struct err *err);
+
+/*
+ * Stop it and take back all but its files: asked politely, killed after config's stop_timeout.
+ * Not running is success, and cleans up what a crash left. Needs only name and number of spec
+ * (and addresses, for their rules).
+ */
+int guest_stop(const struct config *config, const struct guest_spec *spec, struct err *err);
+
+/* Stop it and delete its files. Nothing there is success. */
+int guest_destroy(const struct config *config, const struct guest_spec *spec, struct err *err);
+
+/* What it uses now: bytes of memory and number of processes; 0 where not known. */
+void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,
+		 uint64_t *ret_processes);
+
+/*
+ * Put the calling process into the guest's cgroup, and set what its next child will be born into:
+ * the guest's pid namespace. To be called by vm2-session, as root, before it forks.
+ */
+int guest_enter_prepare(const struct config *config, const char *name, const struct guest_run *run,
+			struct err *err);
+
+/*
+ * In the child: enter all the guest's namespaces, become its root (uid, gid, no groups, a full
+ * set of capabilities there and none on the host), chdir to "/", with no descriptor of the host left but
+ * those in keep[0..n_keep), which must be ascending and small (0, 1, 2, …). No return to the host.
+ */
+int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct err *err);
+
+/* Words for `vm2 host check`: NULL when container guests can run here, else why not. Static text. */
+const char *guest_probe(const struct config *config);
+
+#endif

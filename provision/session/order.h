@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The order that a vm2d worker gives to vm2-session when it becomes it (execve). Descriptors:
+ *   3  the control channel: the client's connection (provision/api/PROTOCOL, session.open)
+ *   4  a sealed memfd: the order, in the message codec (fields below)
+ *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed)
+ *   8  pidfd of the guest's init
+ *   9  the session's folder, SESSIONS/TENANT/ID, already made (0700)
+ * All others are closed. argv: vm2-session --config FILE TENANT ID
+ *
+ * Fields of the order: those of the session.open request (tenant kind command argv* pty term cols
+ * rows xpixel ypixel env* source local via credential), and
+ *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
+ *   record=0|1 (a terminal is recorded)  address4= address6=
+ */
+#ifndef VM2_SESSION_ORDER_H
+#define VM2_SESSION_ORDER_H
+
+enum {
+	ORDER_FD_CONTROL = 3,
+	ORDER_FD_ORDER = 4,
+	ORDER_FD_INPUT = 5,
+	ORDER_FD_OUTPUT = 6,
+	ORDER_FD_ERROR = 7,
+	ORDER_FD_INIT = 8,
+	ORDER_FD_FOLDER = 9,
+	ORDER_FD_END = 10,
+};
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Restarting or killing our daemons ends no session and no guest. */
+#include <string.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(restart, .timeout = 240);
+
+/* A session that counts, in the background, into a file. */
+static void counting(const char *tenant)
+{
+	tenant_ready(tenant);
+	ok("ssh %s %s@127.0.0.1 'i=0; while sleep 0.1; do i=$((i+1)); echo $i; done' >/run/vm2-test/count.%s "
+	   "2>&1 </dev/zero &",
+	   ssh_options, tenant, tenant);
+	wait_for(20, "test -s /run/vm2-test/count.%s", tenant);
+}
+
+static void still_counts(const char *tenant)
+{
+	ok("echo $(wc -l </run/vm2-test/count.%s) >/run/vm2-test/before", tenant);
+	wait_for(10, "test $(wc -l </run/vm2-test/count.%s) -gt $(( $(cat /run/vm2-test/before) + 3 ))",
+		 tenant);
+}
+
+Test(restart, of_vm2d_ends_no_session)
+{
+	counting("lives");
+	ok("/usr/libexec/vm2/supervise stop vm2d");
+	still_counts("lives");
+	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "vm2 host status");
+	still_counts("lives");
+	cr_assert_str_eq(ok("vm2 guest show lives --json | jq -r .state"), "running");
+	cr_assert_str_eq(ok("vm2 session list --tenant lives --json | jq -r '.[0].state'"), "open");
+	assert_status(ssh("lives", "", "true"), 0);
+	ok("pkill -f 'i=0; while'");
+	wait_for(10, "vm2 session list --tenant lives --json | jq -e 'all(.state != \"open\")'");
+}
+
+Test(restart, a_kill_of_vm2d_ends_no_session)
+{
+	counting("killd");
+	ok("pkill -9 -x vm2d");
+	wait_for(20, "vm2 host status");
+	still_counts("killd");
+	assert_status(ssh("killd", "", "true"), 0);
+}
+
+Test(restart, of_the_gateways_listener_ends_no_session)
+{
+	counting("livesg");
+	ok("/usr/libexec/vm2/supervise stop vm2-gateway");
+	assert_status(ssh("livesg", "", "true"), 255);
+	still_counts("livesg");
+	ok("/usr/libexec/vm2/supervise start vm2-gateway -- vm2-gateway");
+	wait_for(20, "ss -Hltn 'sport = 2222' | grep -q 2222");
+	still_counts("livesg");
+	assert_status(ssh("livesg", "", "true"), 0);
+}
+
+Test(restart, the_doors_are_not_root)
+{
+	tenant_ready("doors");
+	ok("ssh %s doors@127.0.0.1 'sleep 30' >/dev/null 2>&1 </dev/zero &", ssh_options);
+	wait_for(20, "pgrep -f '^sleep 30'");
+	cr_assert_str_eq(ok("ps -eo user:20,args | grep '[v]m2-gateway' | grep -v supervise | awk '{print $1}' | sort -u"),
+			 "vm2-gateway");
+	/* The process that parses SSH: no files, no network of its own, a seccomp filter. */
+	ok("for p in $(pgrep -f vm2-gateway-wire); do grep -q 'Seccomp:.2' /proc/$p/status || exit 1; "
+	   "test -z \"$(ls -A /proc/$p/root/)\" || exit 2; "
+	   "test $(readlink /proc/$p/ns/net) != $(readlink /proc/1/ns/net) || exit 3; done");
+	ok("pkill -f '^sleep 30'");
+}
+
+Test(restart, a_killed_guest_starts_again_with_its_files)
+{
+	tenant_ready("killed");
+	assert_status(ssh("killed", "", "echo mine >/root/mine"), 0);
+	ok("kill -9 $(pgrep -f 'vm2-guest.*killed')");
+	wait_for(20, "! vm2 guest show killed --json | jq -e '.state == \"running\"'");
+	struct result r = ssh("killed", "", "cat /root/mine");
+
+	assert_status(r, 0);
+	cr_assert_str_eq(r.out, "mine\n");
+	cr_assert_str_eq(ok("ip -br link | grep -c \"$(vm2 guest show killed --json | jq -r .interface)@\""), "1");
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a session carries: status, signals, streams, terminals, many at once. */
+#include <pty.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+#include "tests/integration/lib.h"
+
+TestSuite(session, .timeout = 400);
+
+/* One tenant serves all tests here. */
+static void ready(void)
+{
+	host_ready();
+	if (sh("vm2 tenant show sess").status != 0)
+		tenant_ready("sess");
+}
+
+Test(session, exit_status)
+{
+	ready();
+	assert_status(ssh("sess", "", "exit 0"), 0);
+	assert_status(ssh("sess", "", "exit 42"), 42);
+	assert_status(ssh("sess", "-tt", "exit 43"), 43);
+	assert_status(ssh("sess", "", "no-such-command"), 127);
+}
+
+Test(session, exit_signal)
+{
+	struct result r;
+
+	ready();
+	/* OpenSSH's client exits 255 for a signal and names it at this log level. */
+	r = ssh("sess", "-v -o LogLevel=DEBUG", "kill -TERM $$");
+	assert_status(r, 255);
+	assert_has(r.err, "exit-signal");
+}
+
+Test(session, error_output_is_apart)
+{
+	struct result r;
+
+	ready();
+	r = ssh("sess", "", "echo to-out; echo to-err >&2");
+	assert_status(r, 0);
+	cr_assert_str_eq(r.out, "to-out\n");
+	cr_assert_str_eq(r.err, "to-err\n");
+}
+
+Test(session, end_of_file_both_ways)
+{
+	ready();
+	cr_assert_str_eq(ok("printf abc | ssh %s sess@127.0.0.1 'cat; echo done'", ssh_options),
+			 "abcdone");
+	/* The command closes its output first and still reads. */
+	cr_assert_str_eq(ok("printf abc | ssh %s sess@127.0.0.1 'exec >&-; cat >/root/late'; "
+			    "ssh %s sess@127.0.0.1 'cat /root/late'",
+			    ssh_options, ssh_options),
+			 "abc");
+	assert_status(sh("ssh -n %s sess@127.0.0.1 cat", ssh_options), 0);
+}
+
+Test(session, a_gibibyte_passes_unharmed)
+{
+	const char *sum;
+
+	ready();
+	ok("openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2>/dev/null | head -c 1G >/var/tmp/gib");
+	sum = ok("sha256sum </var/tmp/gib");
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 cat </var/tmp/gib | sha256sum", ssh_options), sum);
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 sha256sum </var/tmp/gib", ssh_options), sum);
+	ok("rm /var/tmp/gib");
+}
+
+Test(session, long_command_lines)
+{
+	ready();
+	cr_assert_str_eq(ok("x=$(head -c 100000 /dev/zero | tr '\\0' x); "
+			    "ssh %s sess@127.0.0.1 \"printf %%s $x | wc -c\"", ssh_options),
+			 "100000");
+}
+
+/* Read from a terminal until `part` was seen, 20 s at most. */
+static void expect(int fd, struct buf *seen, const char *part)
+{
+	int64_t deadline = clock_ms() + 20000;
+
+	while (!seen->data || !strstr(seen->data, part)) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		char data[4096];
+		ssize_t n;
+
+		cr_assert_lt(clock_ms(), deadline, "no '%s' in: %s", part, seen->data ?: "");
+		if (poll(&p, 1, 100) <= 0)
+			continue;
+		n = read(fd, data, sizeof(data));
+		cr_assert_gt(n, 0, "ended without '%s': %s", part, seen->data ?: "");
+		buf_add(seen, data, (size_t)n);
+	}
+	buf_free(seen);
+}
+
+static void type(int fd, const char *text)
+{
+	cr_assert_eq(fd_write_all(fd, text, strlen(text)), 0);
+}
+
+Test(session, a_terminal_knows_its_size_and_hears_of_changes)
+{
+	struct winsize size = { .ws_row = 33, .ws_col = 101 };
+	CLEANUP_BUF struct buf seen = { 0 };
+	CLEANUP_BUF struct buf line = { 0 };
+	int terminal, status;
+	pid_t pid;
+
+	ready();
+	buf_printf(&line, "exec ssh %s sess@127.0.0.1", ssh_options);
+	pid = forkpty(&terminal, NULL, NULL, &size);
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", line.data, NULL);
+		_exit(127);
+	}
+	expect(terminal, &seen, "#");
+	type(terminal, "stty size\r");
+	expect(terminal, &seen, "33 101");
+	type(terminal, "trap 'echo new-$(stty size)' WINCH; echo rea''dy\r");
+	expect(terminal, &seen, "ready");
+	size = (struct winsize){ .ws_row = 44, .ws_col = 120 };
+	cr_assert_eq(ioctl(terminal, TIOCSWINSZ, &size), 0);
+	expect(terminal, &seen, "new-44 120");
+	type(terminal, "sleep 100\r");
+	usleep(200000);
+	type(terminal, "\003");
+	type(terminal, "echo status-$?\r");
+	expect(terminal, &seen, "status-130");
+	type(terminal, "exit 9\r");
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+}
+
+Test(session, several_on_one_connection)
+{
+	ready();
+	ok("ssh -M -N -f -S /run/vm2-test/mux %s sess@127.0.0.1", ssh_options);
+	ok("for i in 1 2 3 4 5 6 7 8; do ssh -S /run/vm2-test/mux %s sess@127.0.0.1 "
+	   "\"echo $i; exit $i\" >/run/vm2-test/mux.$i; echo $? >>/run/vm2-test/mux.$i & done; wait",
+	   ssh_options);
+	for (int i = 1; i <= 8; i++)
+		cr_assert_str_eq(ok("tr '\\n' ' ' </run/vm2-test/mux.%d", i), xasprintf("%d %d ", i, i));
+	ok("ssh -S /run/vm2-test/mux -O exit sess@127.0.0.1");
+}
+
+Test(session, a_dropped_line_hangs_up_what_runs_there)
+{
+	ready();
+	ok("ssh -tt %s sess@127.0.0.1 'exec sleep 7654' >/dev/null 2>&1 </dev/zero & echo $! >/run/vm2-test/pid",
+	   ssh_options);
+	wait_for(20, "pgrep -f '^sleep 7654'");
+	ok("kill -9 $(cat /run/vm2-test/pid)");
+	wait_for(20, "! pgrep -f '^sleep 7654'");
+	wait_for(20, "test $(vm2 session list --json --tenant sess | jq '[.[]|select(.state==\"open\")]|length') = 0");
+}
+
+Test(session, files_come_and_go_by_scp_and_sftp)
+{
+	ready();
+	ok("head -c 3000000 /dev/urandom >/var/tmp/up");
+	ok("scp -P 2222 ${O:=$(echo '%s' | sed 's/-p 2222//')} /var/tmp/up sess@127.0.0.1:/root/up && "
+	   "scp -P 2222 $O sess@127.0.0.1:/root/up /var/tmp/down && cmp /var/tmp/up /var/tmp/down",
+	   ssh_options);
+	ok("scp -O -P 2222 $(echo '%s' | sed 's/-p 2222//') sess@127.0.0.1:/root/up /var/tmp/down2 && "
+	   "cmp /var/tmp/up /var/tmp/down2",
+	   ssh_options);
+}
+
+Test(session, staff_run_commands_with_their_exit_status)
+{
+	ready();
+	assert_status(sh("vm2 guest exec sess -- sh -c 'exit 5'"), 5);
+	cr_assert_str_eq(ok("echo in | vm2 guest exec sess -- cat"), "in");
+	cr_assert_str_eq(ok("vm2 guest exec sess -- printf '%%s|' 'a b' 'c'\\''d'"), "a b|c'd|");
+	assert_status(sh("vm2 guest exec nobody-here -- true"), 3);
+}
+
+Test(session, the_other_door_leads_to_the_same_guest)
+{
+	ready();
+	cr_assert_str_eq(ok("su sess -s /usr/bin/vm2-shell -c 'hostname; id -u' </dev/null"), "sess\n0");
+	assert_status(sh("vm2-shell -c true"), 4);
+}

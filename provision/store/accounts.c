@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/store/accounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "nss_vm2/snapshot.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/store/db.h"
+
+#define HOME  "/var/lib/vm2/empty"
+#define SHELL "/usr/bin/vm2-shell"
+
+struct list {
+	struct snapshot_account *accounts;
+	char (*names)[STORE_NAME_SIZE];
+	uint32_t count;
+};
+
+static void free_list(struct list *l)
+{
+	free(l->accounts);
+	free(l->names);
+}
+
+static int fill(struct store *store, struct list *l, uint64_t count, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int r = db_prepare(store, &s, err,
+			   "SELECT t.name, t.uid, g.uid_base FROM tenant t"
+			   " LEFT JOIN guest g ON g.tenant = t.id", "");
+
+	if (r != 0)
+		return r;
+	l->accounts = xcalloc(count + 1, sizeof(*l->accounts));
+	l->names = xcalloc(count + 1, sizeof(*l->names));
+	while ((r = db_step(store, s, err)) == 1 && l->count < count) {
+		db_text(s, 0, l->names[l->count], STORE_NAME_SIZE);
+		l->accounts[l->count] = (struct snapshot_account){ .name = l->names[l->count],
+								   .uid = (uint32_t)db_u64(s, 1),
+								   .guest_base = (uint32_t)db_u64(s, 2) };
+		l->count++;
+	}
+	return r;
+}
+
+/* Count and rows in one read transaction, so that they agree. */
+static int read_accounts(struct store *store, struct list *l, struct err *err)
+{
+	struct store_counts counts;
+	int r = db_exec(store, "BEGIN", "read the accounts", err);
+
+	if (r != 0)
+		return r;
+	r = store_count(store, &counts, err);
+	if (r == 0)
+		r = fill(store, l, counts.tenants, err);
+	return db_end(store, r, err);
+}
+
+static int write_snapshot(const struct list *l, int folder, const char *name, struct err *err)
+{
+	CLEANUP_FREE void *data = NULL;
+	size_t len = 0;
+	int r = snapshot_encode(l->accounts, l->count, HOME, SHELL, &data, &len);
+
+	if (r < 0)
+		return err_sys(err, -r, "cannot encode the snapshot of accounts");
+	/* Without fsync: it lies in /run and is made anew at every start. */
+	r = fd_replace_file(folder, name, data, len, 0644, 0);
+	return r < 0 ? err_sys(err, -r, "cannot write the snapshot of accounts") : 0;
+}
+
+int accounts_publish(struct store *store, const struct config *config, struct err *err)
+{
+	__attribute__((cleanup(free_list))) struct list list = { 0 };
+	CLEANUP_FREE char *path = xstrdup(config->accounts);
+	CLEANUP_CLOSE int folder = -1, lock = -1;
+	char *slash = strrchr(path, '/');
+	int r;
+
+	*slash = '\0';
+	folder = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return err_sys(err, errno, "cannot open the folder of %s", config->accounts);
+	/* A lock of its own open file: gone with this process however that ends. */
+	lock = openat(folder, ".accounts.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		return err_sys(err, errno, "cannot lock the folder of %s", config->accounts);
+	r = read_accounts(store, &list, err);
+	if (r == 0)
+		r = write_snapshot(&list, folder, slash + 1, err);
+	return r;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/store/authkey.h"
+
+#include <openssl/sha.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/str.h"
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* What stands in a key's blob after its type (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4, PROTOCOL.u2f). */
+enum part { END, RSA_E, RSA_N, CURVE, POINT, ED25519, APPLICATION };
+
+static const struct kind {
+	const char *type;
+	const char *curve;
+	size_t point; /* bytes of an uncompressed point */
+	enum part parts[4];
+} kinds[] = {
+	{ "ssh-ed25519", NULL, 0, { ED25519 } },
+	{ "ecdsa-sha2-nistp256", "nistp256", 65, { CURVE, POINT } },
+	{ "ecdsa-sha2-nistp384", "nistp384", 97, { CURVE, POINT } },
+	{ "ecdsa-sha2-nistp521", "nistp521", 133, { CURVE, POINT } },
+	{ "ssh-rsa", NULL, 0, { RSA_E, RSA_N } },
+	{ "sk-ssh-ed25519@openssh.com", NULL, 0, { ED25519, APPLICATION } },
+	{ "sk-ecdsa-sha2-nistp256@openssh.com", "nistp256", 65, { CURVE, POINT, APPLICATION } },
+};
+
+static const struct kind *find_kind(const char *type, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strlen(kinds[i].type) == len && !memcmp(kinds[i].type, type, len))
+			return &kinds[i];
+	return NULL;
+}
+
+/* Strict: whole groups of four, padding only at the end, no stray bits. Length, or -1. */
+static int decode(const char *text, size_t len, unsigned char *out)
+{
+	size_t n = 0, pad = 0;
+
+	if (len == 0 || len % 4 != 0)
+		return -1;
+	while (pad < 2 && text[len - 1 - pad] == '=')
+		pad++;
+	for (size_t i = 0; i < len; i += 4) {
+		uint32_t group = 0;
+		size_t have = i + 4 == len ? 4 - pad : 4;
+
+		for (size_t j = 0; j < 4; j++) {
+			const char *at = j < have ? strchr(alphabet, text[i + j]) : alphabet;
+
+			if (!at || !text[i + j])
+				return -1;
+			group = group << 6 | (uint32_t)(at - alphabet);
+		}
+		if ((have == 3 && group & 0xff) || (have == 2 && group & 0xffff))
+			return -1;
+		for (size_t j = 0; j + 1 < have; j++)
+			out[n++] = (unsigned char)(group >> (16 - 8 * j));
+	}
+	return (int)n;
+}
+
+/* A string of the SSH wire: uint32 length and bytes (RFC 4251 5). */
+static bool take(const unsigned char **p, size_t *left, const unsigned char **ret, size_t *ret_len)
+{
+	size_t n;
+
+	if (*left < 4)
+		return false;
+	n = (size_t)(*p)[0] << 24 | (size_t)(*p)[1] << 16 | (size_t)(*p)[2] << 8 | (*p)[3];
+	if (n > *left - 4)
+		return false;
+	*ret = *p + 4;
+	*ret_len = n;
+	*p += 4 + n;
+	*left -= 4 + n;
+	return true;
+}
+
+static size_t mpint_bits(const unsigned char *p, size_t n)
+{
+	size_t bits;
+
+	while (n > 0 && *p == 0) {
+		p++;
+		n--;
+	}
+	bits = n * 8;
+	for (unsigned char top = n ? *p : 0x80; !(top & 0x80); top = (unsigned char)(top << 1))
+		bits--;
+	return bits;
+}
+
+/* NULL when the part is right, else what is wrong with the key. */
+static const char *check_part(const struct kind *k, enum part part, const unsigned char *p, size_t n)
+{
+	switch (part) {
+	case ED25519:
+		return n == 32 ? NULL : "its key is not of 32 bytes";
+	case CURVE:
+		return n == strlen(k->curve) && !memcmp(p, k->curve, n) ? NULL :
+									  "its curve is not that of its type";
+	case POINT:
+		return n == k->point && p[0] == 4 ? NULL : "its point is not of the curve's length";
+	case RSA_E:
+		return n > 0 && !(p[0] & 0x80) && (p[n - 1] & 1) && mpint_bits(p, n) > 1 ?
+			       NULL : "its exponent makes no sense";
+	case RSA_N:
+		if (n == 0 || p[0] & 0x80)
+			return "its modulus makes no sense";
+		return mpint_bits(p, n) >= AUTHKEY_RSA_MIN ? NULL : "it has less than 2048 bits";
+	case APPLICATION:
+		return n > 0 ? NULL : "its application is empty";
+	case END:
+		break;
+	}
+	return NULL;
+}
+
+static const char *check_blob(const struct kind *k, const unsigned char *p, size_t left)
+{
+	const unsigned char *part;
+	size_t n;
+
+	if (!take(&p, &left, &part, &n) || n != strlen(k->type) || memcmp(part, k->type, n))
+		return "what it holds is not of the type that it says";
+	for (size_t i = 0; i < ARRAY_LEN(k->parts) && k->parts[i] != END; i++) {
+		const char *wrong;
+
+		if (!take(&p, &left, &part, &n))
+			return "it is cut short";
+		wrong = check_part(k, k->parts[i], part, n);
+		if (wrong)
+			return wrong;
+	}
+	return left == 0 ? NULL : "there is something after its end";
+}
+
+static void copy_comment(const char *from, size_t len, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	while (len > 0 && n + 1 < size) {
+		size_t sequence = utf8_len(from, len);
+
+		if (sequence == 0 || (unsigned char)*from < 0x20 || *from == 0x7f) {
+			ret[n++] = '?';
+			sequence = 1;
+		} else if (n + sequence < size) {
+			memcpy(ret + n, from, sequence);
+			n += sequence;
+		} else {
+			break;
+		}
+		from += sequence;
+		len -= sequence;
+	}
+	ret[n] = '\0';
+}
+
+static int bad_type(const char *line, size_t len, struct err *err)
+{
+	if (str_starts(line, "ssh-dss"))
+		return err_set(err, ERR_USAGE, "the key is of type ssh-dss, which is not safe any more");
+	if (memchr(line, '=', len) || strstr(line, " ssh-") || strstr(line, " ecdsa-") ||
+	    strstr(line, " sk-"))
+		return err_set(err, ERR_USAGE,
+			       "the key has options before its type ('%.40s'): give it without them",
+			       line);
+	if (str_starts(line, "-----BEGIN"))
+		return err_set(err, ERR_USAGE,
+			       "this is a private key or a certificate: give the .pub file's line");
+	return err_set(err, ERR_USAGE,
+		       "'%.*s' is no type of key known here: give a line as in id_ed25519.pub",
+		       (int)(len < 40 ? len : 40), line);
+}
+
+int authkey_parse(const char *line, struct authkey *ret, struct err *err)
+{
+	size_t len = strlen(line), n;
+	const struct kind *kind;
+	const char *wrong;
+	int blob;
+
+	if (len > AUTHKEY_LINE_MAX)
+		return err_set(err, ERR_USAGE, "the key is longer than %d bytes", AUTHKEY_LINE_MAX);
+	if (len > 0 && line[len - 1] == '\n')
+		len--;
+	if (memchr(line, '\n', len))
+		return err_set(err, ERR_USAGE, "the key has several lines: give one key at a time");
+	if (memchr(line, '\r', len))
+		return err_set(err, ERR_USAGE,
+			       "the key has a carriage return in it: give it with Unix line ends");
+	n = strcspn(line, " \t\n");
+	if (n == 0)
+		return err_set(err, ERR_USAGE, "the key is empty or starts with a space");
+	kind = find_kind(line, n);
+	if (!kind)
+		return bad_type(line, n, err);
+	memcpy(ret->type, line, n);
+	ret->type[n] = '\0';
+	n += strspn(line + n, " \t");
+	line += n;
+	len = len > n ? len - n : 0;
+	n = strcspn(line, " \t\n");
+	blob = decode(line, n < len ? n : len, ret->blob);
+	if (blob < 0)
+		return err_set(err, ERR_USAGE, "the %s key is no valid base64", ret->type);
+	ret->len = (size_t)blob;
+	wrong = check_blob(kind, ret->blob, ret->len);
+	if (wrong)
+		return err_set(err, ERR_USAGE, "the %s key is broken: %s", ret->type, wrong);
+	n += strspn(line + n, " \t");
+	copy_comment(line + n, len > n ? len - n : 0, ret->comment, sizeof(ret->comment));
+	return 0;
+}
+
+void authkey_fingerprint(const void *blob, size_t len, char ret[64])
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH + 1] = { 0 };
+	char *p = ret + sprintf(ret, "SHA256:");
+
+	SHA256(blob, len, digest);
+	for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i += 3) {
+		uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 |
+				 (i + 2 < sizeof(digest) ? digest[i + 2] : 0);
+
+		for (int j = 0; j < 4; j++)
+			*p++ = alphabet[group >> (18 - 6 * j) & 63];
+	}
+	/* 32 bytes are 43 characters; the group's last one is padding. */
+	ret[7 + 43] = '\0';
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/base/cleanup.h"
+#include "provision/store/db.h"
+
+/*
+ * A migration that has been released is never changed: a new one is added at the end.
+ * address4 is the number in host byte order: the gap search wants the order of numbers.
+ */
+const char *const schema_migrations[] = {
+	"CREATE TABLE plan ("
+	" name TEXT PRIMARY KEY, cpu INTEGER NOT NULL, memory INTEGER NOT NULL,"
+	" disk INTEGER NOT NULL, processes INTEGER NOT NULL,"
+	" recording TEXT NOT NULL CHECK (recording IN ('required', 'best-effort'))"
+	") WITHOUT ROWID;"
+	"CREATE TABLE template ("
+	" name TEXT PRIMARY KEY, suite TEXT NOT NULL, created INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL, state TEXT NOT NULL"
+	") WITHOUT ROWID;"
+	"CREATE TABLE tenant ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	" uid INTEGER NOT NULL UNIQUE, plan TEXT NOT NULL REFERENCES plan(name),"
+	" template TEXT REFERENCES template(name), password TEXT,"
+	" state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),"
+	" suspended_reason TEXT, created INTEGER NOT NULL, last_login INTEGER,"
+	" password_set INTEGER);"
+	"CREATE INDEX tenant_plan ON tenant(plan);"
+	"CREATE INDEX tenant_template ON tenant(template);"
+	"CREATE TABLE key ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" type TEXT NOT NULL, blob BLOB NOT NULL, fingerprint TEXT NOT NULL,"
+	" comment TEXT NOT NULL, created INTEGER NOT NULL, UNIQUE (tenant, blob));"
+	"CREATE TABLE guest ("
+	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id),"
+	" number INTEGER NOT NULL UNIQUE, uid_base INTEGER NOT NULL UNIQUE,"
+	" address4 INTEGER UNIQUE, address6 TEXT UNIQUE, type TEXT NOT NULL,"
+	" intent TEXT NOT NULL CHECK (intent IN ('creating', 'present', 'destroying')),"
+	" created INTEGER NOT NULL);"
+	"CREATE TABLE session ("
+	" id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, command TEXT,"
+	" source TEXT, credential TEXT, via TEXT NOT NULL, started INTEGER NOT NULL,"
+	" ended INTEGER, status INTEGER, signal TEXT, pid INTEGER NOT NULL,"
+	" pid_start INTEGER NOT NULL, recorded INTEGER NOT NULL DEFAULT 0,"
+	" bytes_in INTEGER NOT NULL DEFAULT 0, bytes_out INTEGER NOT NULL DEFAULT 0,"
+	" state TEXT NOT NULL CHECK (state IN ('open', 'closed', 'lost'))"
+	") WITHOUT ROWID;"
+	"CREATE INDEX session_tenant ON session(tenant, id);"
+	"CREATE INDEX session_open ON session(state, tenant) WHERE state = 'open';"
+	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"INSERT INTO plan VALUES ('small', 100, 536870912, 0, 512, 'best-effort');",
+};
+
+const int schema_version = ARRAY_LEN(schema_migrations);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tenant database: the only code that knows SQL. Plain structs go in and come out; every call
+ * is one transaction. One process, one open store: a store is never carried over fork(2) (SQLite's
+ * locks belong to the process).
+ *
+ * WAL mode, foreign keys on, a busy timeout of 10 s, file mode 0600. synchronous=NORMAL: a change
+ * survives every crash of a process, and the database stays consistent over a power failure, which
+ * may however take back the last changes. store_durable() makes the changes of one process survive
+ * that too (one fsync each): vm2d's worker calls it for what staff orders, and logins go without.
+ *
+ * Unless said otherwise functions return 0, ERR_NOT_FOUND, ERR_EXISTS, or ERR_BUSY when the database
+ * stayed locked, ERR_FAILED for any other fault of it; outputs are untouched on failure. Times are
+ * seconds since the epoch, sizes bytes. Names are taken as valid (name_valid()).
+ */
+#ifndef VM2_STORE_STORE_H
+#define VM2_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "provision/base/config.h"
+#include "provision/base/err.h"
+#include "provision/base/str.h"
+
+struct store;
+
+#define STORE_NAME_SIZE	  (NAME_LEN_MAX + 1)
+#define STORE_REASON_MAX  200 /* bytes of a suspension's reason */
+#define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
+#define STORE_SESSION_LEN 16  /* characters of a session's id */
+
+/* A plan: named limits; 0 is no limit. */
+struct store_plan {
+	char name[STORE_NAME_SIZE];
+	uint64_t cpu; /* percent of one processor */
+	uint64_t memory, disk;
+	uint64_t processes;
+	bool recording_required;
+	uint64_t tenants; /* out only: how many have it */
+};
+
+struct store_template {
+	char name[STORE_NAME_SIZE];
+	char suite[STORE_NAME_SIZE];
+	char state[16]; /* "ready" */
+	int64_t created;
+	uint64_t bytes;
+};
+
+/* What is meant to become of a guest; written before the first step that works on it. */
+enum store_intent {
+	STORE_GUEST_NONE, /* no row: nothing on the host */
+	STORE_GUEST_CREATING,
+	STORE_GUEST_PRESENT,
+	STORE_GUEST_DESTROYING,
+};
+
+struct store_guest {
+	enum store_intent intent;
+	uint32_t number;
+	uint32_t uid_base;
+	char address4[16]; /* "" for none */
+	char address6[46];
+	char type[16];
+	int64_t created;
+};
+
+/* A tenant with its plan and its guest: one query. */
+struct store_tenant {
+	int64_t id;
+	char name[STORE_NAME_SIZE];
+	char template[STORE_NAME_SIZE]; /* "" for the configured one */
+	char reason[STORE_REASON_MAX + 1];
+	uint32_t uid;
+	bool suspended;
+	bool password;
+	int64_t created, last_login, password_set; /* 0: never */
+	uint64_t keys;
+	struct store_plan plan; /* its count of tenants is not filled in */
+	struct store_guest guest;
+};
+
+struct store_key {
+	int64_t id;
+	char type[64];
+	char fingerprint[64]; /* "SHA256:…" as ssh-keygen -l prints it */
+	char comment[256];
+	int64_t created;
+	const void *blob; /* in only (store_key_add): the key as on the wire (RFC 4253 6.6) */
+	size_t blob_len;
+};
+
+/* A session. Strings may be NULL for "none" and belong to the caller (in) or the call (out). */
+struct store_session {
+	const char *id, *tenant, *kind, *command, *source, *credential, *via;
+	const char *signal; /* of how it ended */
+	const char *state;  /* out: "open", "closed" or "lost" (a crash cut it off) */
+	int64_t started, ended;
+	int64_t status; /* exit status, -1: none */
+	pid_t pid;
+	uint64_t pid_start; /* process_start_time() of pid */
+	bool recorded;
+	uint64_t bytes_in, bytes_out;
+};
+
+struct store_counts {
+	uint64_t tenants, guests, sessions, templates, addresses4;
+};
+
+/* Callbacks of lists: 0 to go on, any other value ends the list and is returned. */
+typedef int (*store_plan_fn)(void *data, const struct store_plan *plan);
+typedef int (*store_template_fn)(void *data, const struct store_template *template);
+typedef int (*store_tenant_fn)(void *data, const struct store_tenant *tenant);
+typedef int (*store_key_fn)(void *data, const struct store_key *key);
+typedef int (*store_session_fn)(void *data, const struct store_session *session);
+
+/*
+ * Open the database, making it and bringing its schema up to date when needed. *ret is to be
+ * closed with store_close. A database that a newer VM2 wrote is refused: ERR_FAILED.
+ */
+int store_open(const char *path, struct store **ret, struct err *err);
+
+/* NULL is nothing. Always NULL. */
+struct store *store_close(struct store *store);
+
+static inline void cleanup_store(struct store **s)
+{
+	store_close(*s);
+}
+#define CLEANUP_STORE __attribute__((cleanup(cleanup_store)))
+
+/* Have every change of this store from now on survive a power failure. */
+int store_durable(struct store *store, struct err *err);
+
+/* Move the write-ahead log into the database as far as no reader stands in the way. */
+int store_checkpoint(struct store *store, struct err *err);
+
+int store_count(struct store *store, struct store_counts *ret, struct err *err);
+
+/* Plans. plan_add: ERR_EXISTS. */
+int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err);
+int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err);
+int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct err *err);
+
+/* Templates. remove: ERR_BUSY while tenants name it. */
+int store_template_add(struct store *store, const struct store_template *t, struct err *err);
+int store_template_get(struct store *store, const char *name, struct store_template *ret,
+		       struct err *err);
+int store_template_each(struct store *store, store_template_fn fn, void *data, struct err *err);
+int store_template_remove(struct store *store, const char *name, struct err *err);
+
+/*
+ * Tenants. add takes name, template ("" for none), plan.name and n keys of the structs, gives it
+ * the smallest free account uid of the configuration, and all is added or nothing. ERR_EXISTS: the
+ * name, or one of the keys twice; ERR_NOT_FOUND: plan or template; ERR_BUSY: no uid is free.
+ * remove: ERR_BUSY while it still has a guest.
+ */
+int store_tenant_add(struct store *store, const struct config *config,
+		     const struct store_tenant *tenant, const struct store_key *keys, size_t n,
+		     struct err *err);
+int store_tenant_get(struct store *store, const char *name, struct store_tenant *ret,
+		     struct err *err);
+int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struct err *err);
+int store_tenant_remove(struct store *store, const char *name, struct err *err);
+
+/* The name of the tenant whose account has this uid. ERR_NOT_FOUND is without a text: it is usual. */
+int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err);
+
+/* Suspend with a reason (may be ""), or resume with NULL. */
+int store_tenant_suspend(struct store *store, const char *name, const char *reason,
+			 struct err *err);
+
+/* The password's hash; NULL takes it away. The hash of a tenant without one: ERR_NOT_FOUND. */
+int store_password_set(struct store *store, const char *name, const char *hash, struct err *err);
+int store_password_get(struct store *store, const char *name, char ret[STORE_HASH_SIZE],
+		       struct err *err);
+
+/* The tenant logged in now. */
+int store_tenant_login(struct store *store, const char *name, struct err *err);
+
+/*
+ * Keys. add fills in id and created; ERR_EXISTS when the tenant has it. match finds the tenant's
+ * key with exactly this blob: ERR_NOT_FOUND without a text. remove takes a fingerprint or an id.
+ */
+int store_key_add(struct store *store, const char *tenant, struct store_key *key, struct err *err);
+int store_key_each(struct store *store, const char *tenant, store_key_fn fn, void *data,
+		   struct err *err);
+int store_key_match(struct store *store, const char *tenant, const void *blob, size_t len,
+		    struct store_key *ret, struct err *err);
+int store_key_remove(struct store *store, const char *tenant, const char *which, struct err *err);
+
+/*
+ * Guests. allocate makes the row with intent "creating" and the smallest free number, range of
+ * uids and addresses of the configuration's pools. ERR_BUSY: a pool is full; ERR_EXISTS.
+ */
+int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
+			 struct store_guest *ret, struct err *err);
+int store_guest_intent(struct store *store, const char *tenant, enum store_intent intent,
+		       struct err *err);
+int store_guest_remove(struct store *store, const char *tenant, struct err *err);
+
+/*
+ * Sessions. open adds a row and notes the login; ERR_DENIED when the tenant is suspended or gone
+ * by now: whoever suspends first and ends sessions then misses none. close sets ended, status,
+ * signal, recorded and bytes of the open session with session->id (ERR_NOT_FOUND when it is not
+ * open); lost says that it was cut off at `ended`. each: newest first, at most limit; tenant NULL
+ * for all; only_open for those that run.
+ */
+int store_session_open(struct store *store, const struct store_session *session, struct err *err);
+int store_session_close(struct store *store, const struct store_session *session, struct err *err);
+int store_session_lost(struct store *store, const char *id, int64_t ended, struct err *err);
+int store_session_get(struct store *store, const char *id, store_session_fn fn, void *data,
+		      struct err *err);
+int store_session_each(struct store *store, const char *tenant, bool only_open, uint64_t limit,
+		       store_session_fn fn, void *data, struct err *err);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The reading half of the snapshot: what libnss_vm2.so.2 is made of. libc only, no allocation, no
+ * mapping (a file cut short under a mapping would kill the program with SIGBUS: pread(2) answers
+ * with a short read instead). A reader lives for one lookup; a file replaced meanwhile is not seen.
+ *
+ * Every byte that a lookup uses is covered by a checksum that the lookup verifies: the head as a
+ * whole, and each record and index entry it touches by its own. The sum over the whole file is
+ * left to snapshot_verify(), since it costs time in proportion to the number of tenants.
+ */
+#ifndef VM2_NSS_SNAPSHOT_READ_H
+#define VM2_NSS_SNAPSHOT_READ_H
+
+#include <stdint.h>
+
+#include "nss_vm2/snapshot_format.h"
+
+/* An open snapshot. Its fields are the reading half's own, save home and shell. */
+struct snapshot_reader {
+	int fd;
+	uint32_t count;
+	uint32_t ranges;
+	uint64_t records_at;
+	uint64_t by_uid_at;
+	uint64_t by_base_at;
+	const char *home;  /* of every tenant; lives in head */
+	const char *shell; /* the same */
+	unsigned char head[HEAD_MAX];
+};
+
+/* One tenant's account, checked. */
+struct snapshot_record {
+	char name[SNAPSHOT_NAME_MAX + 1];
+	uint32_t uid;
+	uint32_t guest_base; /* 0: none */
+};
+
+/*
+ * Open and check the head. 0, or -errno: what open(2) says; -EBADMSG when it is no regular file or
+ * no snapshot of this version, or its length is wrong. The caller calls snapshot_close() after 0.
+ */
+int snapshot_open(const char *path, struct snapshot_reader *r);
+void snapshot_close(struct snapshot_reader *r);
+
+/* Look up by name, or by the tenant's own uid. 0, -ENOENT, -EBADMSG for a broken file, or -errno. */
+int snapshot_by_name(const struct snapshot_reader *r, const char *name,
+		     struct snapshot_record *ret);
+int snapshot_by_uid(const struct snapshot_reader *r, uint32_t uid, struct snapshot_record *ret);
+
+/* The tenant whose guest's range holds this host uid. The same results. */
+int snapshot_by_guest_uid(const struct snapshot_reader *r, uint32_t uid,
+			  struct snapshot_record *ret);
+
+/* The first tenant in order of names that comes after this name ("": the first of all). */
+int snapshot_after(const struct snapshot_reader *r, const char *name, struct snapshot_record *ret);
+
+/* Read the whole file and check its sum. 0, -EBADMSG or -errno. */
+int snapshot_verify(const struct snapshot_reader *r);
+
+#endif

@@ -43,6 +43,12 @@ int recording_output(struct recording *r, int64_t now, const void *data, size_t 
 int recording_resize(struct recording *r, int64_t now, unsigned int cols, unsigned int rows,
 		     struct err *err);
 
+/* Write what is held of an unfinished UTF-8 sequence; to be called before recording_digest. */
+int recording_finish(struct recording *r, struct err *err);
+
+/* SHA-256 of the file as written so far. */
+void recording_digest(const struct recording *r, unsigned char ret[32]);
+
 /* Bytes written so far. */
 uint64_t recording_bytes(const struct recording *r);
 

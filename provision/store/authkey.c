@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/store/authkey.h"
 
-#include <openssl/sha.h>
+#include <nettle/sha2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -222,11 +222,14 @@ int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 
 void authkey_fingerprint(const void *blob, size_t len, char ret[64])
 {
-	unsigned char digest[SHA256_DIGEST_LENGTH + 1] = { 0 };
+	unsigned char digest[SHA256_DIGEST_SIZE + 1] = { 0 };
 	char *p = ret + sprintf(ret, "SHA256:");
+	struct sha256_ctx context;
 
-	SHA256(blob, len, digest);
-	for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i += 3) {
+	sha256_init(&context);
+	sha256_update(&context, len, blob);
+	sha256_digest(&context, SHA256_DIGEST_SIZE, digest);
+	for (size_t i = 0; i < SHA256_DIGEST_SIZE; i += 3) {
 		uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 |
 				 (i + 2 < sizeof(digest) ? digest[i + 2] : 0);
 

@@ -147,14 +147,40 @@ int db_end(struct store *store, int r, struct err *err)
 	return r;
 }
 
+/*
+ * Without gaps, the next value is behind the greatest: no scan. (With values off the grid this may
+ * not find the smallest, but never one that is taken.)
+ */
+static int dense(struct store *store, const struct db_pool *p, uint64_t *ret, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	char sql[160];
+	int r;
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT (SELECT min(%s) FROM %s), (SELECT max(%s) FROM %s), (SELECT count(*) FROM %s)",
+		 p->column, p->table, p->column, p->table, p->table);
+	r = db_prepare(store, &s, err, sql, "");
+	if (r == 0)
+		r = db_step(store, s, err);
+	if (r != 1)
+		return r;
+	if (db_u64(s, 2) > 0 && db_u64(s, 0) == p->first &&
+	    db_u64(s, 1) == p->first + (db_u64(s, 2) - 1) * p->step)
+		*ret = db_u64(s, 1) + p->step;
+	return 0;
+}
+
 int db_smallest_free(struct store *store, const struct db_pool *pool, uint64_t *ret,
 		     struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	char sql[128];
-	uint64_t next = pool->first, end = pool->first + pool->count * pool->step;
-	int r;
+	uint64_t next = pool->first, end = next + pool->count * pool->step;
+	int r = dense(store, pool, &next, err);
 
+	if (r != 0)
+		return r;
 	snprintf(sql, sizeof(sql), "SELECT %s FROM %s WHERE %s >= ? AND %s < ? ORDER BY %s",
 		 pool->column, pool->table, pool->column, pool->column, pool->column);
 	r = db_prepare(store, &s, err, sql, "ii", (int64_t)next, (int64_t)end);

@@ -60,16 +60,16 @@ static int insert_guest(struct store *store, int64_t tenant, struct store_guest 
 			struct err *err)
 {
 	const char *sql = address4 < 0 ?
-		"INSERT INTO guest (tenant, number, uid_base, address6, type, intent, created)"
-		" VALUES (?, ?, ?, ?, ?, 'creating', ?)" :
-		"INSERT INTO guest (tenant, number, uid_base, address6, type, intent, created, address4)"
-		" VALUES (?, ?, ?, ?, ?, 'creating', ?, ?)";
+		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent, created)"
+		" VALUES (?, ?, ?, ?, ?, ?, 'creating', ?)" :
+		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent, created,"
+		" address4) VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?)";
 	struct in_addr a = { .s_addr = htonl((uint32_t)address4) };
 
 	if (address4 >= 0)
 		inet_ntop(AF_INET, &a, g->address4, sizeof(g->address4));
-	return db_run(store, NULL, err, sql, address4 < 0 ? "iiissi" : "iiissii", tenant,
-		      (int64_t)g->number, (int64_t)g->uid_base, g->address6[0] ? g->address6 : NULL,
+	return db_run(store, NULL, err, sql, address4 < 0 ? "isiissi" : "isiissii", tenant,
+		      g->template, (int64_t)g->number, (int64_t)g->uid_base, g->address6[0] ? g->address6 : NULL,
 		      g->type, g->created, address4);
 }
 
@@ -77,9 +77,14 @@ static int allocate(struct store *store, const struct config *config, const char
 		    struct store_guest *g, struct err *err)
 {
 	uint64_t number = 0, range = 0;
-	int64_t id = 0, address4 = -1;
-	int r = db_tenant_id(store, tenant, &id, err);
+	struct store_template template;
+	struct store_tenant t;
+	int64_t address4 = -1;
+	int r = store_tenant_get(store, tenant, &t, err);
 
+	if (r == 0)
+		r = store_template_get(store, t.template[0] ? t.template : config->template, &template,
+				       err);
 	if (r == 0)
 		r = free_number(store, config, &number, err);
 	if (r == 0)
@@ -95,7 +100,8 @@ static int allocate(struct store *store, const struct config *config, const char
 	g->uid_base = (uint32_t)range;
 	g->created = time(NULL);
 	snprintf(g->type, sizeof(g->type), "container");
-	r = insert_guest(store, id, g, address4, err);
+	memcpy(g->template, template.name, sizeof(g->template));
+	r = insert_guest(store, t.id, g, address4, err);
 	if (r == ERR_EXISTS)
 		err_set(err, r, "tenant '%s' has a guest already", tenant);
 	return r;

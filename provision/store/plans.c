@@ -131,7 +131,7 @@ int store_template_remove(struct store *store, const char *name, struct err *err
 	int r = db_run(store, &changes, err, "DELETE FROM template WHERE name = ?", "s", name);
 
 	if (r == ERR_BUSY && err && strstr(err->text, "FOREIGN"))
-		return err_set(err, r, "template '%s' is in use: tenants name it", name);
+		return err_set(err, r, "template '%s' is in use: tenants name it, or guests stand on it", name);
 	if (r == 0 && changes == 0)
 		return err_set(err, ERR_NOT_FOUND, "there is no template '%s': see vm2 template list",
 			       name);

@@ -65,6 +65,7 @@ struct store_guest {
 	char address4[16]; /* "" for none */
 	char address6[46];
 	char type[16];
+	char template[STORE_NAME_SIZE]; /* what it was made from, and stands on */
 	int64_t created;
 };
 
@@ -145,7 +146,7 @@ int store_plan_add(struct store *store, const struct store_plan *plan, struct er
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err);
 int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct err *err);
 
-/* Templates. remove: ERR_BUSY while tenants name it. */
+/* Templates. remove: ERR_BUSY while tenants name it or guests stand on it. */
 int store_template_add(struct store *store, const struct store_template *t, struct err *err);
 int store_template_get(struct store *store, const char *name, struct store_template *ret,
 		       struct err *err);
@@ -193,8 +194,9 @@ int store_key_match(struct store *store, const char *tenant, const void *blob, s
 int store_key_remove(struct store *store, const char *tenant, const char *which, struct err *err);
 
 /*
- * Guests. allocate makes the row with intent "creating" and the smallest free number, range of
- * uids and addresses of the configuration's pools. ERR_BUSY: a pool is full; ERR_EXISTS.
+ * Guests. allocate makes the row with intent "creating", made from the tenant's template or the
+ * configuration's, with the smallest free number, range of uids and addresses of the pools.
+ * ERR_BUSY: a pool is full; ERR_EXISTS; ERR_NOT_FOUND: the tenant, or the template.
  */
 int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
 			 struct store_guest *ret, struct err *err);

@@ -80,7 +80,7 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"t.password IS NOT NULL, t.created, t.last_login, t.password_set, "                       \
 	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                    \
 	"p.name, p.cpu, p.memory, p.disk, p.processes, p.recording = 'required', "                \
-	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created "              \
+	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template "  \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
 
 static enum store_intent intent_of(const char *text)
@@ -108,6 +108,7 @@ static void read_guest(sqlite3_stmt *s, int column, struct store_guest *g)
 	db_text(s, column + 4, g->address6, sizeof(g->address6));
 	db_text(s, column + 5, g->type, sizeof(g->type));
 	g->created = sqlite3_column_int64(s, column + 6);
+	db_text(s, column + 7, g->template, sizeof(g->template));
 }
 
 static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)

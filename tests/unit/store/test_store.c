@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nss_vm2/snapshot.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/store/accounts.h"
+#include "provision/store/password.h"
+#include "provision/store/pool.h"
+#include "provision/store/store.h"
+
+/* A folder, a configuration in it, and an open store. */
+struct place {
+	char folder[64];
+	const struct config *config;
+	struct store *store;
+	struct err err;
+};
+
+static void place_open(struct place *p, const char *settings)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(p->folder, sizeof(p->folder), "/tmp/vm2-test-store.XXXXXX");
+	cr_assert(mkdtemp(p->folder));
+	snprintf(path, sizeof(path), "%s/vm2.conf", p->folder);
+	f = fopen(path, "we");
+	cr_assert(f);
+	fprintf(f, "[paths]\nstate = %s\nrun = %s\n%s\n", p->folder, p->folder, settings);
+	fclose(f);
+	cr_assert_eq(config_load(path, &p->config, &p->err), 0, "%s", p->err.text);
+	cr_assert_eq(store_open(p->config->database, &p->store, &p->err), 0, "%s", p->err.text);
+}
+
+static void place_close(struct place *p)
+{
+	p->store = store_close(p->store);
+	p->config = config_free(p->config);
+	if (p->folder[0])
+		fd_remove_tree(AT_FDCWD, p->folder);
+}
+#define PLACE(name, settings)                                     \
+	__attribute__((cleanup(place_close))) struct place name = { 0 }; \
+	place_open(&name, settings)
+
+static void add_template(struct place *p)
+{
+	struct store_template t = { .name = "debian", .suite = "bookworm", .state = "ready" };
+
+	cr_assert_eq(store_template_add(p->store, &t, &p->err), 0, "%s", p->err.text);
+}
+
+static int add_tenant(struct place *p, const char *name)
+{
+	struct store_tenant t = { .plan.name = "small" };
+
+	snprintf(t.name, sizeof(t.name), "%s", name);
+	return store_tenant_add(p->store, p->config, &t, NULL, 0, &p->err);
+}
+
+static int add_guest(struct place *p, const char *name, struct store_guest *g)
+{
+	int r = add_tenant(p, name);
+
+	return r ? r : store_guest_allocate(p->store, p->config, name, g, &p->err);
+}
+
+Test(store, makes_and_reopens_a_database)
+{
+	PLACE(p, "");
+	struct store_plan plan;
+	struct stat st;
+
+	cr_assert_eq(stat(p.config->database, &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0600);
+	cr_assert_eq(add_tenant(&p, "acme"), 0, "%s", p.err.text);
+	cr_assert_eq(add_tenant(&p, "acme"), ERR_EXISTS);
+	cr_assert(strstr(p.err.text, "'acme'"), "%s", p.err.text);
+	p.store = store_close(p.store);
+	cr_assert_eq(store_open(p.config->database, &p.store, &p.err), 0, "%s", p.err.text);
+	cr_assert_eq(add_tenant(&p, "acme"), ERR_EXISTS);
+	cr_assert_eq(store_plan_get(p.store, "small", &plan, &p.err), 0);
+	cr_assert(plan.cpu == 100 && plan.memory == 512 << 20 && plan.disk == 0);
+	cr_assert(plan.processes == 512 && !plan.recording_required && plan.tenants == 1);
+}
+
+Test(store, refuses_a_newer_schema)
+{
+	PLACE(p, "");
+	struct store *second = NULL;
+	char wal[128];
+	int fd;
+
+	/* user_version is the big-endian number at offset 60 (sqlite.org/fileformat2). */
+	cr_assert_eq(store_checkpoint(p.store, &p.err), 0);
+	p.store = store_close(p.store);
+	fd = open(p.config->database, O_RDWR | O_CLOEXEC);
+	cr_assert_eq(pwrite(fd, "\0\0\1\0", 4, 60), 4);
+	close(fd);
+	snprintf(wal, sizeof(wal), "%s-wal", p.config->database);
+	cr_assert_eq(unlink(wal), 0);
+	cr_assert_eq(store_open(p.config->database, &second, &p.err), ERR_FAILED);
+	cr_assert(strstr(p.err.text, "a newer VM2"), "%s", p.err.text);
+	fd = open(p.config->database, O_RDWR | O_TRUNC | O_CLOEXEC);
+	cr_assert_eq(write(fd, "this is no database, as anybody can see", 39), 39);
+	close(fd);
+	cr_assert_eq(store_open(p.config->database, &second, &p.err), ERR_FAILED);
+	cr_assert_null(second);
+	cr_assert(strstr(p.err.text, p.config->database), "%s", p.err.text);
+}
+
+Test(store, keeps_references_whole)
+{
+	PLACE(p, "");
+	struct store_tenant t = { .name = "acme", .plan.name = "none" };
+	struct store_guest g;
+
+	cr_assert_eq(store_tenant_add(p.store, p.config, &t, NULL, 0, &p.err), ERR_NOT_FOUND);
+	cr_assert(strstr(p.err.text, "plan 'none'"), "%s", p.err.text);
+	snprintf(t.plan.name, sizeof(t.plan.name), "small");
+	snprintf(t.template, sizeof(t.template), "other");
+	cr_assert_eq(store_tenant_add(p.store, p.config, &t, NULL, 0, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(add_guest(&p, "acme", &g), ERR_NOT_FOUND);
+	cr_assert(strstr(p.err.text, "vm2 template build debian"), "%s", p.err.text);
+	add_template(&p);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", &g, &p.err), 0);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", &g, &p.err), ERR_EXISTS);
+	cr_assert_eq(store_template_remove(p.store, "debian", &p.err), ERR_BUSY, "%s", p.err.text);
+	cr_assert_eq(store_tenant_remove(p.store, "acme", &p.err), ERR_BUSY);
+	cr_assert(strstr(p.err.text, "guest"), "%s", p.err.text);
+	cr_assert_eq(store_guest_remove(p.store, "acme", &p.err), 0);
+	cr_assert_eq(store_tenant_remove(p.store, "acme", &p.err), 0, "%s", p.err.text);
+	cr_assert_eq(store_tenant_remove(p.store, "acme", &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_template_remove(p.store, "debian", &p.err), 0);
+	cr_assert_eq(store_template_remove(p.store, "debian", &p.err), ERR_NOT_FOUND);
+}
+
+Test(store, allocates_the_smallest_free_until_full)
+{
+	PLACE(p, "[network]\npool4 = 10.82.0.0/29\n[uids]\nguest-count = 6");
+	struct store_guest g;
+	struct store_tenant t;
+	char name[8];
+
+	add_template(&p);
+	for (unsigned int i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "t%u", i);
+		cr_assert_eq(add_guest(&p, name, &g), 0, "%s", p.err.text);
+		cr_assert_eq(g.number, i + 1);
+		cr_assert_eq(g.uid_base, 603979776 + i * 65536);
+	}
+	cr_assert_str_eq(g.address4, "10.82.0.6");
+	cr_assert_str_eq(g.address6, "fd82:766d:3200::6");
+	cr_assert_eq(add_guest(&p, "late", &g), ERR_BUSY);
+	cr_assert_str_eq(p.err.text, "the address pool 10.82.0.0/29 is full (5 of 5 in use); "
+				     "enlarge network.pool4 in vm2.conf");
+	cr_assert_eq(store_guest_remove(p.store, "t2", &p.err), 0);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "late", &g, &p.err), 0);
+	cr_assert_eq(g.number, 3);
+	cr_assert_str_eq(g.address4, "10.82.0.4");
+	cr_assert_eq(store_tenant_get(p.store, "late", &t, &p.err), 0);
+	cr_assert_eq(t.guest.intent, STORE_GUEST_CREATING);
+	cr_assert_str_eq(t.guest.address4, "10.82.0.4");
+	cr_assert_str_eq(t.guest.template, "debian");
+	cr_assert_eq(t.uid, 1879048192 + 5);
+	cr_assert_eq(store_guest_intent(p.store, "late", STORE_GUEST_PRESENT, &p.err), 0);
+	cr_assert_eq(store_tenant_get(p.store, "late", &t, &p.err), 0);
+	cr_assert_eq(t.guest.intent, STORE_GUEST_PRESENT);
+	cr_assert_eq(store_guest_remove(p.store, "nobody", &p.err), ERR_NOT_FOUND);
+}
+
+Test(store, runs_without_addresses)
+{
+	PLACE(p, "[network]\npool4 =\npool6 =");
+	struct store_guest g;
+
+	add_template(&p);
+	cr_assert_eq(add_guest(&p, "a", &g), 0, "%s", p.err.text);
+	cr_assert_eq(add_guest(&p, "b", &g), 0, "%s", p.err.text);
+	cr_assert(!g.address4[0] && !g.address6[0]);
+}
+
+Test(store, checks_pools)
+{
+	static const char *const bad[] = { "10.0.0.0", "10.0.0.1/24", "10.0.0.0/31", "10.0.0.0/7", "x/24",
+					   "10.0.0/24", "10.0.0.0/", "10.0.0.0/99" };
+	static const char *const bad6[] = { "fd82::", "fd82::1/64", "fd82::/97", "fd82::/31", "1.2.3.4/64" };
+	struct pool4 pool;
+	char text[46];
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		cr_expect_eq(pool4_parse(bad[i], &pool, NULL), ERR_USAGE, "%s", bad[i]);
+	for (size_t i = 0; i < ARRAY_LEN(bad6); i++)
+		cr_expect_eq(pool6_address(bad6[i], 1, text, NULL), ERR_USAGE, "%s", bad6[i]);
+	cr_assert_eq(pool4_parse("10.82.0.0/30", &pool, NULL), 0);
+	cr_assert_eq(pool.first, 0x0a520002);
+	cr_assert_eq(pool.count, 1);
+}
+
+static int count_session(void *data, const struct store_session *s)
+{
+	(*(int *)data)++;
+	return 0;
+}
+
+static int check_closed(void *data, const struct store_session *s)
+{
+	cr_assert_str_eq(s->state, "closed");
+	cr_assert_str_eq(s->command, "true");
+	cr_assert_eq(s->status, 3);
+	cr_assert_null(s->signal);
+	cr_assert(s->bytes_in == 5 && s->bytes_out == 7 && s->recorded);
+	return 42;
+}
+
+Test(store, follows_sessions)
+{
+	PLACE(p, "");
+	struct store_session s = { .id = "a", .tenant = "acme", .kind = "exec", .command = "true",
+				   .via = "gateway", .started = 1, .pid = 1, .status = -1 };
+	int n = 0;
+
+	cr_assert_eq(store_session_open(p.store, &s, &p.err), ERR_DENIED);
+	cr_assert_eq(add_tenant(&p, "acme"), 0);
+	cr_assert_eq(store_session_open(p.store, &s, &p.err), 0, "%s", p.err.text);
+	s.id = "b";
+	cr_assert_eq(store_session_open(p.store, &s, &p.err), 0);
+	cr_assert_eq(store_tenant_suspend(p.store, "acme", "unpaid", &p.err), 0);
+	s.id = "c";
+	cr_assert_eq(store_session_open(p.store, &s, &p.err), ERR_DENIED);
+	cr_assert_eq(store_session_each(p.store, "acme", true, 10, count_session, &n, &p.err), 0);
+	cr_assert_eq(n, 2);
+	s = (struct store_session){ .id = "a", .ended = 9, .status = 3, .bytes_in = 5, .bytes_out = 7,
+				    .recorded = true };
+	cr_assert_eq(store_session_close(p.store, &s, &p.err), 0);
+	cr_assert_eq(store_session_close(p.store, &s, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_session_get(p.store, "a", check_closed, NULL, &p.err), 42);
+	cr_assert_eq(store_session_lost(p.store, "b", 9, &p.err), 0);
+	cr_assert_eq(store_session_each(p.store, NULL, true, 10, count_session, &n, &p.err), 0);
+	cr_assert_eq(n, 2);
+	cr_assert_eq(store_session_each(p.store, NULL, false, 1, count_session, &n, &p.err), 0);
+	cr_assert_eq(n, 3);
+}
+
+Test(store, adds_a_tenant_with_all_its_keys_or_not)
+{
+	PLACE(p, "");
+	struct store_key keys[2] = { { .type = "ssh-ed25519", .blob = "x", .blob_len = 1,
+				       .fingerprint = "SHA256:x" } };
+	struct store_tenant t = { .name = "acme", .plan.name = "small" };
+	struct store_key found;
+
+	keys[1] = keys[0];
+	cr_assert_eq(store_tenant_add(p.store, p.config, &t, keys, 2, &p.err), ERR_EXISTS);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_tenant_add(p.store, p.config, &t, keys, 1, &p.err), 0, "%s", p.err.text);
+	cr_assert_eq(store_key_add(p.store, "acme", &keys[0], &p.err), ERR_EXISTS);
+	cr_assert_eq(store_key_match(p.store, "acme", "x", 1, &found, &p.err), 0);
+	cr_assert_eq(store_key_match(p.store, "acme", "y", 1, &found, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_key_match(p.store, "other", "x", 1, &found, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_key_remove(p.store, "acme", "SHA256:y", &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_key_remove(p.store, "acme", "SHA256:x", &p.err), 0);
+}
+
+Test(store, checks_passwords)
+{
+	PLACE(p, "");
+	char long_one[600], hash[STORE_HASH_SIZE];
+	CLEANUP_FREE char *made = NULL;
+
+	memset(long_one, 'x', sizeof(long_one) - 1);
+	long_one[sizeof(long_one) - 1] = '\0';
+	cr_assert_eq(password_hash("", &made, NULL), ERR_USAGE);
+	cr_assert_eq(password_hash("a\nb", &made, NULL), ERR_USAGE);
+	cr_assert_eq(password_hash(long_one, &made, NULL), ERR_USAGE);
+	long_one[PASSWORD_MAX] = '\0';
+	cr_assert_eq(password_hash(long_one, &made, NULL), 0);
+	cr_assert(str_starts(made, "$y$"));
+	cr_assert(password_verify(long_one, made));
+	long_one[0] = 'y';
+	cr_assert_not(password_verify(long_one, made));
+	cr_assert_not(password_verify("this is nobody's password", NULL));
+	cr_assert_eq(add_tenant(&p, "acme"), 0);
+	cr_assert_eq(store_password_get(p.store, "acme", hash, &p.err), ERR_NOT_FOUND);
+	cr_assert_eq(store_password_set(p.store, "acme", made, &p.err), 0);
+	cr_assert_eq(store_password_get(p.store, "acme", hash, &p.err), 0);
+	cr_assert_str_eq(hash, made);
+	cr_assert_eq(store_password_set(p.store, "acme", NULL, &p.err), 0);
+	cr_assert_eq(store_password_get(p.store, "acme", hash, &p.err), ERR_NOT_FOUND);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+Test(store, stays_fast_with_10000_tenants, .timeout = 110)
+{
+	PLACE(p, "[uids]\nguest-count = 19000");
+	struct store_guest g;
+	struct store_tenant t;
+	struct stat st;
+	char name[16];
+	double start = seconds(), added;
+
+	add_template(&p);
+	for (int i = 0; i < 10000; i++) {
+		snprintf(name, sizeof(name), "tenant-%d", i);
+		cr_assert_eq(add_guest(&p, name, &g), 0, "%s", p.err.text);
+	}
+	added = seconds();
+	fprintf(stderr, "10,000 tenants with guests: %.2f s to add all", added - start);
+	cr_assert_eq(add_guest(&p, "last", &g), 0);
+	fprintf(stderr, ", %.2f ms for one more", (seconds() - added) * 1e3);
+	cr_assert_eq(g.number, 10001);
+	start = seconds();
+	cr_assert_eq(store_tenant_get(p.store, "tenant-5000", &t, &p.err), 0);
+	fprintf(stderr, ", %.3f ms to get one", (seconds() - start) * 1e3);
+	start = seconds();
+	cr_assert_eq(accounts_publish(p.store, p.config, &p.err), 0, "%s", p.err.text);
+	fprintf(stderr, ", %.2f ms to publish\n", (seconds() - start) * 1e3);
+	cr_assert_eq(stat(p.config->accounts, &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0644);
+}

@@ -7,6 +7,7 @@
 #ifndef VM2_FIREWALL_LINK_H
 #define VM2_FIREWALL_LINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "provision/base/err.h"
@@ -24,8 +25,14 @@ struct link_spec {
 	uint32_t mtu;	      /* bytes */
 };
 
-/* The host side's name, "INSTANCE-<number>" (IFNAMSIZ bytes). */
+/*
+ * The host side's name, "INSTANCE-<number>" (IFNAMSIZ bytes); "" when it would be longer than an
+ * interface's name can be.
+ */
 void link_name(const char *instance, uint32_t number, char ret[16]);
+
+/* The link's MACs, which follow from the number: guest side or host side. */
+void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
 
 /*
  * Make the pair, give the guest side to the network namespace netns_fd as eth0 with its addresses,
@@ -33,6 +40,13 @@ void link_name(const char *instance, uint32_t number, char ret[16]);
  * strict reverse-path filter and the routes to the guest. Called in the host's network namespace.
  * An older link of the same name is replaced. On failure nothing is left.
  * The rules of the guest must be in the kernel before (rules_add_guest).
+ * Where either side has IPv6 disabled (disable_ipv6), the link comes up with IPv4 alone.
+ * ERR_USAGE for a name or address that cannot be; else 0 or -errno.
+ *
+ * What it leaves to the set-up of the host: net.ipv4.ip_forward=1 (for the host's own interfaces)
+ * and net.ipv6.conf.all.forwarding=1, which Linux has for all interfaces at once only. The kernel
+ * takes the greater of net.ipv4.conf.all.rp_filter and the link's own 1, so a host with 2 there
+ * (loose) leaves spoofing to the rules, which stop it either way.
  */
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err);
 

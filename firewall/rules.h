@@ -29,13 +29,20 @@ struct rules_guest {
 };
 
 /*
+ * Every function here returns ERR_USAGE for an instance name, prefix, number or address that
+ * cannot be, and -errno with the kernel's words for what it refused.
+ *
  * Have the table with exactly these guests, in one atomic batch that replaces what was there of
- * the table: for start-up and repair.
+ * the table: for start-up and repair. Its counters begin at zero again; connections go on.
  */
 int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
 		  struct err *err);
 
-/* Whether the table is there (1), not (0), or -errno. */
+/*
+ * Whether the table is there with all its chains and as many rules as they should have (1), or not
+ * (0: restore it); or -errno (-EINVAL where others have ERR_USAGE). Guests are not looked at: one
+ * whose elements are missing gets nothing.
+ */
 int rules_present(const struct rules_base *base, struct err *err);
 
 /*
@@ -50,5 +57,11 @@ int rules_remove_guest(const struct rules_base *base, const struct rules_guest *
 
 /* Remove the table. Not there is success. */
 int rules_remove(const struct rules_base *base, struct err *err);
+
+/*
+ * Whether this host can serve: NULL, or words why nftables or veth cannot. Asks the kernel to check
+ * the whole table and a pair without making either.
+ */
+const char *firewall_probe(void);
 
 #endif

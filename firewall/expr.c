@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/expr.h"
+
+/* Before <linux/in.h>, which yields to it. */
+#include <netinet/in.h>
+
+#include <libnftnl/expr.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stddef.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct nftnl_expr *add(struct nftnl_rule *r, const char *name)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	if (!e)
+		abort();
+	nftnl_rule_add_expr(r, e);
+	return e;
+}
+
+static void meta(struct nftnl_rule *r, uint32_t key)
+{
+	struct nftnl_expr *e = add(r, "meta");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+}
+
+static void cmp(struct nftnl_rule *r, uint32_t op, const void *data, uint32_t len)
+{
+	struct nftnl_expr *e = add(r, "cmp");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, len);
+}
+
+static void payload(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len,
+		    uint32_t reg)
+{
+	struct nftnl_expr *e = add(r, "payload");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
+}
+
+static void mask(struct nftnl_rule *r, const void *bits, uint32_t len)
+{
+	static const uint8_t zero[16];
+	struct nftnl_expr *e = add(r, "bitwise");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, bits, len);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, len);
+}
+
+static void lookup(struct nftnl_rule *r, const char *set)
+{
+	struct nftnl_expr *e = add(r, "lookup");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+}
+
+static uint32_t address_offset(int family, enum expr_side side)
+{
+	if (family == AF_INET6)
+		return side == EXPR_SOURCE ? offsetof(struct ip6_hdr, ip6_src) :
+					     offsetof(struct ip6_hdr, ip6_dst);
+	return side == EXPR_SOURCE ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr);
+}
+
+void expr_interface(struct nftnl_rule *r, bool in, const char *prefix, bool starts_so)
+{
+	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	/* Compared without the NUL, it is a prefix: nft(8) prints "prefix*". */
+	cmp(r, starts_so ? NFT_CMP_EQ : NFT_CMP_NEQ, prefix, strlen(prefix));
+}
+
+void expr_family(struct nftnl_rule *r, int family)
+{
+	uint8_t proto = family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+
+	meta(r, NFT_META_NFPROTO);
+	cmp(r, NFT_CMP_EQ, &proto, sizeof(proto));
+}
+
+void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a)
+{
+	uint8_t bits[16];
+
+	expr_family(r, a->family);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(a->family, side), a->len, NFT_REG_1);
+	if (a->prefix < a->len * 8) {
+		address_mask(a, bits);
+		mask(r, bits, a->len);
+	}
+	cmp(r, NFT_CMP_EQ, a->bytes, a->len);
+}
+
+void expr_known_interface(struct nftnl_rule *r, const char *set)
+{
+	meta(r, NFT_META_IIFNAME);
+	lookup(r, set);
+}
+
+void expr_known_source(struct nftnl_rule *r, int family, const char *set)
+{
+	expr_family(r, family);
+	meta(r, NFT_META_IIFNAME);
+	/* The name fills NFT_REG_1 (16 bytes), so the address behind it makes one key of both. */
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, EXPR_SOURCE),
+		family == AF_INET6 ? 16 : 4, NFT_REG_2);
+	lookup(r, set);
+}
+
+void expr_protocol(struct nftnl_rule *r, uint8_t protocol)
+{
+	meta(r, NFT_META_L4PROTO);
+	cmp(r, NFT_CMP_EQ, &protocol, sizeof(protocol));
+}
+
+void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
+{
+	struct nftnl_expr *e;
+
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
+	e = add(r, "lookup");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, set_id);
+}
+
+void expr_state(struct nftnl_rule *r, uint32_t states)
+{
+	static const uint32_t none;
+	struct nftnl_expr *e = add(r, "ct");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	mask(r, &states, sizeof(states));
+	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+void expr_count(struct nftnl_rule *r, const char *counter)
+{
+	struct nftnl_expr *e = add(r, "objref");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, counter);
+}
+
+void expr_verdict(struct nftnl_rule *r, int verdict)
+{
+	struct nftnl_expr *e = add(r, "immediate");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, verdict);
+}
+
+void expr_masquerade(struct nftnl_rule *r)
+{
+	add(r, "masq");
+}

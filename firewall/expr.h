@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The matches and verdicts that rules are written from, over libnftnl. Internal to the folder. */
+#ifndef VM2_FIREWALL_EXPR_H
+#define VM2_FIREWALL_EXPR_H
+
+#include <libnftnl/rule.h>
+#include <stdbool.h>
+
+#include "firewall/address.h"
+
+enum expr_side { EXPR_SOURCE, EXPR_DESTINATION };
+
+/* The packet comes in by (in), or leaves by, an interface whose name starts so; or does not. */
+void expr_interface(struct nftnl_rule *r, bool in, const char *prefix, bool starts_so);
+
+/* The packet is of this family (AF_INET, AF_INET6). */
+void expr_family(struct nftnl_rule *r, int family);
+
+/* The packet's source or destination lies within the prefix. */
+void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a);
+
+/* The interface it came in by is an element of the set. */
+void expr_known_interface(struct nftnl_rule *r, const char *set);
+
+/* The interface it came in by and its source, together, are an element of the set. */
+void expr_known_source(struct nftnl_rule *r, int family, const char *set);
+
+/* Its transport protocol is this one. */
+void expr_protocol(struct nftnl_rule *r, uint8_t protocol);
+
+/* The first byte of its transport header (the ICMP type) is an element of the anonymous set. */
+void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id);
+
+/* Its connection is in one of these states (NF_CT_STATE_BIT). */
+void expr_state(struct nftnl_rule *r, uint32_t states);
+
+/* Count it in a named counter. */
+void expr_count(struct nftnl_rule *r, const char *counter);
+
+/* NF_ACCEPT, NF_DROP. */
+void expr_verdict(struct nftnl_rule *r, int verdict);
+
+/* Give it the address of the interface it leaves by. */
+void expr_masquerade(struct nftnl_rule *r);
+
+#endif

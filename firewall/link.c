@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firewall/address.h"
+#include "firewall/netlink.h"
+#include "firewall/route.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+
+#define GUEST_INTERFACE "eth0"
+#define LOOPBACK_INDEX 1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
+
+/* Each guest's own link-local address; its link is its alone, so all can have the same. */
+static const char guest_link_local[] = "fe80::2";
+
+/* A setting of the host side's: /proc/sys/net/FAMILY/conf/INTERFACE/NAME. */
+struct setting {
+	const char *family;
+	const char *name;
+	const char *value;
+};
+
+static const struct setting settings[] = {
+	{"ipv4", "rp_filter", "1"}, /* strict: a source must be routed back to this link (RFC 3704) */
+	{"ipv4", "accept_redirects", "0"},
+	{"ipv4", "send_redirects", "0"},
+	{"ipv4", "accept_source_route", "0"},
+	{"ipv4", "proxy_arp", "0"},
+	{"ipv4", "arp_ignore", "1"}, /* answer for this link's address only, not the host's others */
+	{"ipv4", "forwarding", "1"},
+	{"ipv6", "accept_ra", "0"},
+	{"ipv6", "accept_redirects", "0"},
+	{"ipv6", "accept_source_route", "0"},
+	{"ipv6", "autoconf", "0"},
+	{"ipv6", "forwarding", "1"},
+};
+
+/* A link being made. */
+struct link {
+	char name[IFNAMSIZ];
+	struct route_side host, guest;
+	struct address address4, address6;
+	struct address gateway4, gateway6, local6; /* single addresses */
+	int host_index, guest_index;
+	bool ipv6; /* neither side has IPv6 disabled */
+};
+
+void link_name(const char *instance, uint32_t number, char ret[16])
+{
+	if (snprintf(ret, IFNAMSIZ, "%s-%u", instance, number) >= IFNAMSIZ)
+		ret[0] = '\0';
+}
+
+void link_mac(uint32_t number, bool guest_side, uint8_t ret[6])
+{
+	/* 0x02: locally administered, unicast (IEEE 802, 8.2). */
+	const uint8_t mac[6] = {0x02, guest_side ? 'g' : 'h', number >> 24, number >> 16,
+		number >> 8, number};
+
+	memcpy(ret, mac, sizeof(mac));
+}
+
+static int check_name(const char *instance, uint32_t number, char ret[IFNAMSIZ], struct err *err)
+{
+	int r = address_check_instance(instance, err);
+
+	if (r)
+		return r;
+	link_name(instance, number, ret);
+	if (!*ret)
+		return err_set(err, ERR_USAGE, "interface name %s-%u is longer than %d characters: "
+			"use a shorter instance name", instance, number, IFNAMSIZ - 1);
+	return 0;
+}
+
+/* A constant of ours as an address. */
+static struct address constant(int family, const char *text, uint8_t prefix)
+{
+	struct address a = {.family = family, .len = family == AF_INET6 ? 16 : 4, .prefix = prefix};
+
+	if (inet_pton(family, text, a.bytes) != 1)
+		abort();
+	return a;
+}
+
+static int prepare(const struct link_spec *spec, struct link *ret, struct err *err)
+{
+	struct link l = {0};
+	int r;
+
+	r = check_name(spec->instance, spec->number, l.name, err);
+	if (!r)
+		r = address_parse(spec->address4, AF_INET, &l.address4, err);
+	if (!r)
+		r = address_parse(spec->address6, AF_INET6, &l.address6, err);
+	if (r)
+		return r;
+	link_mac(spec->number, false, l.host.mac);
+	link_mac(spec->number, true, l.guest.mac);
+	l.gateway4 = constant(AF_INET, LINK_GATEWAY4, 32);
+	l.gateway6 = constant(AF_INET6, LINK_GATEWAY6, 128);
+	l.local6 = constant(AF_INET6, guest_link_local, 64);
+	*ret = l;
+	ret->host.name = ret->name;
+	ret->guest.name = GUEST_INTERFACE;
+	return 0;
+}
+
+/* Whether an interface has IPv6. Like all of /proc/sys/net it tells of the caller's namespace. */
+static bool has_ipv6(const char *interface)
+{
+	char path[80], value[8];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
+	return fd_read_path(AT_FDCWD, path, value, sizeof(value)) > 0 && value[0] == '0';
+}
+
+static int apply_settings(const struct link *l, struct err *err)
+{
+	char path[96];
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		const struct setting *s = &settings[i];
+		int r;
+
+		if (!l->ipv6 && !strcmp(s->family, "ipv6"))
+			continue;
+		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", s->family, l->name, s->name);
+		r = fd_write_path(AT_FDCWD, path, s->value);
+		if (r < 0)
+			return err_sys(err, -r, "cannot write %s to %s", s->value, path);
+	}
+	return 0;
+}
+
+/*
+ * Go to the guest's network namespace for a moment, and bring back a socket that stays there.
+ * Safe: nothing of the guest's runs or is read meanwhile, the mount and user namespaces remain the
+ * host's, and a caller that could not come back would act on the wrong network: it ends instead.
+ */
+static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct err *err)
+{
+	CLEANUP_CLOSE int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (own < 0)
+		return err_sys(err, errno, "cannot open /proc/thread-self/ns/net");
+	if (setns(netns_fd, CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "%s: cannot enter the guest's network namespace", l->name);
+	r = netlink_open(ret, NETLINK_ROUTE, err);
+	l->guest_index = if_nametoindex(GUEST_INTERFACE);
+	l->ipv6 = has_ipv6(GUEST_INTERFACE);
+	if (setns(own, CLONE_NEWNET) < 0)
+		abort();
+	if (r == 0 && l->guest_index == 0)
+		r = err_set(err, -ENODEV, "%s: %s is not in the guest's network namespace", l->name,
+			GUEST_INTERFACE);
+	return r;
+}
+
+static int configure_guest(const struct link *l, struct netlink *nl, struct err *err)
+{
+	int index = l->guest_index;
+
+	route_set_up(nl, LOOPBACK_INDEX);
+	if (l->ipv6)
+		route_no_own_address(nl, index);
+	route_set_up(nl, index);
+	if (l->address4.family) {
+		route_add_address(nl, index, &l->address4);
+		route_add_route(nl, index, &l->gateway4, NULL);
+		route_add_route(nl, index, NULL, &l->gateway4);
+		route_add_neighbour(nl, index, &l->gateway4, l->host.mac);
+	}
+	if (l->ipv6 && l->address6.family) {
+		route_add_address(nl, index, &l->local6);
+		route_add_address(nl, index, &l->address6);
+		route_add_route(nl, index, NULL, &l->gateway6);
+		route_add_neighbour(nl, index, &l->gateway6, l->host.mac);
+	}
+	return netlink_exchange(nl, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+}
+
+/* The routes to the guest come last: until then no packet finds it. */
+static int configure_host(const struct link *l, struct netlink *nl, struct err *err)
+{
+	struct address gateway6 = constant(AF_INET6, LINK_GATEWAY6, 64);
+	int index = l->host_index;
+
+	if (l->ipv6)
+		route_no_own_address(nl, index);
+	route_set_up(nl, index);
+	if (l->address4.family) {
+		route_add_address(nl, index, &l->gateway4);
+		route_add_neighbour(nl, index, &l->address4, l->guest.mac);
+		route_add_route(nl, index, &l->address4, NULL);
+	}
+	if (l->ipv6 && l->address6.family) {
+		route_add_address(nl, index, &gateway6);
+		route_add_neighbour(nl, index, &l->address6, l->guest.mac);
+		route_add_route(nl, index, &l->address6, NULL);
+	}
+	return netlink_exchange(nl, l->name, NULL, NULL, err);
+}
+
+static int delete_link(struct netlink *nl, const char *name, struct err *err)
+{
+	struct err why = {0};
+	int r;
+
+	route_delete_link(nl, name);
+	r = netlink_exchange(nl, name, NULL, NULL, &why);
+	if (r == -ENODEV)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
+static int make_pair(const struct link *l, struct netlink *nl, int netns_fd, uint32_t mtu,
+		     struct err *err)
+{
+	struct err why = {0};
+	int r;
+
+	route_add_pair(nl, &l->host, &l->guest, netns_fd, mtu);
+	r = netlink_exchange(nl, l->name, NULL, NULL, &why);
+	if (r == -EEXIST && if_nametoindex(l->name)) {
+		r = delete_link(nl, l->name, err);
+		if (r)
+			return r;
+		route_add_pair(nl, &l->host, &l->guest, netns_fd, mtu);
+		r = netlink_exchange(nl, l->name, NULL, NULL, &why);
+	}
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
+static int configure(struct link *l, struct netlink *host, int netns_fd, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink guest = {0};
+	int r;
+
+	l->host_index = if_nametoindex(l->name);
+	if (!l->host_index)
+		return err_sys(err, errno, "%s: the interface is gone", l->name);
+	r = visit_guest(l, netns_fd, &guest, err);
+	l->ipv6 = l->ipv6 && has_ipv6(l->name);
+	if (!r)
+		r = apply_settings(l, err);
+	if (!r)
+		r = configure_guest(l, &guest, err);
+	if (!r)
+		r = configure_host(l, host, err);
+	return r;
+}
+
+int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink host = {0};
+	struct link l;
+	int r;
+
+	r = prepare(spec, &l, err);
+	if (!r)
+		r = netlink_open(&host, NETLINK_ROUTE, err);
+	if (!r)
+		r = make_pair(&l, &host, netns_fd, spec->mtu, err);
+	if (r)
+		return r;
+	r = configure(&l, &host, netns_fd, err);
+	if (r)
+		(void)delete_link(&host, l.name, NULL);
+	return r;
+}
+
+int link_down(const char *instance, uint32_t number, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = {0};
+	char name[IFNAMSIZ];
+	int r;
+
+	r = check_name(instance, number, name, err);
+	if (!r)
+		r = netlink_open(&nl, NETLINK_ROUTE, err);
+	return r ?: delete_link(&nl, name, err);
+}

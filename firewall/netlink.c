@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/netlink.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "provision/base/str.h"
+
+/* One answer: with NETLINK_CAP_ACK it does not carry the request back. */
+#define ANSWER_MAX 8192
+
+/* The longest words of the kernel's that are passed on. */
+#define KERNEL_TEXT_MAX 160
+
+/* What the answers said. */
+struct answers {
+	struct netlink *nl;
+	const char *subject;
+	struct err *err;
+	mnl_cb_t reply;
+	void *arg;
+	int result;  /* of the first request that failed */
+	bool heard; /* anything at all */
+};
+
+int netlink_open(struct netlink *nl, int protocol, struct err *err)
+{
+	int one = 1;
+
+	*nl = (struct netlink){.sock = mnl_socket_open2(protocol, SOCK_CLOEXEC)};
+	if (!nl->sock)
+		return err_sys(err, errno, "cannot open a netlink socket");
+	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID) < 0) {
+		int errnum = errno;
+
+		netlink_close(nl);
+		return err_sys(err, errnum, "cannot bind a netlink socket");
+	}
+	/* Both only improve errors; a kernel without them is served as well. */
+	(void)mnl_socket_setsockopt(nl->sock, NETLINK_CAP_ACK, &one, sizeof(one));
+	(void)mnl_socket_setsockopt(nl->sock, NETLINK_EXT_ACK, &one, sizeof(one));
+	nl->first_seq = nl->next_seq = 1;
+	return 0;
+}
+
+void netlink_close(struct netlink *nl)
+{
+	if (nl->sock)
+		mnl_socket_close(nl->sock);
+	free(nl->data);
+	*nl = (struct netlink){0};
+}
+
+void *netlink_room(struct netlink *nl, size_t room, const char *what)
+{
+	if (nl->cap - nl->len < room) {
+		nl->cap = (nl->len + room) * 2;
+		nl->data = realloc(nl->data, nl->cap);
+		if (!nl->data)
+			abort();
+	}
+	memset(nl->data + nl->len, 0, room);
+	if (nl->next_seq - nl->first_seq < NETLINK_NAMED_MAX)
+		nl->what[nl->next_seq - nl->first_seq] = what;
+	return nl->data + nl->len;
+}
+
+void netlink_commit(struct netlink *nl, const struct nlmsghdr *msg)
+{
+	nl->last = nl->len;
+	nl->len += MNL_ALIGN(msg->nlmsg_len);
+	nl->next_seq++;
+}
+
+void netlink_want_ack(struct netlink *nl)
+{
+	if (nl->len)
+		((struct nlmsghdr *)(void *)(nl->data + nl->last))->nlmsg_flags |= NLM_F_ACK;
+}
+
+/* The kernel's own words for an error (NLMSGERR_ATTR_MSG), "" when it has none. */
+static void kernel_text(const struct nlmsghdr *msg, char ret[KERNEL_TEXT_MAX])
+{
+	const struct nlattr *attr;
+
+	ret[0] = '\0';
+	if (!(msg->nlmsg_flags & NLM_F_ACK_TLVS) || !(msg->nlmsg_flags & NLM_F_CAPPED))
+		return;
+	mnl_attr_for_each(attr, msg, sizeof(struct nlmsgerr)) {
+		size_t len = mnl_attr_get_payload_len(attr);
+
+		if (mnl_attr_get_type(attr) != NLMSGERR_ATTR_MSG || len >= KERNEL_TEXT_MAX - 3)
+			continue;
+		strcpy(ret, " (");
+		memcpy(ret + 2, mnl_attr_get_payload(attr), len);
+		ret[2 + len] = '\0';
+		strcat(ret, ")");
+	}
+}
+
+static void take_answer(struct answers *a, const struct nlmsghdr *msg)
+{
+	const struct nlmsgerr *e = mnl_nlmsg_get_payload(msg);
+	uint32_t index = msg->nlmsg_seq - a->nl->first_seq;
+	char text[KERNEL_TEXT_MAX];
+	const char *what = NULL;
+
+	a->heard = true;
+	if (msg->nlmsg_type != NLMSG_ERROR) {
+		if (a->reply && msg->nlmsg_type >= NLMSG_MIN_TYPE)
+			a->reply(msg, a->arg);
+		return;
+	}
+	if (mnl_nlmsg_get_payload_len(msg) < sizeof(*e) || e->error == 0 || a->result < 0)
+		return;
+	if (index < NETLINK_NAMED_MAX && msg->nlmsg_seq < a->nl->next_seq)
+		what = a->nl->what[index];
+	kernel_text(msg, text);
+	a->result = err_sys(a->err, -e->error, "%s: cannot %s%s", a->subject,
+		what ?: "change it", text);
+}
+
+/* The socket's queue must hold the whole batch: root may exceed the limit (SO_SNDBUFFORCE). */
+static int send_all(struct netlink *nl)
+{
+	int fd = mnl_socket_get_fd(nl->sock), size = nl->len + 65536;
+
+	if (nl->len > 65536 &&
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		return -errno;
+	if (mnl_socket_sendto(nl->sock, nl->data, nl->len) < 0)
+		return -errno;
+	return 0;
+}
+
+int netlink_exchange(struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg,
+		     struct err *err)
+{
+	struct answers a = {nl, subject, err, reply, arg, 0, false};
+	_Alignas(struct nlmsghdr) char buf[ANSWER_MAX];
+	ssize_t len;
+	int r;
+
+	r = send_all(nl);
+	if (r < 0)
+		return err_sys(err, -r, "%s: cannot send to the kernel", subject);
+	while ((len = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+		const struct nlmsghdr *msg = (const struct nlmsghdr *)buf;
+		int left = len;
+
+		for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
+			take_answer(&a, msg);
+	}
+	nl->first_seq = nl->next_seq;
+	nl->len = 0;
+	if (a.result == 0 && !a.heard)
+		return err_set(err, -EIO, "%s: the kernel did not answer", subject);
+	return a.result;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Several netlink requests in one sendmsg(2), over libmnl, and their answers. Internal to the
+ * folder.
+ */
+#ifndef VM2_FIREWALL_NETLINK_H
+#define VM2_FIREWALL_NETLINK_H
+
+#include <libmnl/libmnl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "provision/base/err.h"
+
+/* Requests that are named in an error; later ones are called by the batch's subject alone. */
+#define NETLINK_NAMED_MAX 48
+
+/* A socket and the requests gathered for it. Zeroed is closed and empty. */
+struct netlink {
+	struct mnl_socket *sock;
+	char *data;
+	size_t len;
+	size_t cap;
+	size_t last; /* where the last request begins */
+	uint32_t first_seq; /* of the gathered requests */
+	uint32_t next_seq;
+	const char *what[NETLINK_NAMED_MAX]; /* what each request does */
+};
+
+/*
+ * Open a socket of this protocol (NETLINK_ROUTE, NETLINK_NETFILTER) in the network namespace of
+ * the caller; it stays in that namespace. 0 or -errno.
+ */
+int netlink_open(struct netlink *nl, int protocol, struct err *err);
+
+void netlink_close(struct netlink *nl);
+#define CLEANUP_NETLINK __attribute__((cleanup(netlink_close)))
+
+/*
+ * Where the next request is to be built: at least `room` zeroed bytes. Its sequence number is
+ * nl->next_seq. what: a constant that says what the request does, "add its IPv4 address".
+ */
+void *netlink_room(struct netlink *nl, size_t room, const char *what);
+
+/* The request built there is complete. */
+void netlink_commit(struct netlink *nl, const struct nlmsghdr *msg);
+
+/* Have the last request acknowledged (NLM_F_ACK). */
+void netlink_want_ack(struct netlink *nl);
+
+/*
+ * Send what was gathered and read the answers, which the kernel has ready when sendmsg(2)
+ * returns. 0, or -errno of the first request that failed, with its words; -EIO when nothing was
+ * acknowledged. reply, if not NULL, is called for each message that is no acknowledgement.
+ */
+int netlink_exchange(struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg,
+		     struct err *err);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/policy.h"
+
+/* Before <linux/in.h>, which yields to it. */
+#include <netinet/in.h>
+
+#include <arpa/inet.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <libnftnl/udata.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+#include <netinet/icmp6.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firewall/expr.h"
+#include "provision/base/cleanup.h"
+
+/* nft(8)'s numbers of its types (nftables datatype.h), six bits for each part of a key. */
+#define TYPE_IPV4_ADDR	 7
+#define TYPE_IPV6_ADDR	 8
+#define TYPE_ICMP6_TYPE	 29
+#define TYPE_IFNAME	 41
+#define TYPE_PAIR(a, b)	 ((a) << 6 | (b))
+#define NFT_HOST_ENDIAN	 1 /* its enum byteorder */
+
+#define ICMP_TYPES_NAME "__set%d" /* anonymous: the kernel puts a number in */
+#define FIRST_SET_ID	1	  /* of the named sets; rules find theirs by name */
+#define FIRST_RULE_ID	100	  /* of the anonymous sets, by which rules of one batch find them */
+
+/* A base chain. */
+struct chain {
+	const char *name;
+	const char *type;
+	uint32_t hook;
+	int32_t priority;
+};
+
+static const struct chain chains[] = {
+	{"antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW},
+	{"forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER},
+	{"input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER},
+	{"postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC},
+};
+
+/* A set that guests are elements of. */
+struct set {
+	const char *name;
+	uint32_t type;
+	uint32_t len;
+};
+
+static const struct set sets[] = {
+	{POLICY_GUESTS, TYPE_IFNAME, 16},
+	{POLICY_SOURCE4, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV4_ADDR), 16 + 4},
+	{POLICY_SOURCE6, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV6_ADDR), 16 + 16},
+};
+
+#define SPOOFED	       "spoofed"
+#define GUEST_TO_GUEST "guest_to_guest"
+#define GUEST_TO_HOST  "guest_to_host"
+#define GUEST_TO_LOCAL "guest_to_local"
+#define INVALID	       "invalid"
+#define TO_GUEST       "to_guest"
+#define TO_NOBODY      "to_nobody"
+
+static const char *const counters[] = {SPOOFED, GUEST_TO_GUEST, GUEST_TO_HOST, GUEST_TO_LOCAL,
+	INVALID, TO_GUEST, TO_NOBODY};
+
+/* Which side of the guests' links an interface is on. */
+enum where { ANY, GUEST, OTHER };
+
+/* What else a rule asks of the packet. */
+enum match {
+	NOTHING,
+	OWN_SOURCE4,	 /* its source is its interface's */
+	OWN_SOURCE6,
+	DISCOVERY_LOCAL, /* ND, MLD or echo from a link-local source, by a guest's interface */
+	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
+	REPLY,		 /* of a connection that the other side began */
+	UNTRACKABLE,
+	ICMP4,
+	ICMP6,
+	TO_LINK_LOCAL4,
+	TO_POOL4,
+	TO_POOL6,
+	FROM_POOL4,
+	FROM_POOL6,
+};
+
+enum verdict { ACCEPT, DROP, MASQUERADE };
+
+/* A rule: by which interface in, by which out, what else, then count, then this. */
+struct rule {
+	const char *chain;
+	enum where in, out;
+	enum match match;
+	const char *counter;
+	enum verdict verdict;
+};
+
+/*
+ * All that the table says, in order. Interfaces match by prefix and not by their elements, so
+ * that a guest whose elements are missing gets nothing. Packets that are no guest's pass each
+ * chain untouched. Discovery never leaves the link: Linux forwards neither of its sources.
+ */
+static const struct rule rules[] = {
+	{"antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT},
+	{"antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT},
+	{"antispoof", ANY, ANY, OWN_SOURCE6, NULL, ACCEPT},
+	{"antispoof", ANY, ANY, DISCOVERY_LOCAL, NULL, ACCEPT},
+	{"antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT},
+	{"antispoof", ANY, ANY, NOTHING, SPOOFED, DROP},
+
+	{"forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP},
+	{"forward", ANY, GUEST, REPLY, NULL, ACCEPT},
+	{"forward", ANY, GUEST, NOTHING, TO_GUEST, DROP},
+	/* An address of the pool without a link: a stopped guest's, and nobody upstream may get it. */
+	{"forward", ANY, ANY, TO_POOL4, TO_NOBODY, DROP},
+	{"forward", ANY, ANY, TO_POOL6, TO_NOBODY, DROP},
+	/* The metadata service of the cloud that the host itself may run in, and such. */
+	{"forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP},
+	/* Not tracked is not translated: it would leave with the guest's inner address. */
+	{"forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP},
+
+	{"input", OTHER, ANY, NOTHING, NULL, ACCEPT},
+	{"input", ANY, ANY, REPLY, NULL, ACCEPT},
+	{"input", ANY, ANY, ICMP4, NULL, ACCEPT},
+	{"input", ANY, ANY, ICMP6, NULL, ACCEPT},
+	{"input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP},
+
+	{"postrouting", ANY, OTHER, FROM_POOL4, NULL, MASQUERADE},
+	{"postrouting", ANY, OTHER, FROM_POOL6, NULL, MASQUERADE},
+};
+
+/* What a guest may send beside its own addresses: to its next hop (RFC 4861, 2710, 3810, 4443). */
+static const uint8_t discovery_types[] = {ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY, MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION,
+	ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */};
+
+static const struct address link_local4 = {AF_INET, {169, 254}, 4, 16};
+static const struct address link_local6 = {AF_INET6, {0xfe, 0x80}, 16, 10};
+static const struct address unspecified6 = {AF_INET6, {0}, 16, 128};
+
+static void *must(void *p)
+{
+	return p ?: (abort(), NULL);
+}
+
+static struct nlmsghdr *start(struct netlink *nl, uint16_t type, uint16_t flags, const char *what)
+{
+	return nftnl_nlmsg_build_hdr(netlink_room(nl, POLICY_ROOM, what), type, NFPROTO_INET, flags,
+		nl->next_seq);
+}
+
+int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
+		struct err *err)
+{
+	struct policy p = {.table = instance};
+	int r;
+
+	r = address_check_instance(instance, err);
+	if (!r)
+		r = address_parse_cidr(pool4, AF_INET, &p.pool4, err);
+	if (!r)
+		r = address_parse_cidr(pool6, AF_INET6, &p.pool6, err);
+	if (r)
+		return r;
+	snprintf(p.prefix, sizeof(p.prefix), "%s-", instance);
+	snprintf(p.subject, sizeof(p.subject), "table inet %s", instance);
+	*ret = p;
+	return 0;
+}
+
+void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type)
+{
+	struct nftnl_table *t = must(nftnl_table_alloc());
+	bool new = type == NFT_MSG_NEWTABLE;
+	struct nlmsghdr *msg;
+
+	nftnl_table_set_str(t, NFTNL_TABLE_NAME, p->table);
+	msg = start(nl, type, new ? NLM_F_CREATE : 0, new ? "add it" : "delete it");
+	nftnl_table_nlmsg_build_payload(msg, t);
+	netlink_commit(nl, msg);
+	nftnl_table_free(t);
+}
+
+/* Have nft(8) print a lone interface name: it takes keys for big-endian if it is not told. */
+static void describe_key(struct nftnl_set *s)
+{
+	struct nftnl_udata_buf *data = must(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
+
+	nftnl_udata_put_u32(data, NFTNL_UDATA_SET_KEYBYTEORDER, NFT_HOST_ENDIAN);
+	nftnl_set_set_data(s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(data),
+		nftnl_udata_buf_len(data));
+	nftnl_udata_buf_free(data);
+}
+
+static void put_set(struct netlink *nl, const struct policy *p, const struct set *def)
+{
+	struct nftnl_set *s = must(nftnl_set_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
+	nftnl_set_set_str(s, NFTNL_SET_NAME, def->name);
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, def->type);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, def->len);
+	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
+	if (def->type == TYPE_IFNAME)
+		describe_key(s);
+	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
+	nftnl_set_nlmsg_build_payload(msg, s);
+	netlink_commit(nl, msg);
+	nftnl_set_free(s);
+}
+
+/* An anonymous set belongs to one rule, so this is called before each that uses it. */
+static void put_discovery_types(struct netlink *nl, const struct policy *p, uint32_t id)
+{
+	struct nftnl_set *s = must(nftnl_set_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
+	nftnl_set_set_str(s, NFTNL_SET_NAME, ICMP_TYPES_NAME);
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, TYPE_ICMP6_TYPE);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, 1);
+	nftnl_set_set_u32(s, NFTNL_SET_ID, id);
+	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set of ICMPv6 types");
+	nftnl_set_nlmsg_build_payload(msg, s);
+	netlink_commit(nl, msg);
+	for (size_t i = 0; i < sizeof(discovery_types); i++) {
+		struct nftnl_set_elem *e = must(nftnl_set_elem_alloc());
+
+		nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, &discovery_types[i], 1);
+		nftnl_set_elem_add(s, e);
+	}
+	msg = start(nl, NFT_MSG_NEWSETELEM, NLM_F_CREATE, "add ICMPv6 types");
+	nftnl_set_elems_nlmsg_build_payload(msg, s);
+	netlink_commit(nl, msg);
+	nftnl_set_free(s);
+}
+
+static void put_counter(struct netlink *nl, const struct policy *p, const char *name)
+{
+	struct nftnl_obj *o = must(nftnl_obj_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, p->table);
+	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, name);
+	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	msg = start(nl, NFT_MSG_NEWOBJ, NLM_F_CREATE, "add a counter");
+	nftnl_obj_nlmsg_build_payload(msg, o);
+	netlink_commit(nl, msg);
+	nftnl_obj_free(o);
+}
+
+static void put_chain(struct netlink *nl, const struct policy *p, const struct chain *def)
+{
+	struct nftnl_chain *c = must(nftnl_chain_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, def->name);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, def->type);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, def->hook);
+	nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, def->priority);
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	msg = start(nl, NFT_MSG_NEWCHAIN, NLM_F_CREATE, "add a chain");
+	nftnl_chain_nlmsg_build_payload(msg, c);
+	netlink_commit(nl, msg);
+	nftnl_chain_free(c);
+}
+
+/* The pool that a rule is about, or NULL when it is about none. */
+static const struct address *rule_pool(const struct rule *def, const struct policy *p)
+{
+	if (def->match == TO_POOL4 || def->match == FROM_POOL4)
+		return &p->pool4;
+	if (def->match == TO_POOL6 || def->match == FROM_POOL6)
+		return &p->pool6;
+	return NULL;
+}
+
+static void put_match(struct nftnl_rule *r, const struct rule *def, const struct policy *p,
+		      uint32_t set_id)
+{
+	switch (def->match) {
+	case NOTHING:
+		return;
+	case OWN_SOURCE4:
+		return expr_known_source(r, AF_INET, POLICY_SOURCE4);
+	case OWN_SOURCE6:
+		return expr_known_source(r, AF_INET6, POLICY_SOURCE6);
+	case DISCOVERY_LOCAL:
+	case DISCOVERY_NONE:
+		expr_known_interface(r, POLICY_GUESTS);
+		expr_address(r, EXPR_SOURCE,
+			def->match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
+		expr_protocol(r, IPPROTO_ICMPV6);
+		return expr_icmp_type(r, ICMP_TYPES_NAME, set_id);
+	case REPLY:
+		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) |
+					     NF_CT_STATE_BIT(IP_CT_RELATED));
+	case UNTRACKABLE:
+		return expr_state(r, NF_CT_STATE_INVALID_BIT);
+	case ICMP4:
+		expr_family(r, AF_INET);
+		return expr_protocol(r, IPPROTO_ICMP);
+	case ICMP6:
+		expr_family(r, AF_INET6);
+		return expr_protocol(r, IPPROTO_ICMPV6);
+	case TO_LINK_LOCAL4:
+		return expr_address(r, EXPR_DESTINATION, &link_local4);
+	case TO_POOL4:
+	case TO_POOL6:
+		return expr_address(r, EXPR_DESTINATION, rule_pool(def, p));
+	case FROM_POOL4:
+	case FROM_POOL6:
+		return expr_address(r, EXPR_SOURCE, rule_pool(def, p));
+	}
+}
+
+static void put_rule(struct netlink *nl, const struct policy *p, const struct rule *def,
+		     uint32_t set_id)
+{
+	const struct address *pool = rule_pool(def, p);
+	struct nftnl_rule *r;
+	struct nlmsghdr *msg;
+
+	if (pool && !pool->family)
+		return; /* no such pool; policy_rule_count() knows */
+	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
+		put_discovery_types(nl, p, set_id);
+	r = must(nftnl_rule_alloc());
+	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
+	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
+	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	if (def->in != ANY)
+		expr_interface(r, true, p->prefix, def->in == GUEST);
+	if (def->out != ANY)
+		expr_interface(r, false, p->prefix, def->out == GUEST);
+	put_match(r, def, p, set_id);
+	if (def->counter)
+		expr_count(r, def->counter);
+	if (def->verdict == MASQUERADE)
+		expr_masquerade(r);
+	else
+		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
+	msg = start(nl, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
+	nftnl_rule_nlmsg_build_payload(msg, r);
+	netlink_commit(nl, msg);
+	nftnl_rule_free(r);
+}
+
+void policy_put_chain_queries(struct netlink *nl, const struct policy *p)
+{
+	for (size_t i = 0; i < ARRAY_LEN(chains); i++) {
+		struct nftnl_chain *c = must(nftnl_chain_alloc());
+		struct nlmsghdr *msg;
+
+		nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
+		nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chains[i].name);
+		msg = start(nl, NFT_MSG_GETCHAIN, NLM_F_ACK, "look for a chain");
+		nftnl_chain_nlmsg_build_payload(msg, c);
+		netlink_commit(nl, msg);
+		nftnl_chain_free(c);
+	}
+}
+
+int policy_sum_rules(const struct nlmsghdr *msg, void *total)
+{
+	struct nftnl_chain *c = must(nftnl_chain_alloc());
+
+	if (nftnl_chain_nlmsg_parse(msg, c) == 0)
+		*(uint32_t *)total += nftnl_chain_get_u32(c, NFTNL_CHAIN_USE);
+	nftnl_chain_free(c);
+	return MNL_CB_OK;
+}
+
+uint32_t policy_rule_count(const struct policy *p)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		const struct address *pool = rule_pool(&rules[i], p);
+
+		count += !pool || pool->family;
+	}
+	return count;
+}
+
+void policy_put_contents(struct netlink *nl, const struct policy *p)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+		put_set(nl, p, &sets[i]);
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		put_counter(nl, p, counters[i]);
+	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+		put_chain(nl, p, &chains[i]);
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		put_rule(nl, p, &rules[i], FIRST_RULE_ID + i);
+}

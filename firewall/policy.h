@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The policy: which chains the table has, and what each of their rules does, as nftables
+ * messages added to a batch. Computes only; internal to the folder. docs/FIREWALL shows the
+ * table as nft(8) prints it.
+ */
+#ifndef VM2_FIREWALL_POLICY_H
+#define VM2_FIREWALL_POLICY_H
+
+#include "firewall/address.h"
+#include "firewall/netlink.h"
+
+/* The sets whose elements a guest is. */
+#define POLICY_GUESTS  "guests"	 /* interface */
+#define POLICY_SOURCE4 "source4" /* interface . IPv4 address */
+#define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
+
+/* Room for one nftables message: libnftnl checks no bounds, so every message is kept far below. */
+#define POLICY_ROOM 65536
+
+/* What the table is made from, checked. */
+struct policy {
+	const char *table;
+	char subject[32]; /* "table inet TABLE", for errors */
+	char prefix[16];	/* of the guests' interfaces: "INSTANCE-" */
+	struct address pool4; /* family 0: none */
+	struct address pool6;
+};
+
+/* Check what a caller gives and make a policy of it; `instance` stays the caller's. 0, ERR_USAGE. */
+int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
+		struct err *err);
+
+/* Add (type NFT_MSG_NEWTABLE) or delete (NFT_MSG_DELTABLE) the table. */
+void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type);
+
+/* The table's sets, empty; its counters, zero; its chains, with all rules. */
+void policy_put_contents(struct netlink *nl, const struct policy *p);
+
+/* Ask for each chain; the replies are for policy_sum_rules. -ENOENT when one is missing. */
+void policy_put_chain_queries(struct netlink *nl, const struct policy *p);
+
+/* A reply (mnl_cb_t): add the number of the chain's rules to *(uint32_t *)total. */
+int policy_sum_rules(const struct nlmsghdr *msg, void *total);
+
+/* How many rules all chains have together. */
+uint32_t policy_rule_count(const struct policy *p);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Single rtnetlink(7) requests, each added to a batch. Computes only; internal to the folder. */
+#ifndef VM2_FIREWALL_ROUTE_H
+#define VM2_FIREWALL_ROUTE_H
+
+#include "firewall/address.h"
+#include "firewall/netlink.h"
+
+/* One side of a pair to be made. */
+struct route_side {
+	const char *name;
+	uint8_t mac[6];
+};
+
+/* Make a veth pair: host here, guest in the network namespace netns_fd; both down. */
+void route_add_pair(struct netlink *nl, const struct route_side *host,
+		    const struct route_side *guest, int netns_fd, uint32_t mtu);
+
+/* Delete an interface, and the other side of its pair with it. */
+void route_delete_link(struct netlink *nl, const char *name);
+
+/* Have an interface make no IPv6 address of its own (addrgenmode none). */
+void route_no_own_address(struct netlink *nl, int ifindex);
+
+void route_set_up(struct netlink *nl, int ifindex);
+
+/* Add an address of a->prefix bits; an IPv6 one without duplicate detection. */
+void route_add_address(struct netlink *nl, int ifindex, const struct address *a);
+
+/* Route `to` to the interface; by way of `via` when that is not NULL. to NULL: everything. */
+void route_add_route(struct netlink *nl, int ifindex, const struct address *to,
+		     const struct address *via);
+
+/* A permanent neighbour. */
+void route_add_neighbour(struct netlink *nl, int ifindex, const struct address *a,
+			 const uint8_t mac[6]);
+
+#endif

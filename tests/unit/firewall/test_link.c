@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/firewall/net.h"
+
+static const struct link_spec spec = {"vm2", 7, "10.66.0.7", "fd66::7", 1400};
+
+Test(link, name_and_mac_follow_from_the_number)
+{
+	char name[16];
+	uint8_t host[6], guest[6], other[6];
+
+	link_name("vm2", 4294967295U, name);
+	cr_expect_str_eq(name, "vm2-4294967295");
+	link_name("vm2vm2vm", 1234567, name);
+	cr_expect_str_eq(name, "");
+	link_mac(0x01020304, false, host);
+	link_mac(0x01020304, true, guest);
+	link_mac(0x01020305, true, other);
+	cr_expect((host[0] & 3) == 2 && host[2] == 1 && host[5] == 4);
+	cr_expect(memcmp(host, guest, 6) && memcmp(guest, other, 6));
+}
+
+Test(link, prefixes)
+{
+	struct address a;
+	struct err err;
+	uint8_t mask[16];
+
+	cr_expect(address_parse_cidr("10.64.0.0/11", AF_INET, &a, &err) == 0 && a.prefix == 11);
+	address_mask(&a, mask);
+	cr_expect(mask[0] == 0xff && mask[1] == 0xe0 && mask[2] == 0);
+	cr_expect(address_parse_cidr("fd00::/8", AF_INET6, &a, &err) == 0 && a.len == 16);
+	cr_expect(address_parse_cidr(NULL, AF_INET, &a, &err) == 0 && a.family == 0);
+	cr_expect(address_parse_cidr("10.0.0.0/-1", AF_INET, &a, &err) == ERR_USAGE);
+	cr_expect(address_parse_cidr("10.0.0.0/8/8", AF_INET, &a, &err) == ERR_USAGE);
+	cr_expect(address_parse_cidr("/8", AF_INET, &a, &err) == ERR_USAGE);
+	cr_expect(address_parse_cidr("fd66::1/64", AF_INET6, &a, &err) == ERR_USAGE);
+	cr_expect(strstr(err.text, "fd66::1/64"), "%s", err.text);
+}
+
+/* The guest's side of it, as ip(8) tells. */
+static int check_guest_side(const char *unused)
+{
+	static const char *const wanted[] = {"02:67:00:00:00:07", "mtu 1400", "inet 10.66.0.7/32",
+		"inet6 fd66::7/128", "default via 169.254.1.1 dev eth0", "default via fe80::1 dev eth0",
+		"LOOPBACK,UP,LOWER_UP", "169.254.1.1 dev eth0 proto static scope link", "PERMANENT"};
+	char text[8192];
+
+	(void)unused;
+	output("ip addr; ip route; ip -6 route; ip neigh", text, sizeof(text));
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		if (!strstr(text, wanted[i])) {
+			fprintf(stderr, "no \"%s\" in:\n%s", wanted[i], text);
+			return 1;
+		}
+	return strstr(text, "tentative") ? 2 : 0;
+}
+
+Test(link, both_sides_are_complete)
+{
+	struct err err = {0};
+	char text[4096];
+	int netns;
+
+	be_host();
+	netns = new_netns();
+	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
+	cr_expect(within(netns, check_guest_side, NULL));
+	output("ip addr show vm2-7; ip route; ip -6 route", text, sizeof(text));
+	cr_expect(strstr(text, "inet 169.254.1.1/32") && strstr(text, "inet6 fe80::1/64"), "%s", text);
+	cr_expect(strstr(text, "10.66.0.7 dev vm2-7") && strstr(text, "fd66::7 dev vm2-7"), "%s", text);
+	cr_expect(!strstr(strstr(text, "fe80::1") + 7, "inet6"), "another address: %s", text);
+	output("cd /proc/sys/net; cat ipv4/conf/vm2-7/rp_filter ipv4/conf/vm2-7/forwarding "
+	       "ipv6/conf/vm2-7/forwarding ipv6/conf/vm2-7/accept_ra ipv4/conf/vm2-7/proxy_arp",
+		text, sizeof(text));
+	cr_expect_str_eq(text, "1\n1\n1\n0\n0\n");
+	cr_expect(within(netns, do_ping, LINK_GATEWAY4));
+	cr_expect(within(netns, do_ping, LINK_GATEWAY6));
+}
+
+static int forget_neighbours(const char *unused)
+{
+	char text[256];
+
+	(void)unused;
+	output("ip neigh del 169.254.1.1 dev eth0; ip neigh del fe80::1 dev eth0", text, sizeof(text));
+	return do_ping(LINK_GATEWAY4) || do_ping(LINK_GATEWAY6);
+}
+
+Test(link, works_without_permanent_neighbours)
+{
+	struct err err = {0};
+	int netns;
+
+	be_host();
+	netns = new_netns();
+	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
+	cr_expect(within(netns, forget_neighbours, NULL));
+}
+
+Test(link, up_and_down_may_be_repeated)
+{
+	struct err err = {0};
+	int first, second;
+
+	be_host();
+	first = new_netns();
+	second = new_netns();
+	cr_expect(link_down("vm2", 7, &err) == 0, "%s", err.text);
+	cr_assert(link_up(&spec, first, &err) == 0, "%s", err.text);
+	cr_assert(link_up(&spec, second, &err) == 0, "%s", err.text);
+	cr_expect(!within(first, do_ping, LINK_GATEWAY4));
+	cr_expect(within(second, do_ping, LINK_GATEWAY4));
+	for (int i = 0; i < 2; i++)
+		cr_expect(link_down("vm2", 7, &err) == 0, "%s", err.text);
+	cr_expect(if_nametoindex("vm2-7") == 0);
+}
+
+Test(link, failure_leaves_nothing)
+{
+	struct link_spec bad = spec;
+	struct err err = {0};
+	int netns, null;
+
+	be_host();
+	netns = new_netns();
+	null = open("/dev/null", O_RDONLY);
+	cr_expect(link_up(&spec, null, &err) < 0);
+	cr_expect(strstr(err.text, "vm2-7"), "%s", err.text);
+	bad.mtu = 10; /* too small for IPv6, and for IPv4 */
+	cr_expect(link_up(&bad, netns, &err) < 0);
+	bad.mtu = 1500;
+	bad.address4 = "10.66.0.7/32";
+	cr_expect(link_up(&bad, netns, &err) == ERR_USAGE);
+	bad.address4 = NULL;
+	bad.instance = "a-b";
+	cr_expect(link_up(&bad, netns, &err) == ERR_USAGE);
+	cr_expect(if_nametoindex("vm2-7") == 0);
+	cr_expect(link_up(&spec, netns, &err) == 0, "%s", err.text);
+}
+
+Test(link, host_without_ipv6_has_ipv4)
+{
+	struct err err = {0};
+	char text[1024];
+	int netns;
+
+	be_host();
+	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/disable_ipv6", "1") == 0);
+	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") == 0);
+	netns = new_netns();
+	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
+	output("ip addr show vm2-7", text, sizeof(text));
+	cr_expect(!strstr(text, "inet6"), "%s", text);
+	cr_expect(within(netns, do_ping, LINK_GATEWAY4));
+}
+
+Test(link, two_hundred_links, .timeout = 120)
+{
+	struct link_spec s = spec;
+	struct err err = {0};
+	double up[3], down[3], t0, t1;
+	int netns[203];
+
+	be_host();
+	for (int i = 0; i < 203; i++) {
+		char a4[24], a6[24];
+
+		netns[i] = new_netns();
+		snprintf(a4, sizeof(a4), "10.66.1.%d", i + 1);
+		snprintf(a6, sizeof(a6), "fd66::1:%x", i + 1);
+		s = (struct link_spec){"vm2", 100 + i, a4, a6, 1500};
+		t0 = now_ms();
+		cr_assert(link_up(&s, netns[i], &err) == 0, "%s", err.text);
+		t1 = now_ms();
+		if (i < 3) {
+			up[i] = t1 - t0;
+			link_down("vm2", s.number, &err);
+			down[i] = now_ms() - t1;
+		} else if (i >= 200) {
+			cr_log_info("200 links: up %.2f ms", t1 - t0);
+		}
+	}
+	for (int i = 0; i < 3; i++) {
+		t0 = now_ms();
+		cr_assert(link_down("vm2", 300 + i, &err) == 0);
+		cr_log_info("0 links: up %.2f ms, down %.2f ms; 200 links: down %.2f ms", up[i], down[i],
+			now_ms() - t0);
+	}
+}

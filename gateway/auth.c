@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who is it? Passwords and prompts are PAM's; a key is vm2d's to know and libssh's to verify. A
+ * name that there is not takes the same way as any other.
+ */
+#include "gateway/monitor.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "provision/api/client.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/log.h"
+
+/* Names longer than NAME_LEN_MAX are no tenant's; this much is still passed on and recorded. */
+#define USER_LEN_MAX 255
+
+/* The text of a key; RSA with 16,384 bits takes 2.8 KB. */
+#define KEY_LEN_MAX 16384
+
+/* How long vm2d may take to answer, in ms. */
+#define ANSWER_MS 30000
+
+static int answer(struct monitor *m, const char *result, const char *reason, struct err *err)
+{
+	CLEANUP_MSG struct msg reply = { 0 };
+
+	msg_add(&reply, "result", result);
+	if (reason)
+		msg_add(&reply, "reason", reason);
+	if (m->state == STATE_AUTHENTICATED)
+		msg_add(&reply, "authenticated", "1");
+	if (m->notice.len) {
+		buf_puts(&m->notice, "\r\n");
+		msg_add(&reply, "banner", m->notice.data);
+	}
+	buf_free(&m->notice);
+	return monitor_send(m, &reply, err);
+}
+
+/* One try less; after the last the connection ends. */
+static int refuse(struct monitor *m, struct err *err)
+{
+	if (m->interrupt.data.len)
+		return 0;
+	if (++m->tries >= m->config->max_tries) {
+		log_notice("%s: too many failed attempts as '%.64s'", m->source, m->user);
+		return answer(m, "disconnect", "too many failed attempts", err);
+	}
+	return answer(m, "denied", NULL, err);
+}
+
+/* They are who they say. May they come in? If not they are told why: it is their own account. */
+static int admit(struct monitor *m, const char *credential, struct err *err)
+{
+	buf_free(&m->notice);
+	if (pam_account(m) != PAM_SUCCESS) {
+		log_notice("%s: '%.64s' is not let in: %s", m->source, m->user,
+			   m->notice.data);
+		return answer(m, "disconnect", "the account may not log in now", err);
+	}
+	m->credential = xstrdup(credential);
+	m->state = STATE_AUTHENTICATED;
+	m->starting = fd_close(m->starting);
+	log_info("%s: '%.64s' logged in with %s", m->source, m->user, credential);
+	return answer(m, "ok", NULL, err);
+}
+
+int auth_user(struct monitor *m, const struct msg *request, struct err *err)
+{
+	const char *name;
+	int r = msg_need(request, "name", &name, err);
+
+	if (r != 0)
+		return r;
+	if (strlen(name) > USER_LEN_MAX)
+		return answer(m, "disconnect", "the user name is too long", err);
+	m->user = xstrdup(name);
+	m->state = STATE_USER_KNOWN;
+	return answer(m, "ok", NULL, err);
+}
+
+/* What a client asks first, to learn the methods: no try is counted for it. */
+int auth_none(struct monitor *m, const struct msg *request, struct err *err)
+{
+	return answer(m, "denied", NULL, err);
+}
+
+int auth_password(struct monitor *m, const struct msg *request, struct err *err)
+{
+	const char *password;
+	int r = msg_need(request, "password", &password, err);
+
+	if (r != 0)
+		return r;
+	m->password = password;
+	r = pam_check(m);
+	m->password = NULL;
+	if (r != PAM_SUCCESS)
+		return refuse(m, err);
+	return admit(m, "password", err);
+}
+
+int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *err)
+{
+	int r;
+
+	m->conversing = true;
+	r = pam_check(m);
+	m->conversing = false;
+	if (r != PAM_SUCCESS)
+		return refuse(m, err);
+	return admit(m, "keyboard-interactive", err);
+}
+
+/* vm2d compares the key with the tenant's; *ret names it for the records. */
+static int ask_key(struct monitor *m, const char *key, char **ret, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
+	const char *fingerprint;
+	int r;
+
+	msg_add(&request, "op", "auth.key");
+	msg_add(&request, "tenant", m->user);
+	msg_add(&request, "key", key);
+	msg_add(&request, "source", m->source);
+	r = client_call(m->config->socket, &request, ANSWER_MS, NULL, &reply, err);
+	if (r != 0)
+		return r;
+	fingerprint = msg_get(&reply, "fingerprint");
+	*ret = xasprintf("key %s", fingerprint ? fingerprint : "?");
+	return 0;
+}
+
+int auth_key_offer(struct monitor *m, const struct msg *request, struct err *err)
+{
+	struct err why = { 0 };
+	const char *key;
+	char *credential;
+	int r = msg_need(request, "key", &key, err);
+
+	if (r != 0)
+		return r;
+	/* An earlier offer counts no more, whatever becomes of this one. */
+	m->state = STATE_USER_KNOWN;
+	cleanup_free(&m->key);
+	cleanup_free(&m->key_credential);
+	m->key = m->key_credential = NULL;
+	if (strlen(key) > KEY_LEN_MAX || (r = ask_key(m, key, &credential, &why)) != 0) {
+		if (r != 0 && r != ERR_DENIED)
+			log_err("%s: cannot look a key up: %s", m->source, why.text);
+		return refuse(m, err);
+	}
+	m->key = xstrdup(key);
+	m->key_credential = credential;
+	m->state = STATE_KEY_OFFERED;
+	return answer(m, "ok", NULL, err);
+}
+
+/* Only for the very key whose offer was accepted on this connection, and once for each offer. */
+int auth_key_proved(struct monitor *m, const struct msg *request, struct err *err)
+{
+	const char *key;
+	int r = msg_need(request, "key", &key, err);
+
+	if (r != 0)
+		return r;
+	m->state = STATE_USER_KNOWN;
+	if (!m->key || strcmp(m->key, key))
+		return refuse(m, err);
+	return admit(m, m->key_credential, err);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm2-gateway: accepts connections, counts them, and starts a monitor for each. It reads no byte
+ * from the network, and connections outlive it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#include "build.h"
+#include "gateway/listen.h"
+#include "gateway/sandbox.h"
+#include "gateway/launch.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/config.h"
+#include "provision/base/fd.h"
+#include "provision/base/log.h"
+#include "provision/base/str.h"
+
+#define MONITOR VM2_LIBEXECDIR "/vm2-gateway-monitor"
+
+/* A connection that was turned away stays open this long, so that the reason arrives. */
+#define FAREWELL_MS 2000
+#define FAREWELLS_MAX 64
+
+struct listener {
+	const struct config *config;
+	const char *config_path;
+	int fds[LISTEN_MAX];
+	int n_fds;
+	int signals;
+	int room[SANDBOX_ROOM_FDS];
+	bool has_room;
+	uint64_t connections;
+	int *starting; /* of each connection that is not yet authenticated: a pipe that then closes */
+	uint64_t n_starting;
+	struct {
+		int fd;
+		int64_t until;
+	} farewells[FAREWELLS_MAX];
+	int n_farewells;
+	struct pollfd *polled;
+};
+
+static void set_options(int fd)
+{
+	int yes = 1;
+
+	/* Packets are whole when libssh writes them; waiting for more would cost 40 ms each. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+}
+
+/*
+ * A line before the version is legal (RFC 4253, 4.2). Closing at once with the client's version
+ * unread would send a reset, which may overtake the line: the client is to close first.
+ */
+static void turn_away(struct listener *l, int fd, const char *reason)
+{
+	CLEANUP_BUF struct buf line = { 0 };
+
+	buf_printf(&line, "vm2: %s, try again later\r\n", reason);
+	(void)!send(fd, line.data, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	shutdown(fd, SHUT_WR);
+	if (l->n_farewells == FAREWELLS_MAX) {
+		fd_close(fd);
+		return;
+	}
+	l->farewells[l->n_farewells].fd = fd;
+	l->farewells[l->n_farewells++].until = clock_ms() + FAREWELL_MS;
+}
+
+static void part(struct listener *l)
+{
+	int64_t now = clock_ms();
+	char ignored[512];
+
+	for (int i = 0; i < l->n_farewells;) {
+		ssize_t n = recv(l->farewells[i].fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+
+		if (now < l->farewells[i].until && (n > 0 || (n < 0 && errno == EAGAIN))) {
+			i++;
+			continue;
+		}
+		fd_close(l->farewells[i].fd);
+		l->farewells[i] = l->farewells[--l->n_farewells];
+	}
+}
+
+static int start_monitor(struct listener *l, int connection, struct err *err)
+{
+	char program[] = MONITOR, none[] = "-", word[] = "room";
+	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : none);
+	char *argv[] = { program, path, l->has_room ? word : NULL, NULL };
+	int fds[2 + SANDBOX_ROOM_FDS], pipes[2], n = 2, r;
+	pid_t pid;
+
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot make a pipe");
+	fds[0] = connection;
+	fds[1] = pipes[1];
+	for (int i = 0; l->has_room && i < SANDBOX_ROOM_FDS; i++)
+		fds[n++] = l->room[i];
+	r = launch_program(argv, fds, n, &pid, err);
+	fd_close(pipes[1]);
+	if (r != 0) {
+		fd_close(pipes[0]);
+		return r;
+	}
+	l->connections++;
+	l->starting[l->n_starting++] = pipes[0];
+	return 0;
+}
+
+static void take(struct listener *l, int fd)
+{
+	CLEANUP_CLOSE int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct err err = { 0 };
+
+	if (connection < 0)
+		return;
+	set_options(connection);
+	if (l->connections >= l->config->max_connections) {
+		turn_away(l, steal_fd(&connection), "too many connections");
+	} else if (l->n_starting >= l->config->max_starting) {
+		turn_away(l, steal_fd(&connection), "too many connections are logging in");
+	} else if (start_monitor(l, connection, &err) != 0) {
+		log_err("%s", err.text);
+		turn_away(l, steal_fd(&connection), "the gateway cannot serve you now");
+	}
+}
+
+/* Monitors that have ended, and the signals that end this process. False: stop. */
+static bool on_signal(struct listener *l)
+{
+	struct signalfd_siginfo info;
+
+	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo != SIGCHLD)
+			return false;
+	}
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		l->connections--;
+	return true;
+}
+
+/* Whoever has logged in, or given up, closed the pipe. */
+static void count_starting(struct listener *l, const struct pollfd *fds)
+{
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < l->n_starting; i++) {
+		if (fds[i].revents)
+			fd_close(l->starting[i]);
+		else
+			l->starting[kept++] = l->starting[i];
+	}
+	l->n_starting = kept;
+}
+
+static void serve(struct listener *l)
+{
+	struct pollfd *fds = l->polled;
+
+	for (;;) {
+		nfds_t n = 0;
+
+		fds[n++] = (struct pollfd){ .fd = l->signals, .events = POLLIN };
+		for (int i = 0; i < l->n_fds; i++)
+			fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
+		for (uint64_t i = 0; i < l->n_starting; i++)
+			fds[n++] = (struct pollfd){ .fd = l->starting[i], .events = 0 };
+		if (poll(fds, n, l->n_farewells ? FAREWELL_MS / 4 : -1) < 0 && errno != EINTR)
+			return;
+		if (fds[0].revents && !on_signal(l))
+			return;
+		count_starting(l, fds + 1 + l->n_fds);
+		for (int i = 0; i < l->n_fds; i++) {
+			if (fds[1 + i].revents)
+				take(l, l->fds[i]);
+		}
+		part(l);
+	}
+}
+
+/*
+ * Be the gateway's user for good: no supplementary group, both ids at once and irrevocably.
+ * Sockets for ports below 1024 are open by then.
+ */
+static int become_user(const char *name, struct err *err)
+{
+	struct passwd *pw = getpwnam(name);
+
+	if (!pw)
+		return err_set(err, ERR_NOT_FOUND, "there is no user %s; make it: vm2 host setup", name);
+	if (geteuid() == pw->pw_uid && pw->pw_uid != 0)
+		return 0;
+	if (geteuid() != 0 || pw->pw_uid == 0)
+		return err_set(err, ERR_DENIED, "the gateway must run as user %s, never as root", name);
+	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return err_sys(err, errno, "cannot become user %s", name);
+	return 0;
+}
+
+static int check_hostkeys(const struct config *config, struct err *err)
+{
+	static const char *const types[] = { "ed25519", "ecdsa", "rsa" };
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		CLEANUP_FREE char *path = xasprintf("%s/ssh_host_%s_key", config->hostkeys, types[i]);
+
+		if (access(path, R_OK) == 0)
+			n++;
+		else if (errno != ENOENT)
+			return err_sys(err, errno, "cannot read the host key %s", path);
+	}
+	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key in %s; make them: vm2 host setup",
+			       config->hostkeys);
+}
+
+static int prepare(struct listener *l, struct err *err)
+{
+	struct err why = { 0 };
+	sigset_t set;
+	int r = listen_open(l->config->listen, l->fds, &l->n_fds, err);
+
+	if (r == 0)
+		r = become_user(l->config->gateway_user, err);
+	if (r == 0)
+		r = check_hostkeys(l->config, err);
+	if (r != 0)
+		return r;
+	if (sandbox_room(l->room, &why) == 0)
+		l->has_room = true;
+	else
+		log_warn("%s; connections are handled without it", why.text);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (l->signals < 0)
+		return err_sys(err, errno, "cannot receive signals");
+	l->starting = xcalloc(l->config->max_starting, sizeof(*l->starting));
+	l->polled = xcalloc(1 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
+	return 0;
+}
+
+static int run(struct listener *l, bool check, struct err *err)
+{
+	int r;
+
+	if (check) {
+		r = become_user(l->config->gateway_user, err);
+		return r == 0 ? check_hostkeys(l->config, err) : r;
+	}
+	r = prepare(l, err);
+	if (r != 0)
+		return r;
+	log_info("vm2-gateway %s listens on %s", VM2_VERSION, l->config->listen);
+	serve(l);
+	return 0;
+}
+
+static void usage(FILE *out)
+{
+	fputs("Usage: vm2-gateway [--config FILE] [--check]\n"
+	      "The SSH front door of VM2: accepts connections on the addresses of the configuration.\n"
+	      "  --config FILE  read FILE instead of " CONFIG_DEFAULT_PATH "\n"
+	      "  --check        only check configuration, user and host keys\n"
+	      "SIGTERM ends it; connections that are open go on.\n",
+	      out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+						 { "check", no_argument, NULL, 'k' },
+						 { "help", no_argument, NULL, 'h' },
+						 { 0 } };
+	CLEANUP_CONFIG const struct config *config = NULL;
+	struct listener l = { 0 };
+	struct err err = { 0 };
+	bool check = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'h') {
+			usage(stdout);
+			return 0;
+		} else if (option == 'c') {
+			l.config_path = optarg;
+		} else if (option == 'k') {
+			check = true;
+		} else {
+			usage(stderr);
+			return ERR_USAGE;
+		}
+	}
+	signal(SIGPIPE, SIG_IGN);
+	if (config_load(l.config_path, &config, &err) == 0) {
+		l.config = config;
+		if (run(&l, check, &err) == 0)
+			return 0;
+	}
+	log_err("%s", err.text);
+	return err_exit_status(err.code);
+}

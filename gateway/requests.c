@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gateway/monitor.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "provision/base/cleanup.h"
+
+/* What a wire process may ask, and when. Reading this table is reading the attack surface. */
+static const struct request {
+	const char *name;
+	unsigned int states;
+	int (*handle)(struct monitor *m, const struct msg *request, struct err *err);
+} requests[] = {
+	{ "user", STATE_STARTING, auth_user },
+	{ "auth-none", STATE_USER_KNOWN | STATE_KEY_OFFERED, auth_none },
+	{ "auth-password", STATE_USER_KNOWN | STATE_KEY_OFFERED, auth_password },
+	{ "key-offer", STATE_USER_KNOWN | STATE_KEY_OFFERED, auth_key_offer },
+	{ "key-proved", STATE_KEY_OFFERED, auth_key_proved },
+	{ "kbdint-start", STATE_USER_KNOWN | STATE_KEY_OFFERED, auth_kbdint_start },
+	{ "kbdint-answer", STATE_PROMPTING, NULL }, /* taken by the conversation in pam.c */
+	{ "open", STATE_AUTHENTICATED, session_open },
+	{ "resize", STATE_AUTHENTICATED, session_resize },
+	{ "signal", STATE_AUTHENTICATED, session_signal },
+	{ "close", STATE_AUTHENTICATED, session_close },
+};
+
+static const struct request *find(const char *name, enum monitor_state state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+		if (!strcmp(requests[i].name, name))
+			return requests[i].states & state ? &requests[i] : NULL;
+	}
+	return NULL;
+}
+
+bool requests_allowed(const char *name, enum monitor_state state)
+{
+	return find(name, state);
+}
+
+int requests_serve(struct monitor *m, const struct msg *request, struct err *err)
+{
+	const struct request *found;
+	const char *name;
+	int r = msg_need(request, "op", &name, err);
+
+	if (r != 0)
+		return r;
+	found = find(name, m->state);
+	if (!found || !found->handle)
+		return err_set(err, ERR_DENIED, "the wire process asked for '%.32s' in state %d", name,
+			       m->state);
+	return found->handle(m, request, err);
+}

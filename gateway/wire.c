@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm2-gateway-wire: one connection's SSH protocol, in a sandbox. Started by the monitor with the
+ * connection as descriptor 3, the monitor's socket as 4, and the empty room, when there is one, as
+ * 5 and on. The first message holds the host keys and settings; then the sandbox closes, and only
+ * then is the first byte from the network read.
+ */
+#include "gateway/wire.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "gateway/sandbox.h"
+#include "gateway/launch.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/log.h"
+
+#define FD_CONNECTION LAUNCH_FD_FIRST
+#define FD_LINK (LAUNCH_FD_FIRST + 1)
+#define FD_ROOM (LAUNCH_FD_FIRST + 2)
+
+/* Descriptors that are not a session's pipes: those above, standard ones, and some in passing. */
+#define FDS_FIXED 24
+
+/*
+ * Only strong algorithms; libssh drops those that its version does not know. No group exchange: it
+ * reads a file. Encrypt-then-MAC for the ciphers that are not authenticated themselves.
+ */
+static const struct {
+	enum ssh_bind_options_e option;
+	const char *value;
+} algorithms[] = {
+	{ SSH_BIND_OPTIONS_KEY_EXCHANGE,
+	  "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"
+	  "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
+	  "ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,"
+	  "diffie-hellman-group14-sha256" },
+	{ SSH_BIND_OPTIONS_CIPHERS_C_S, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
+					"chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr" },
+	{ SSH_BIND_OPTIONS_CIPHERS_S_C, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
+					"chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr" },
+	{ SSH_BIND_OPTIONS_HMAC_C_S, "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com" },
+	{ SSH_BIND_OPTIONS_HMAC_S_C, "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com" },
+	{ SSH_BIND_OPTIONS_HOSTKEY_ALGORITHMS,
+	  "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+	  "rsa-sha2-512,rsa-sha2-256" },
+	{ SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES,
+	  "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+	  "sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,"
+	  "rsa-sha2-512,rsa-sha2-256" },
+};
+
+static int import_keys(ssh_bind bind, const struct msg *settings, struct err *err)
+{
+	size_t at = 0, n = 0;
+	const char *text;
+
+	while ((text = msg_next_value(settings, "hostkey", &at))) {
+		ssh_key key = NULL;
+
+		if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &key) != SSH_OK ||
+		    ssh_bind_options_set(bind, SSH_BIND_OPTIONS_IMPORT_KEY, key) != SSH_OK) {
+			ssh_key_free(key);
+			return err_set(err, ERR_FAILED, "host key %zu is not usable", n + 1);
+		}
+		n++;
+	}
+	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key");
+}
+
+static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
+{
+	bool no = false;
+
+	ssh_bind_options_set(bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
+	for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
+		if (ssh_bind_options_set(bind, algorithms[i].option, algorithms[i].value) != SSH_OK)
+			return err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(bind));
+	}
+	return import_keys(bind, settings, err);
+}
+
+/* Everything that reads files or makes memory executable happens here, before the sandbox. */
+static int prepare(struct wire *w, const struct msg *settings, struct err *err)
+{
+	ssh_bind bind;
+	int r;
+
+	if (ssh_init() != SSH_OK)
+		return err_set(err, ERR_FAILED, "libssh does not start");
+	bind = ssh_bind_new();
+	w->session = ssh_new();
+	w->event = ssh_event_new();
+	if (!bind || !w->session || !w->event)
+		return err_set(err, -ENOMEM, "libssh has no memory");
+	r = make_bind(bind, settings, err);
+	if (r == 0 && ssh_bind_accept_fd(bind, w->session, FD_CONNECTION) != SSH_OK)
+		r = err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(bind));
+	ssh_bind_free(bind);
+	return r;
+}
+
+static int start(struct wire *w, bool room, struct err *err)
+{
+	static const int room_fds[SANDBOX_ROOM_FDS] = { FD_ROOM, FD_ROOM + 1, FD_ROOM + 2, FD_ROOM + 3,
+							FD_ROOM + 4 };
+	CLEANUP_MSG struct msg settings = { 0 };
+	int r = msg_recv(FD_LINK, &settings, 0, err);
+
+	if (r == 0)
+		r = msg_get_u64(&settings, "max-sessions", 10, 1000, &w->max_channels, err);
+	w->fds = xcalloc(2 + 3 * w->max_channels, sizeof(*w->fds));
+	if (r == 0)
+		r = prepare(w, &settings, err);
+	if (settings.data.data)
+		explicit_bzero(settings.data.data, settings.data.len);
+	if (r == 0)
+		r = sandbox_enter(room ? room_fds : NULL, FDS_FIXED + 3 * w->max_channels, err);
+	return r;
+}
+
+/* Wait until something can be done, and let libssh handle its packets. */
+static int wait_and_handle(struct wire *w)
+{
+	struct pollfd *fds = w->fds;
+	int n = 2;
+
+	fds[0] = (struct pollfd){ .fd = FD_CONNECTION, .events = POLLIN };
+	if (ssh_get_status(w->session) & SSH_WRITE_PENDING)
+		fds[0].events |= POLLOUT;
+	fds[1] = (struct pollfd){ .fd = w->link, .events = POLLIN };
+	for (struct channel *c = w->channels; c; c = c->next)
+		n += wire_relay_poll(c, fds + n);
+	if (poll(fds, (nfds_t)n, -1) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (fds[0].revents) {
+		w->stalled = false;
+		if (ssh_event_dopoll(w->event, 0) == SSH_ERROR)
+			return -ECONNRESET;
+	}
+	if (fds[1].revents && !w->finished)
+		wire_link_receive(w);
+	return 0;
+}
+
+static void serve(struct wire *w)
+{
+	if (ssh_handle_key_exchange(w->session) != SSH_OK)
+		return;
+	if (ssh_event_add_session(w->event, w->session) != SSH_OK)
+		return;
+	/* From here on nothing may wait inside libssh: other channels have their turn too. */
+	ssh_set_blocking(w->session, 0);
+	fd_nonblock(FD_CONNECTION, 1);
+	while (!w->finished && ssh_is_connected(w->session)) {
+		if (wait_and_handle(w) != 0)
+			return;
+		wire_relay(w);
+	}
+	ssh_set_blocking(w->session, 1);
+	ssh_disconnect(w->session);
+}
+
+int main(int argc, char **argv)
+{
+	struct wire w = { .link = FD_LINK };
+	struct err err = { 0 };
+
+	/* It must not outlive its monitor, which would leave a connection that nobody limits. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGPIPE, SIG_IGN);
+	if (start(&w, argc > 1 && !strcmp(argv[1], "room"), &err) != 0) {
+		log_err("%s", err.text);
+		return 1;
+	}
+	wire_auth_setup(&w);
+	serve(&w);
+	/* Nothing is worth tearing down in order: the kernel takes all of it. */
+	_exit(0);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The wire process: libssh, and what the parts of this program share. All that it knows came from
+ * the network or from its monitor; all that it wants done it asks of the monitor (docs/GATEWAY).
+ * One thread, one loop; its callbacks run inside libssh's packet handling.
+ */
+#ifndef VM2_GATEWAY_WIRE_H
+#define VM2_GATEWAY_WIRE_H
+
+#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
+#include <libssh/server.h>
+#include <poll.h>
+#include <stdbool.h>
+
+#include "provision/api/msg.h"
+
+/* Bytes on their way that could not be delivered yet: data from `at` on is what is left. */
+struct held {
+	struct buf data;
+	size_t at;
+};
+
+/* One session channel. */
+struct channel {
+	struct channel *next;
+	struct wire *wire;
+	ssh_channel ssh;
+	struct ssh_channel_callbacks_struct callbacks;
+	uint64_t number;   /* the monitor's name for it */
+	struct msg open;   /* the request to the monitor, collected from env and pty requests */
+	unsigned int envs; /* how many variables are in it */
+	bool pty, opened;  /* a terminal was asked for; the request was sent */
+	bool input_eof;	   /* the client will send no more */
+	bool input_waits;  /* libssh holds input that the pipe did not take */
+	bool input_gone;   /* nobody reads it: throw it away */
+	bool output_eof;   /* we have sent our end of file */
+	bool closed;	   /* the client closed the channel */
+	bool ended;	   /* the monitor told how the session ended */
+	int in, out, err;  /* pipes to and from the session, or -1 */
+	struct held input;
+	struct held output[2]; /* [1]: stderr */
+	uint64_t status;
+	char signal[16]; /* empty: it ended with status */
+	bool core;
+};
+
+/* The connection. */
+struct wire {
+	ssh_session session;
+	ssh_event event;
+	struct ssh_server_callbacks_struct callbacks;
+	int link; /* the socket to the monitor */
+	char *user;
+	char *offered; /* the key that the monitor accepted last */
+	bool authenticated;
+	bool finished; /* the connection is to be ended */
+	bool stalled;  /* libssh took nothing, for a key exchange: wait for its next packet */
+	struct channel *channels;
+	uint64_t last_number;
+	unsigned int n_channels;
+	uint64_t max_channels;
+	struct pollfd *fds; /* room for all that wire.c may wait for */
+};
+
+/* wire_auth.c: register what answers authentication requests. */
+void wire_auth_setup(struct wire *w);
+
+/*
+ * Ask the monitor and wait for its answer (before authentication only). 0 with an answer in reply,
+ * or -errno; then the connection is finished.
+ */
+int wire_ask(struct wire *w, const struct msg *request, struct msg *reply);
+
+/* Tell the monitor; an error finishes the connection. */
+void wire_tell(struct wire *w, const struct msg *request);
+
+/* wire_channel.c: libssh's callback for a new session channel. */
+ssh_channel wire_channel_new(ssh_session session, void *data);
+
+/* wire_relay.c: move what can be moved, without waiting, and end what has ended. */
+void wire_relay(struct wire *w);
+
+/* What a channel waits for: its entries in an array of 3. Returns how many were filled in. */
+int wire_relay_poll(const struct channel *c, struct pollfd *ret_fds);
+
+/* Input from libssh: how many bytes of it the channel took. */
+uint32_t wire_relay_input(struct channel *c, const void *data, uint32_t len);
+
+/* Put text for a person on a channel: on its standard error, or on the terminal when it has one. */
+void wire_relay_text(struct channel *c, const char *text, bool as_error);
+
+/* Release a channel and all that belongs to it; tells the client if it does not know. */
+void wire_channel_free(struct channel *c);
+
+/* wire_link.c: take one message from the monitor, after authentication. */
+void wire_link_receive(struct wire *w);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a client asks on a session channel: RFC 4254, 6. */
+#include "gateway/wire.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+
+#define ENVS_MAX 64
+#define ENV_LEN_MAX 1024
+#define TERM_LEN_MAX 64
+
+static void add_size(struct msg *m, int cols, int rows, int xpixel, int ypixel)
+{
+	const struct {
+		const char *key;
+		int value;
+	} sizes[] = { { "cols", cols }, { "rows", rows }, { "xpixel", xpixel }, { "ypixel", ypixel } };
+
+	/* A terminal's size is four unsigned shorts: ioctl_tty(2), TIOCSWINSZ. */
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+		msg_add_u64(m, sizes[i].key,
+			    sizes[i].value < 0 ? 0 : sizes[i].value > 65535 ? 65535 : sizes[i].value);
+}
+
+static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int cols, int rows,
+		  int xpixel, int ypixel, void *data)
+{
+	struct channel *c = data;
+
+	if (c->opened || c->pty || !term || strlen(term) > TERM_LEN_MAX)
+		return 1;
+	c->pty = true;
+	msg_add(&c->open, "term", term);
+	add_size(&c->open, cols, rows, xpixel, ypixel);
+	return 0;
+}
+
+/* The names that a client may set, as Debian's sshd_config: AcceptEnv LANG LC_*. */
+static int on_env(ssh_session session, ssh_channel ssh, const char *name, const char *value,
+		  void *data)
+{
+	struct channel *c = data;
+	CLEANUP_BUF struct buf text = { 0 };
+
+	if (c->opened || c->envs >= ENVS_MAX || !name || !value)
+		return 1;
+	if ((strcmp(name, "LANG") && !str_starts(name, "LC_")) || strchr(name, '=') ||
+	    strlen(name) + strlen(value) > ENV_LEN_MAX)
+		return 1;
+	buf_printf(&text, "%s=%s", name, value);
+	msg_add(&c->open, "env", text.data);
+	c->envs++;
+	return 0;
+}
+
+/* The client is told "yes" at once; if it cannot be, the reason follows on the channel. */
+static int open_session(struct channel *c, const char *kind, const char *command)
+{
+	if (c->opened || c->wire->finished)
+		return 1;
+	c->opened = true;
+	msg_add(&c->open, "op", "open");
+	msg_add_u64(&c->open, "channel", c->number);
+	msg_add(&c->open, "kind", kind);
+	msg_add(&c->open, "command", command);
+	msg_add(&c->open, "pty", c->pty ? "1" : "0");
+	if (c->open.data.len > MSG_MAX) {
+		wire_relay_text(c, "the command line is too long", true);
+		c->status = 255;
+		c->ended = true;
+		return 0;
+	}
+	wire_tell(c->wire, &c->open);
+	msg_free(&c->open);
+	return 0;
+}
+
+static int on_shell(ssh_session session, ssh_channel ssh, void *data)
+{
+	return open_session(data, "shell", NULL);
+}
+
+static int on_exec(ssh_session session, ssh_channel ssh, const char *command, void *data)
+{
+	return open_session(data, "exec", command);
+}
+
+static int on_subsystem(ssh_session session, ssh_channel ssh, const char *name, void *data)
+{
+	return open_session(data, "subsystem", name);
+}
+
+static int on_resize(ssh_session session, ssh_channel ssh, int cols, int rows, int xpixel, int ypixel,
+		     void *data)
+{
+	struct channel *c = data;
+	CLEANUP_MSG struct msg m = { 0 };
+
+	if (!c->opened || c->ended || !c->pty)
+		return 0;
+	msg_add(&m, "op", "resize");
+	msg_add_u64(&m, "channel", c->number);
+	add_size(&m, cols, rows, xpixel, ypixel);
+	wire_tell(c->wire, &m);
+	return 0;
+}
+
+static void on_signal(ssh_session session, ssh_channel ssh, const char *name, void *data)
+{
+	struct channel *c = data;
+	CLEANUP_MSG struct msg m = { 0 };
+
+	if (!c->opened || c->ended || !name || strlen(name) > 16)
+		return;
+	msg_add(&m, "op", "signal");
+	msg_add_u64(&m, "channel", c->number);
+	msg_add(&m, "name", name);
+	wire_tell(c->wire, &m);
+}
+
+static int on_data(ssh_session session, ssh_channel ssh, void *bytes, uint32_t len, int is_stderr,
+		   void *data)
+{
+	return is_stderr ? (int)len : (int)wire_relay_input(data, bytes, len);
+}
+
+static void on_eof(ssh_session session, ssh_channel ssh, void *data)
+{
+	struct channel *c = data;
+
+	c->input_eof = true;
+}
+
+static void on_close(ssh_session session, ssh_channel ssh, void *data)
+{
+	struct channel *c = data;
+
+	c->closed = true;
+}
+
+static void set_callbacks(struct channel *c)
+{
+	ssh_callbacks_init(&c->callbacks);
+	c->callbacks.userdata = c;
+	c->callbacks.channel_pty_request_function = on_pty;
+	c->callbacks.channel_env_request_function = on_env;
+	c->callbacks.channel_shell_request_function = on_shell;
+	c->callbacks.channel_exec_request_function = on_exec;
+	c->callbacks.channel_subsystem_request_function = on_subsystem;
+	c->callbacks.channel_pty_window_change_function = on_resize;
+	c->callbacks.channel_signal_function = on_signal;
+	c->callbacks.channel_data_function = on_data;
+	c->callbacks.channel_eof_function = on_eof;
+	c->callbacks.channel_close_function = on_close;
+	ssh_set_channel_callbacks(c->ssh, &c->callbacks);
+}
+
+ssh_channel wire_channel_new(ssh_session session, void *data)
+{
+	struct wire *w = data;
+	struct channel *c;
+
+	if (!w->authenticated || w->finished || w->n_channels >= w->max_channels)
+		return NULL;
+	c = xcalloc(1, sizeof(*c));
+	c->wire = w;
+	c->number = ++w->last_number;
+	c->in = c->out = c->err = -1;
+	c->ssh = ssh_channel_new(session);
+	if (!c->ssh) {
+		free(c);
+		return NULL;
+	}
+	set_callbacks(c);
+	c->next = w->channels;
+	w->channels = c;
+	w->n_channels++;
+	return c->ssh;
+}
+
+/* The monitor is told of channels that it knows and whose end it has not told itself. */
+static void tell_close(struct channel *c)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	if (!c->opened || c->ended || c->wire->finished)
+		return;
+	msg_add(&m, "op", "close");
+	msg_add_u64(&m, "channel", c->number);
+	wire_tell(c->wire, &m);
+}
+
+void wire_channel_free(struct channel *c)
+{
+	tell_close(c);
+	/* libssh may keep its channel until the client's close arrives, but must not call us for it. */
+	ssh_remove_channel_callbacks(c->ssh, &c->callbacks);
+	/* In this order, and each once: ssh_channel_close() gives up when its own EOF has to wait. */
+	if (ssh_channel_is_open(c->ssh)) {
+		ssh_channel_send_eof(c->ssh);
+		ssh_channel_close(c->ssh);
+	}
+	ssh_channel_free(c->ssh);
+	fd_close(c->in);
+	fd_close(c->out);
+	fd_close(c->err);
+	buf_free(&c->input.data);
+	buf_free(&c->output[0].data);
+	buf_free(&c->output[1].data);
+	msg_free(&c->open);
+	c->wire->n_channels--;
+	free(c);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
+
+#include "provision/api/terminal.h"
+#include "provision/cli/command.h"
+
+#define COMMON                                           \
+	{ "name", "NAME", COLUMN_TEXT, false },          \
+	{ "type", "TYPE", COLUMN_TEXT, false },          \
+	{ "state", "STATE", COLUMN_TEXT, false },        \
+	{ "pid", "PID", COLUMN_NUMBER, false },          \
+	{ "address4", "ADDRESS4", COLUMN_TEXT, false },  \
+	{ "address6", "ADDRESS6", COLUMN_TEXT, false },  \
+	{ "interface", "INTERFACE", COLUMN_TEXT, false }, \
+	{ "since", "SINCE", COLUMN_TIME, false },        \
+	{ "memory", "MEMORY", COLUMN_SIZE, false },      \
+	{ "processes", "PROCESSES", COLUMN_NUMBER, false }
+
+static const struct column columns[] = { COMMON, { 0 } };
+
+static const struct column show_columns[] = {
+	COMMON,
+	{ "template", "TEMPLATE", COLUMN_TEXT, false },
+	{ "uid_base", "UIDS FROM", COLUMN_NUMBER, false },
+	{ "path", "PATH", COLUMN_TEXT, false },
+	{ "cgroup", "CGROUP", COLUMN_TEXT, false },
+	{ "created", "CREATED", COLUMN_TIME, false },
+	{ 0 },
+};
+
+static int session(struct cli *cli, const char *kind, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+
+	msg_add(&request, "op", "session.open");
+	msg_add(&request, "tenant", cli->words[0]);
+	msg_add(&request, "kind", kind);
+	msg_add(&request, "via", "exec");
+	if (command_option(cli, "no-terminal"))
+		msg_add(&request, "pty", "0");
+	for (int i = 1; i < cli->n_words; i++)
+		msg_add(&request, "argv", cli->words[i]);
+	return terminal_session(cli->config->socket, &request, &cli->status, err);
+}
+
+static int exec(struct cli *cli, struct err *err)
+{
+	return session(cli, "exec", err);
+}
+
+static int shell(struct cli *cli, struct err *err)
+{
+	return session(cli, "shell", err);
+}
+
+static const struct option_spec exec_options[] = {
+	{ "no-terminal", OPTION_FLAG, NULL, NULL, "do not give it one, even from a terminal", false },
+	{ 0 },
+};
+
+static const struct option_spec destroy_options[] = { OPTION_YES, { 0 } };
+
+#define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
+
+static const struct verb verbs[] = {
+	{ .name = "list", .help = "List the guests.", .op = "guest.list", .columns = columns,
+	  .shape = TABLE_MANY },
+	{ .name = "show", .help = "Show a guest.", ONE_NAME, .op = "guest.show",
+	  .columns = show_columns, .shape = TABLE_ONE },
+	{ .name = "start", .help = "Start a guest; it is made if it was not yet.", ONE_NAME,
+	  .op = "guest.start", .slow = true },
+	{ .name = "stop", .help = "Stop a guest; its files stay.", ONE_NAME, .op = "guest.stop",
+	  .slow = true },
+	{ .name = "destroy", .help = "Remove a guest and its files; the tenant stays.", ONE_NAME,
+	  .op = "guest.destroy", .options = destroy_options, .slow = true,
+	  .confirm = "remove with all its files: the guest" },
+	{ .name = "exec", .help = "Run a command in a guest as its root; its exit status is ours.",
+	  .usage = "NAME [--] CMD...", .min_words = 2, .max_words = 2, .rest = true,
+	  .options = exec_options, .run = exec },
+	{ .name = "shell", .help = "A root shell in a guest.", .usage = "NAME", .min_words = 1,
+	  .max_words = 1, .run = shell },
+	{ 0 },
+};
+
+const struct noun noun_guest = { "guest", "The tenants' systems, by their tenants' names.", verbs };

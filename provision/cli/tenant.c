@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/cli/command.h"
+#include "provision/cli/password.h"
+#include "provision/cli/publickey.h"
+
+static const struct column columns[] = {
+	{ "name", "NAME", COLUMN_TEXT, false },
+	{ "plan", "PLAN", COLUMN_TEXT, false },
+	{ "state", "STATE", COLUMN_TEXT, false },
+	{ "guest", "GUEST", COLUMN_TEXT, false },
+	{ "address4", "ADDRESS4", COLUMN_TEXT, false },
+	{ "address6", "ADDRESS6", COLUMN_TEXT, false },
+	{ "created", "CREATED", COLUMN_TIME, false },
+	{ "last_login", "LAST LOGIN", COLUMN_TIME, false },
+	{ 0 },
+};
+
+static const struct column show_columns[] = {
+	{ "name", "name", COLUMN_TEXT, false },
+	{ "plan", "plan", COLUMN_TEXT, false },
+	{ "template", "template", COLUMN_TEXT, false },
+	{ "state", "state", COLUMN_TEXT, false },
+	{ "suspended_reason", "reason", COLUMN_TEXT, false },
+	{ "guest", "guest", COLUMN_TEXT, false },
+	{ "address4", "address4", COLUMN_TEXT, false },
+	{ "address6", "address6", COLUMN_TEXT, false },
+	{ "uid", "uid", COLUMN_NUMBER, false },
+	{ "uid_base", "guest's uids from", COLUMN_NUMBER, false },
+	{ "keys", "keys", COLUMN_NUMBER, false },
+	{ "password", "password", COLUMN_BOOL, false },
+	{ "created", "created", COLUMN_TIME, false },
+	{ "last_login", "last login", COLUMN_TIME, false },
+	{ 0 },
+};
+
+static void add_key(void *data, const char *line)
+{
+	msg_add(data, "key", line);
+}
+
+static int set_password(struct cli *cli, const char *password, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+	int r;
+
+	msg_add(&request, "op", "tenant.passwd");
+	msg_add(&request, "name", cli->words[0]);
+	msg_add(&request, "password", password);
+	r = command_call(cli, &request, NULL, NULL, NULL, err);
+	if (request.data.data)
+		explicit_bzero(request.data.data, request.data.len);
+	return r;
+}
+
+/* The tenant and the password are two requests: without the second the first is taken back. */
+static int add_with_password(struct cli *cli, const struct msg *request, struct err *err)
+{
+	char password[PASSWORD_MAX] = "";
+	CLEANUP_MSG struct msg undo = { 0 };
+	int r = password_read(cli->words[0], password, err);
+
+	if (r == 0)
+		r = command_call(cli, request, NULL, NULL, NULL, err);
+	if (r == 0) {
+		r = set_password(cli, password, err);
+		if (r != 0) {
+			err_wrap(err, "the tenant %s was not added", cli->words[0]);
+			msg_add(&undo, "op", "tenant.remove");
+			msg_add(&undo, "name", cli->words[0]);
+			command_call(cli, &undo, NULL, NULL, NULL, NULL);
+		}
+	}
+	explicit_bzero(password, sizeof(password));
+	return r;
+}
+
+static int show(struct cli *cli, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+
+	msg_add(&request, "op", "tenant.show");
+	msg_add(&request, "name", cli->words[0]);
+	return command_request(cli, &request, err);
+}
+
+static int add(struct cli *cli, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+	const char *file;
+	int pos = 0, r;
+
+	command_fill(cli, &request);
+	while ((file = command_next_option(cli, "key", &pos))) {
+		r = publickey_read(file, add_key, &request, err);
+		if (r != 0)
+			return r;
+	}
+	if (!command_option(cli, "password-stdin"))
+		return command_request(cli, &request, err);
+	r = add_with_password(cli, &request, err);
+	return r != 0 ? r : show(cli, err);
+}
+
+static int passwd(struct cli *cli, struct err *err)
+{
+	char password[PASSWORD_MAX] = "";
+	int r = 0;
+
+	if (!command_option(cli, "remove"))
+		r = password_read(cli->words[0], password, err);
+	if (r == 0)
+		r = set_password(cli, password[0] ? password : NULL, err);
+	explicit_bzero(password, sizeof(password));
+	if (r == 0)
+		command_done(cli);
+	return r;
+}
+
+static const struct option_spec add_options[] = {
+	{ "key", OPTION_TEXT, "FILE", NULL, "public key(s) to log in with; - is standard input", true },
+	{ "plan", OPTION_TEXT, "PLAN", "plan", "limits (the configuration's)", false },
+	{ "template", OPTION_TEXT, "NAME", "template", "of the guest (the configuration's)", false },
+	{ "password-stdin", OPTION_FLAG, NULL, NULL, "set a password too, as passwd does", false },
+	{ 0 },
+};
+
+static const struct option_spec passwd_options[] = {
+	{ "remove", OPTION_FLAG, NULL, NULL, "no login by password any more", false },
+	{ 0 },
+};
+
+static const struct option_spec suspend_options[] = {
+	{ "reason", OPTION_TEXT, "TEXT", "reason", "told to the tenant who logs in", false },
+	{ 0 },
+};
+
+static const struct option_spec remove_options[] = { OPTION_YES, { 0 } };
+
+#define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
+
+static const struct verb verbs[] = {
+	{ .name = "add", .help = "Add a tenant; the guest is made at the first login.", ONE_NAME,
+	  .op = "tenant.add", .options = add_options, .columns = show_columns, .shape = TABLE_ONE,
+	  .run = add },
+	{ .name = "list", .help = "List the tenants.", .op = "tenant.list", .columns = columns,
+	  .shape = TABLE_MANY },
+	{ .name = "show", .help = "Show a tenant.", ONE_NAME, .op = "tenant.show",
+	  .columns = show_columns, .shape = TABLE_ONE },
+	{ .name = "passwd", .help = "Set a password: asked twice, or a line of standard input.",
+	  ONE_NAME, .op = "tenant.passwd", .options = passwd_options, .run = passwd },
+	{ .name = "suspend", .help = "Let nobody in, end the sessions, stop the guest.", ONE_NAME,
+	  .op = "tenant.suspend", .options = suspend_options },
+	{ .name = "resume", .help = "Take a suspension back.", ONE_NAME, .op = "tenant.resume" },
+	{ .name = "remove", .help = "Remove a tenant, the guest and its files.", ONE_NAME,
+	  .op = "tenant.remove", .options = remove_options, .slow = true,
+	  .confirm = "remove with the guest and all its files: the tenant" },
+	{ 0 },
+};
+
+const struct noun noun_tenant = { "tenant", "Customers: a login name, keys, a plan and a guest.",
+				  verbs };

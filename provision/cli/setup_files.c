@@ -20,7 +20,7 @@
 static int put(const char *path, const char *text, size_t len, mode_t mode, struct err *err)
 {
 	CLEANUP_FREE char *for_dirname = xstrdup(path), *for_basename = xstrdup(path);
-	CLEANUP_CLOSE int dir = open(dirname(for_dirname), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_CLOSE int dir = open(dirname(for_dirname), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = dir < 0 ? -errno : fd_replace_file(dir, basename(for_basename), text, len, mode, 1);
 
 	return r < 0 ? err_sys(err, -r, "cannot write %s", path) : 0;

@@ -139,7 +139,7 @@ int setup_forwarding_up(struct setup *s, struct err *err)
 	if (r != 0)
 		return r;
 	r = fd_mkdirs(VM2_SYSCONFDIR "/sysctl.d", 0755);
-	dir = r < 0 ? -1 : open(VM2_SYSCONFDIR "/sysctl.d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	dir = r < 0 ? -1 : open(VM2_SYSCONFDIR "/sysctl.d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0)
 		r = dir < 0 ? -errno : fd_replace_file(dir, "60-vm2.conf", file.data, file.len, 0644, 1);
 	if (r < 0)

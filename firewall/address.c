@@ -19,28 +19,30 @@ static const char *family_word(int family)
 static bool reserved(const struct address *a)
 {
 	const uint8_t *b = a->bytes;
-	static const uint8_t loopback6[16] = {[15] = 1};
+	static const uint8_t loopback6[16] = { [15] = 1 };
 	static const uint8_t zero[16];
 
 	if (a->family == AF_INET)
 		return b[0] == 0 || b[0] == 127 || b[0] >= 224 || (b[0] == 169 && b[1] == 254);
 	return !memcmp(b, zero, 16) || !memcmp(b, loopback6, 16) || b[0] == 0xff ||
-	       (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+		(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
 }
 
 int address_parse(const char *text, int family, struct address *ret, struct err *err)
 {
-	struct address a = {.family = family, .len = family == AF_INET6 ? 16 : 4};
+	struct address a = { .family = family, .len = family == AF_INET6 ? 16 : 4 };
 
 	a.prefix = a.len * 8;
 	if (!text || !*text)
-		a = (struct address){0};
+		a = (struct address){ 0 };
 	else if (inet_pton(family, text, a.bytes) != 1)
 		return err_set(err, ERR_USAGE, "\"%.64s\" is not an %s address", text,
 			family_word(family));
 	else if (reserved(&a))
-		return err_set(err, ERR_USAGE, "%s is not an address a guest can have: it is "
-			"unspecified, loopback, link-local or multicast", text);
+		return err_set(err, ERR_USAGE,
+			"%s is not an address a guest can have: it is "
+			"unspecified, loopback, link-local or multicast",
+			text);
 	*ret = a;
 	return 0;
 }
@@ -54,14 +56,14 @@ void address_mask(const struct address *a, uint8_t ret[16])
 
 int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err)
 {
-	struct address a = {.family = family, .len = family == AF_INET6 ? 16 : 4};
+	struct address a = { .family = family, .len = family == AF_INET6 ? 16 : 4 };
 	char base[INET6_ADDRSTRLEN];
 	uint8_t mask[16];
 	const char *slash;
 	uint64_t bits;
 
 	if (!text || !*text) {
-		*ret = (struct address){0};
+		*ret = (struct address){ 0 };
 		return 0;
 	}
 	slash = strchr(text, '/');
@@ -71,17 +73,21 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 	memcpy(base, text, slash - text);
 	base[slash - text] = '\0';
 	if (inet_pton(family, base, a.bytes) != 1)
-		return err_set(err, ERR_USAGE, "\"%.64s\" is not an %s prefix: \"%s\" is no address",
-			text, family_word(family), base);
+		return err_set(err, ERR_USAGE,
+			"\"%.64s\" is not an %s prefix: \"%s\" is no address", text,
+			family_word(family), base);
 	if (parse_u64(slash + 1, a.len * 8, &bits) < 0 || bits == 0)
-		return err_set(err, ERR_USAGE, "\"%.64s\" is not an %s prefix: the bits must be 1 to %d",
-			text, family_word(family), a.len * 8);
+		return err_set(err, ERR_USAGE,
+			"\"%.64s\" is not an %s prefix: the bits must be 1 to %d", text,
+			family_word(family), a.len * 8);
 	a.prefix = bits;
 	address_mask(&a, mask);
 	for (int i = 0; i < a.len; i++)
 		if (a.bytes[i] & ~mask[i])
-			return err_set(err, ERR_USAGE, "\"%.64s\" is not an %s prefix: bits are set "
-				"after the first %u", text, family_word(family), a.prefix);
+			return err_set(err, ERR_USAGE,
+				"\"%.64s\" is not an %s prefix: bits are set "
+				"after the first %u",
+				text, family_word(family), a.prefix);
 	*ret = a;
 	return 0;
 }
@@ -93,6 +99,8 @@ int address_check_instance(const char *instance, struct err *err)
 	if (len >= 1 && len <= INSTANCE_LEN_MAX && instance[0] >= 'a' && instance[0] <= 'z' &&
 		strspn(instance, "abcdefghijklmnopqrstuvwxyz0123456789_") == len)
 		return 0;
-	return err_set(err, ERR_USAGE, "\"%.64s\" cannot name an instance: 1 to %d of a-z, 0-9 and _, "
-		"a letter first", instance ?: "", INSTANCE_LEN_MAX);
+	return err_set(err, ERR_USAGE,
+		"\"%.64s\" cannot name an instance: 1 to %d of a-z, 0-9 and _, "
+		"a letter first",
+		instance ?: "", INSTANCE_LEN_MAX);
 }

@@ -13,10 +13,10 @@
 
 /* An address, or a prefix of one. */
 struct address {
-	int family;	      /* AF_INET, AF_INET6, or 0 for none */
-	uint8_t bytes[16];    /* network order; 4 or 16 of them count */
-	uint8_t len;	      /* 4 or 16 */
-	uint8_t prefix;	      /* bits; len * 8 for a single address */
+	int family;	   /* AF_INET, AF_INET6, or 0 for none */
+	uint8_t bytes[16]; /* network order; 4 or 16 of them count */
+	uint8_t len;	   /* 4 or 16 */
+	uint8_t prefix;	   /* bits; len * 8 for a single address */
 };
 
 /*

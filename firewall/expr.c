@@ -40,8 +40,8 @@ static void cmp(struct nftnl_rule *r, uint32_t op, const void *data, uint32_t le
 	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, len);
 }
 
-static void payload(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len,
-		    uint32_t reg)
+static void payload(
+	struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
 {
 	struct nftnl_expr *e = add(r, "payload");
 

@@ -8,7 +8,10 @@
 
 #include "firewall/address.h"
 
-enum expr_side { EXPR_SOURCE, EXPR_DESTINATION };
+enum expr_side {
+	EXPR_SOURCE,
+	EXPR_DESTINATION
+};
 
 /* The packet comes in by (in), or leaves by, an interface whose name starts so; or does not. */
 void expr_interface(struct nftnl_rule *r, bool in, const char *prefix, bool starts_so);

@@ -18,7 +18,7 @@
 #include "provision/base/fd.h"
 
 #define GUEST_INTERFACE "eth0"
-#define LOOPBACK_INDEX 1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
+#define LOOPBACK_INDEX	1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
 
 /* Each guest's own link-local address; its link is its alone, so all can have the same. */
 static const char guest_link_local[] = "fe80::2";
@@ -31,18 +31,20 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-	{"ipv4", "rp_filter", "1"}, /* strict: a source must be routed back to this link (RFC 3704) */
-	{"ipv4", "accept_redirects", "0"},
-	{"ipv4", "send_redirects", "0"},
-	{"ipv4", "accept_source_route", "0"},
-	{"ipv4", "proxy_arp", "0"},
-	{"ipv4", "arp_ignore", "1"}, /* answer for this link's address only, not the host's others */
-	{"ipv4", "forwarding", "1"},
-	{"ipv6", "accept_ra", "0"},
-	{"ipv6", "accept_redirects", "0"},
-	{"ipv6", "accept_source_route", "0"},
-	{"ipv6", "autoconf", "0"},
-	{"ipv6", "forwarding", "1"},
+	{ "ipv4", "rp_filter",
+		"1" }, /* strict: a source must be routed back to this link (RFC 3704) */
+	{ "ipv4", "accept_redirects", "0" },
+	{ "ipv4", "send_redirects", "0" },
+	{ "ipv4", "accept_source_route", "0" },
+	{ "ipv4", "proxy_arp", "0" },
+	{ "ipv4", "arp_ignore",
+		"1" }, /* answer for this link's address only, not the host's others */
+	{ "ipv4", "forwarding", "1" },
+	{ "ipv6", "accept_ra", "0" },
+	{ "ipv6", "accept_redirects", "0" },
+	{ "ipv6", "accept_source_route", "0" },
+	{ "ipv6", "autoconf", "0" },
+	{ "ipv6", "forwarding", "1" },
 };
 
 /* A link being made. */
@@ -64,8 +66,8 @@ void link_name(const char *instance, uint32_t number, char ret[16])
 void link_mac(uint32_t number, bool guest_side, uint8_t ret[6])
 {
 	/* 0x02: locally administered, unicast (IEEE 802, 8.2). */
-	const uint8_t mac[6] = {0x02, guest_side ? 'g' : 'h', number >> 24, number >> 16,
-		number >> 8, number};
+	const uint8_t mac[6] = { 0x02, guest_side ? 'g' : 'h', number >> 24, number >> 16,
+		number >> 8, number };
 
 	memcpy(ret, mac, sizeof(mac));
 }
@@ -78,15 +80,19 @@ static int check_name(const char *instance, uint32_t number, char ret[IFNAMSIZ],
 		return r;
 	link_name(instance, number, ret);
 	if (!*ret)
-		return err_set(err, ERR_USAGE, "interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name", instance, number, IFNAMSIZ - 1);
+		return err_set(err, ERR_USAGE,
+			"interface name %s-%u is longer than %d characters: "
+			"use a shorter instance name",
+			instance, number, IFNAMSIZ - 1);
 	return 0;
 }
 
 /* A constant of ours as an address. */
 static struct address constant(int family, const char *text, uint8_t prefix)
 {
-	struct address a = {.family = family, .len = family == AF_INET6 ? 16 : 4, .prefix = prefix};
+	struct address a = {
+		.family = family, .len = family == AF_INET6 ? 16 : 4, .prefix = prefix
+	};
 
 	if (inet_pton(family, text, a.bytes) != 1)
 		abort();
@@ -95,7 +101,7 @@ static struct address constant(int family, const char *text, uint8_t prefix)
 
 static int prepare(const struct link_spec *spec, struct link *ret, struct err *err)
 {
-	struct link l = {0};
+	struct link l = { 0 };
 	int r;
 
 	r = check_name(spec->instance, spec->number, l.name, err);
@@ -135,7 +141,8 @@ static int apply_settings(const struct link *l, struct err *err)
 
 		if (!l->ipv6 && !strcmp(s->family, "ipv6"))
 			continue;
-		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", s->family, l->name, s->name);
+		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", s->family, l->name,
+			s->name);
 		r = fd_write_path(AT_FDCWD, path, s->value);
 		if (r < 0)
 			return err_sys(err, -r, "cannot write %s to %s", s->value, path);
@@ -156,7 +163,8 @@ static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct
 	if (own < 0)
 		return err_sys(err, errno, "cannot open /proc/thread-self/ns/net");
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
-		return err_sys(err, errno, "%s: cannot enter the guest's network namespace", l->name);
+		return err_sys(
+			err, errno, "%s: cannot enter the guest's network namespace", l->name);
 	r = netlink_open(ret, NETLINK_ROUTE, err);
 	l->guest_index = if_nametoindex(GUEST_INTERFACE);
 	l->ipv6 = has_ipv6(GUEST_INTERFACE);
@@ -215,7 +223,7 @@ static int configure_host(const struct link *l, struct netlink *nl, struct err *
 
 static int delete_link(struct netlink *nl, const char *name, struct err *err)
 {
-	struct err why = {0};
+	struct err why = { 0 };
 	int r;
 
 	route_delete_link(nl, name);
@@ -225,10 +233,10 @@ static int delete_link(struct netlink *nl, const char *name, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
-static int make_pair(const struct link *l, struct netlink *nl, int netns_fd, uint32_t mtu,
-		     struct err *err)
+static int make_pair(
+	const struct link *l, struct netlink *nl, int netns_fd, uint32_t mtu, struct err *err)
 {
-	struct err why = {0};
+	struct err why = { 0 };
 	int r;
 
 	route_add_pair(nl, &l->host, &l->guest, netns_fd, mtu);
@@ -245,7 +253,7 @@ static int make_pair(const struct link *l, struct netlink *nl, int netns_fd, uin
 
 static int configure(struct link *l, struct netlink *host, int netns_fd, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink guest = {0};
+	CLEANUP_NETLINK struct netlink guest = { 0 };
 	int r;
 
 	l->host_index = if_nametoindex(l->name);
@@ -264,7 +272,7 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink host = {0};
+	CLEANUP_NETLINK struct netlink host = { 0 };
 	struct link l;
 	int r;
 
@@ -283,7 +291,7 @@ int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
 
 int link_down(const char *instance, uint32_t number, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	char name[IFNAMSIZ];
 	int r;
 

@@ -23,7 +23,7 @@ struct answers {
 	struct err *err;
 	mnl_cb_t reply;
 	void *arg;
-	int result;  /* of the first request that failed */
+	int result; /* of the first request that failed */
 	bool heard; /* anything at all */
 };
 
@@ -31,7 +31,7 @@ int netlink_open(struct netlink *nl, int protocol, struct err *err)
 {
 	int one = 1;
 
-	*nl = (struct netlink){.sock = mnl_socket_open2(protocol, SOCK_CLOEXEC)};
+	*nl = (struct netlink){ .sock = mnl_socket_open2(protocol, SOCK_CLOEXEC) };
 	if (!nl->sock)
 		return err_sys(err, errno, "cannot open a netlink socket");
 	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID) < 0) {
@@ -52,7 +52,7 @@ void netlink_close(struct netlink *nl)
 	if (nl->sock)
 		mnl_socket_close(nl->sock);
 	free(nl->data);
-	*nl = (struct netlink){0};
+	*nl = (struct netlink){ 0 };
 }
 
 void *netlink_room(struct netlink *nl, size_t room, const char *what)
@@ -82,24 +82,22 @@ void netlink_want_ack(struct netlink *nl)
 		((struct nlmsghdr *)(void *)(nl->data + nl->last))->nlmsg_flags |= NLM_F_ACK;
 }
 
-/* The kernel's own words for an error (NLMSGERR_ATTR_MSG), "" when it has none. */
+/* mnl_attr_cb_t: keep the text among an answer's attributes. */
+static int take_text(const struct nlattr *attr, void *ret)
+{
+	size_t len = mnl_attr_get_payload_len(attr);
+
+	if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG && len < KERNEL_TEXT_MAX)
+		memcpy(ret, mnl_attr_get_payload(attr), len);
+	return MNL_CB_OK;
+}
+
+/* The kernel's own words for an error, "" when it has none. */
 static void kernel_text(const struct nlmsghdr *msg, char ret[KERNEL_TEXT_MAX])
 {
-	const struct nlattr *attr;
-
-	ret[0] = '\0';
-	if (!(msg->nlmsg_flags & NLM_F_ACK_TLVS) || !(msg->nlmsg_flags & NLM_F_CAPPED))
-		return;
-	mnl_attr_for_each(attr, msg, sizeof(struct nlmsgerr)) {
-		size_t len = mnl_attr_get_payload_len(attr);
-
-		if (mnl_attr_get_type(attr) != NLMSGERR_ATTR_MSG || len >= KERNEL_TEXT_MAX - 3)
-			continue;
-		strcpy(ret, " (");
-		memcpy(ret + 2, mnl_attr_get_payload(attr), len);
-		ret[2 + len] = '\0';
-		strcat(ret, ")");
-	}
+	memset(ret, 0, KERNEL_TEXT_MAX);
+	if ((msg->nlmsg_flags & NLM_F_ACK_TLVS) && (msg->nlmsg_flags & NLM_F_CAPPED))
+		mnl_attr_parse(msg, sizeof(struct nlmsgerr), take_text, ret);
 }
 
 static void take_answer(struct answers *a, const struct nlmsghdr *msg)
@@ -120,8 +118,8 @@ static void take_answer(struct answers *a, const struct nlmsghdr *msg)
 	if (index < NETLINK_NAMED_MAX && msg->nlmsg_seq < a->nl->next_seq)
 		what = a->nl->what[index];
 	kernel_text(msg, text);
-	a->result = err_sys(a->err, -e->error, "%s: cannot %s%s", a->subject,
-		what ?: "change it", text);
+	a->result = err_sys(a->err, -e->error, "%s: cannot %s%s%s%s", a->subject,
+		what ?: "change it", *text ? " (" : "", text, *text ? ")" : "");
 }
 
 /* The socket's queue must hold the whole batch: root may exceed the limit (SO_SNDBUFFORCE). */
@@ -129,18 +127,17 @@ static int send_all(struct netlink *nl)
 {
 	int fd = mnl_socket_get_fd(nl->sock), size = nl->len + 65536;
 
-	if (nl->len > 65536 &&
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+	if (nl->len > 65536 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		return -errno;
 	if (mnl_socket_sendto(nl->sock, nl->data, nl->len) < 0)
 		return -errno;
 	return 0;
 }
 
-int netlink_exchange(struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg,
-		     struct err *err)
+int netlink_exchange(
+	struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg, struct err *err)
 {
-	struct answers a = {nl, subject, err, reply, arg, 0, false};
+	struct answers a = { nl, subject, err, reply, arg, 0, false };
 	_Alignas(struct nlmsghdr) char buf[ANSWER_MAX];
 	ssize_t len;
 	int r;

@@ -22,7 +22,7 @@ struct netlink {
 	char *data;
 	size_t len;
 	size_t cap;
-	size_t last; /* where the last request begins */
+	size_t last;	    /* where the last request begins */
 	uint32_t first_seq; /* of the gathered requests */
 	uint32_t next_seq;
 	const char *what[NETLINK_NAMED_MAX]; /* what each request does */
@@ -54,7 +54,7 @@ void netlink_want_ack(struct netlink *nl);
  * returns. 0, or -errno of the first request that failed, with its words; -EIO when nothing was
  * acknowledged. reply, if not NULL, is called for each message that is no acknowledgement.
  */
-int netlink_exchange(struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg,
-		     struct err *err);
+int netlink_exchange(
+	struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg, struct err *err);
 
 #endif

@@ -24,12 +24,12 @@
 #include "provision/base/cleanup.h"
 
 /* nft(8)'s numbers of its types (nftables datatype.h), six bits for each part of a key. */
-#define TYPE_IPV4_ADDR	 7
-#define TYPE_IPV6_ADDR	 8
-#define TYPE_ICMP6_TYPE	 29
-#define TYPE_IFNAME	 41
-#define TYPE_PAIR(a, b)	 ((a) << 6 | (b))
-#define NFT_HOST_ENDIAN	 1 /* its enum byteorder */
+#define TYPE_IPV4_ADDR	7
+#define TYPE_IPV6_ADDR	8
+#define TYPE_ICMP6_TYPE 29
+#define TYPE_IFNAME	41
+#define TYPE_PAIR(a, b) ((a) << 6 | (b))
+#define NFT_HOST_ENDIAN 1 /* its enum byteorder */
 
 #define ICMP_TYPES_NAME "__set%d" /* anonymous: the kernel puts a number in */
 #define FIRST_SET_ID	1	  /* of the named sets; rules find theirs by name */
@@ -44,10 +44,10 @@ struct chain {
 };
 
 static const struct chain chains[] = {
-	{"antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW},
-	{"forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER},
-	{"input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER},
-	{"postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC},
+	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
+	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
+	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
+	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
 };
 
 /* A set that guests are elements of. */
@@ -58,9 +58,9 @@ struct set {
 };
 
 static const struct set sets[] = {
-	{POLICY_GUESTS, TYPE_IFNAME, 16},
-	{POLICY_SOURCE4, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV4_ADDR), 16 + 4},
-	{POLICY_SOURCE6, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV6_ADDR), 16 + 16},
+	{ POLICY_GUESTS, TYPE_IFNAME, 16 },
+	{ POLICY_SOURCE4, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV4_ADDR), 16 + 4 },
+	{ POLICY_SOURCE6, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV6_ADDR), 16 + 16 },
 };
 
 #define SPOOFED	       "spoofed"
@@ -71,16 +71,20 @@ static const struct set sets[] = {
 #define TO_GUEST       "to_guest"
 #define TO_NOBODY      "to_nobody"
 
-static const char *const counters[] = {SPOOFED, GUEST_TO_GUEST, GUEST_TO_HOST, GUEST_TO_LOCAL,
-	INVALID, TO_GUEST, TO_NOBODY};
+static const char *const counters[] = { SPOOFED, GUEST_TO_GUEST, GUEST_TO_HOST, GUEST_TO_LOCAL,
+	INVALID, TO_GUEST, TO_NOBODY };
 
 /* Which side of the guests' links an interface is on. */
-enum where { ANY, GUEST, OTHER };
+enum where {
+	ANY,
+	GUEST,
+	OTHER
+};
 
 /* What else a rule asks of the packet. */
 enum match {
 	NOTHING,
-	OWN_SOURCE4,	 /* its source is its interface's */
+	OWN_SOURCE4, /* its source is its interface's */
 	OWN_SOURCE6,
 	DISCOVERY_LOCAL, /* ND, MLD or echo from a link-local source, by a guest's interface */
 	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
@@ -95,7 +99,11 @@ enum match {
 	FROM_POOL6,
 };
 
-enum verdict { ACCEPT, DROP, MASQUERADE };
+enum verdict {
+	ACCEPT,
+	DROP,
+	MASQUERADE
+};
 
 /* A rule: by which interface in, by which out, what else, then count, then this. */
 struct rule {
@@ -112,41 +120,42 @@ struct rule {
  * chain untouched. Discovery never leaves the link: Linux forwards neither of its sources.
  */
 static const struct rule rules[] = {
-	{"antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT},
-	{"antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT},
-	{"antispoof", ANY, ANY, OWN_SOURCE6, NULL, ACCEPT},
-	{"antispoof", ANY, ANY, DISCOVERY_LOCAL, NULL, ACCEPT},
-	{"antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT},
-	{"antispoof", ANY, ANY, NOTHING, SPOOFED, DROP},
+	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, OWN_SOURCE6, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, DISCOVERY_LOCAL, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, NOTHING, SPOOFED, DROP },
 
-	{"forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP},
-	{"forward", ANY, GUEST, REPLY, NULL, ACCEPT},
-	{"forward", ANY, GUEST, NOTHING, TO_GUEST, DROP},
-	/* An address of the pool without a link: a stopped guest's, and nobody upstream may get it. */
-	{"forward", ANY, ANY, TO_POOL4, TO_NOBODY, DROP},
-	{"forward", ANY, ANY, TO_POOL6, TO_NOBODY, DROP},
+	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
+	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
+	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP },
+	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
+	{ "forward", ANY, ANY, TO_POOL4, TO_NOBODY, DROP },
+	{ "forward", ANY, ANY, TO_POOL6, TO_NOBODY, DROP },
 	/* The metadata service of the cloud that the host itself may run in, and such. */
-	{"forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP},
+	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
-	{"forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP},
+	{ "forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP },
 
-	{"input", OTHER, ANY, NOTHING, NULL, ACCEPT},
-	{"input", ANY, ANY, REPLY, NULL, ACCEPT},
-	{"input", ANY, ANY, ICMP4, NULL, ACCEPT},
-	{"input", ANY, ANY, ICMP6, NULL, ACCEPT},
-	{"input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP},
+	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
+	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
+	{ "input", ANY, ANY, ICMP4, NULL, ACCEPT },
+	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
+	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP },
 
-	{"postrouting", ANY, OTHER, FROM_POOL4, NULL, MASQUERADE},
-	{"postrouting", ANY, OTHER, FROM_POOL6, NULL, MASQUERADE},
+	{ "postrouting", ANY, OTHER, FROM_POOL4, NULL, MASQUERADE },
+	{ "postrouting", ANY, OTHER, FROM_POOL6, NULL, MASQUERADE },
 };
 
 /* What a guest may send beside its own addresses: to its next hop (RFC 4861, 2710, 3810, 4443). */
-static const uint8_t discovery_types[] = {ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY, MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION,
-	ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT, ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */};
+static const uint8_t discovery_types[] = { ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY,
+	MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION, ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT,
+	ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */ };
 
-static const struct address link_local4 = {AF_INET, {169, 254}, 4, 16};
-static const struct address link_local6 = {AF_INET6, {0xfe, 0x80}, 16, 10};
-static const struct address unspecified6 = {AF_INET6, {0}, 16, 128};
+static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
+static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80 }, 16, 10 };
+static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
 
 static void *must(void *p)
 {
@@ -155,14 +164,14 @@ static void *must(void *p)
 
 static struct nlmsghdr *start(struct netlink *nl, uint16_t type, uint16_t flags, const char *what)
 {
-	return nftnl_nlmsg_build_hdr(netlink_room(nl, POLICY_ROOM, what), type, NFPROTO_INET, flags,
-		nl->next_seq);
+	return nftnl_nlmsg_build_hdr(
+		netlink_room(nl, POLICY_ROOM, what), type, NFPROTO_INET, flags, nl->next_seq);
 }
 
 int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
-		struct err *err)
+	struct err *err)
 {
-	struct policy p = {.table = instance};
+	struct policy p = { .table = instance };
 	int r;
 
 	r = address_check_instance(instance, err);
@@ -197,8 +206,8 @@ static void describe_key(struct nftnl_set *s)
 	struct nftnl_udata_buf *data = must(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
 
 	nftnl_udata_put_u32(data, NFTNL_UDATA_SET_KEYBYTEORDER, NFT_HOST_ENDIAN);
-	nftnl_set_set_data(s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(data),
-		nftnl_udata_buf_len(data));
+	nftnl_set_set_data(
+		s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(data), nftnl_udata_buf_len(data));
 	nftnl_udata_buf_free(data);
 }
 
@@ -290,8 +299,8 @@ static const struct address *rule_pool(const struct rule *def, const struct poli
 	return NULL;
 }
 
-static void put_match(struct nftnl_rule *r, const struct rule *def, const struct policy *p,
-		      uint32_t set_id)
+static void put_match(
+	struct nftnl_rule *r, const struct rule *def, const struct policy *p, uint32_t set_id)
 {
 	switch (def->match) {
 	case NOTHING:
@@ -308,8 +317,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		expr_protocol(r, IPPROTO_ICMPV6);
 		return expr_icmp_type(r, ICMP_TYPES_NAME, set_id);
 	case REPLY:
-		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) |
-					     NF_CT_STATE_BIT(IP_CT_RELATED));
+		return expr_state(
+			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
 	case UNTRACKABLE:
 		return expr_state(r, NF_CT_STATE_INVALID_BIT);
 	case ICMP4:
@@ -329,8 +338,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 	}
 }
 
-static void put_rule(struct netlink *nl, const struct policy *p, const struct rule *def,
-		     uint32_t set_id)
+static void put_rule(
+	struct netlink *nl, const struct policy *p, const struct rule *def, uint32_t set_id)
 {
 	const struct address *pool = rule_pool(def, p);
 	struct nftnl_rule *r;

@@ -15,21 +15,25 @@
 #define POLICY_SOURCE4 "source4" /* interface . IPv4 address */
 #define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
 
-/* Room for one nftables message: libnftnl checks no bounds, so every message is kept far below. */
-#define POLICY_ROOM 65536
+/*
+ * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every
+ * message is kept far below (a rule here takes at most 800 bytes, an element 48).
+ */
+#define POLICY_ROOM	    4096
+#define POLICY_ELEMENT_ROOM 80
 
 /* What the table is made from, checked. */
 struct policy {
 	const char *table;
-	char subject[32]; /* "table inet TABLE", for errors */
-	char prefix[16];	/* of the guests' interfaces: "INSTANCE-" */
+	char subject[32];     /* "table inet TABLE", for errors */
+	char prefix[16];      /* of the guests' interfaces: "INSTANCE-" */
 	struct address pool4; /* family 0: none */
 	struct address pool6;
 };
 
-/* Check what a caller gives and make a policy of it; `instance` stays the caller's. 0, ERR_USAGE. */
+/* Check what a caller gives, make a policy of it; `instance` stays theirs. 0 or ERR_USAGE. */
 int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
-		struct err *err);
+	struct err *err);
 
 /* Add (type NFT_MSG_NEWTABLE) or delete (NFT_MSG_DELTABLE) the table. */
 void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type);

@@ -21,7 +21,7 @@
 /* A batch that is not closed is checked by the kernel, whole, and then dropped (nft --check). */
 static int check_table(void)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
 	int r;
 
@@ -42,9 +42,10 @@ static int check_table(void)
 /* An interface cannot have this address, but only a kernel that knows veth looks at it. */
 static int check_veth(void)
 {
-	static const struct route_side host = {"vm2-probe-host", {0}}, peer = {"vm2-probe-peer", {0}};
+	static const struct route_side host = { "vm2-probe-host", { 0 } },
+				       peer = { "vm2-probe-peer", { 0 } };
 	CLEANUP_CLOSE int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	int r;
 
 	r = netlink_open(&nl, NETLINK_ROUTE, NULL);
@@ -69,7 +70,7 @@ const char *firewall_probe(void)
 	if (r == -EPROTONOSUPPORT || r == -EINVAL)
 		return "the kernel has no nftables: it needs CONFIG_NF_TABLES (modprobe nf_tables)";
 	if (r < 0)
-		return "the kernel lacks a part of nftables: it needs CONFIG_NF_TABLES_INET, NFT_CT, "
-		       "NFT_NAT and NFT_MASQ";
+		return "the kernel lacks a part of nftables: it needs CONFIG_NF_TABLES_INET, "
+		       "NFT_CT, NFT_NAT and NFT_MASQ";
 	return NULL;
 }

@@ -32,7 +32,7 @@ static void put_side(struct nlmsghdr *msg, const struct route_side *side, uint32
 }
 
 void route_add_pair(struct netlink *nl, const struct route_side *host,
-		    const struct route_side *guest, int netns_fd, uint32_t mtu)
+	const struct route_side *guest, int netns_fd, uint32_t mtu)
 {
 	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, "make the pair");
 	struct nlattr *info, *data, *peer;
@@ -103,8 +103,8 @@ void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
 	netlink_commit(nl, msg);
 }
 
-void route_add_route(struct netlink *nl, int ifindex, const struct address *to,
-		     const struct address *via)
+void route_add_route(
+	struct netlink *nl, int ifindex, const struct address *to, const struct address *via)
 {
 	struct nlmsghdr *msg = start(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
 		to ? "add a route to an address" : "add a default route");
@@ -124,11 +124,11 @@ void route_add_route(struct netlink *nl, int ifindex, const struct address *to,
 	netlink_commit(nl, msg);
 }
 
-void route_add_neighbour(struct netlink *nl, int ifindex, const struct address *a,
-			 const uint8_t mac[6])
+void route_add_neighbour(
+	struct netlink *nl, int ifindex, const struct address *a, const uint8_t mac[6])
 {
-	struct nlmsghdr *msg = start(nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
-		"add a neighbour");
+	struct nlmsghdr *msg =
+		start(nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, "add a neighbour");
 	struct ndmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
 
 	head->ndm_family = a->family;

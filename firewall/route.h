@@ -14,7 +14,7 @@ struct route_side {
 
 /* Make a veth pair: host here, guest in the network namespace netns_fd; both down. */
 void route_add_pair(struct netlink *nl, const struct route_side *host,
-		    const struct route_side *guest, int netns_fd, uint32_t mtu);
+	const struct route_side *guest, int netns_fd, uint32_t mtu);
 
 /* Delete an interface, and the other side of its pair with it. */
 void route_delete_link(struct netlink *nl, const char *name);
@@ -28,11 +28,11 @@ void route_set_up(struct netlink *nl, int ifindex);
 void route_add_address(struct netlink *nl, int ifindex, const struct address *a);
 
 /* Route `to` to the interface; by way of `via` when that is not NULL. to NULL: everything. */
-void route_add_route(struct netlink *nl, int ifindex, const struct address *to,
-		     const struct address *via);
+void route_add_route(
+	struct netlink *nl, int ifindex, const struct address *to, const struct address *via);
 
 /* A permanent neighbour. */
-void route_add_neighbour(struct netlink *nl, int ifindex, const struct address *a,
-			 const uint8_t mac[6]);
+void route_add_neighbour(
+	struct netlink *nl, int ifindex, const struct address *a, const uint8_t mac[6]);
 
 #endif

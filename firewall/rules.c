@@ -21,7 +21,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
-/* Elements of one message: at most 64 bytes each, so that it stays below POLICY_ROOM. */
+/* Elements of one message: their list's length is 16 bits (struct nlattr). */
 #define ELEMENTS_MAX 512
 
 /* A guest, checked: the key is its interface's name, zero-filled as the kernel has it. */
@@ -30,16 +30,18 @@ struct guest {
 	struct address address4, address6;
 };
 
-static int check_guest(const struct policy *p, const struct rules_guest *g, struct guest *ret,
-		       struct err *err)
+static int check_guest(
+	const struct policy *p, const struct rules_guest *g, struct guest *ret, struct err *err)
 {
-	struct guest c = {0};
+	struct guest c = { 0 };
 	int r;
 
 	link_name(p->table, g->number, c.interface);
 	if (!*c.interface)
-		return err_set(err, ERR_USAGE, "interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name", p->table, g->number, IFNAMSIZ - 1);
+		return err_set(err, ERR_USAGE,
+			"interface name %s-%u is longer than %d characters: "
+			"use a shorter instance name",
+			p->table, g->number, IFNAMSIZ - 1);
 	r = address_parse(g->address4, AF_INET, &c.address4, err);
 	if (!r)
 		r = address_parse(g->address6, AF_INET6, &c.address6, err);
@@ -70,9 +72,9 @@ static int commit(struct netlink *nl, const char *subject, struct err *err)
 	return netlink_exchange(nl, subject, NULL, NULL, err);
 }
 
-/* The elements of a set that some guests are, as a list for one message; NULL when there are none. */
-static struct nftnl_set *elements(const struct policy *p, const char *set,
-				  const struct guest *guests, uint32_t count)
+/* The elements of a set that guests are, as a list for one message; NULL when there are none. */
+static struct nftnl_set *elements(
+	const struct policy *p, const char *set, const struct guest *guests, uint32_t count)
 {
 	struct nftnl_set *s = nftnl_set_alloc();
 	bool any = false;
@@ -83,7 +85,8 @@ static struct nftnl_set *elements(const struct policy *p, const char *set,
 	nftnl_set_set_str(s, NFTNL_SET_NAME, set);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct guest *g = &guests[i];
-		const struct address *a = !strcmp(set, POLICY_SOURCE4) ? &g->address4 : &g->address6;
+		const struct address *a = !strcmp(set, POLICY_SOURCE4) ? &g->address4 :
+									 &g->address6;
 		struct nftnl_set_elem *e;
 		uint8_t key[IFNAMSIZ + 16];
 		bool alone = !strcmp(set, POLICY_GUESTS);
@@ -107,9 +110,9 @@ static struct nftnl_set *elements(const struct policy *p, const char *set,
 
 /* Add or delete (type) the elements that these guests are. */
 static void put_elements(struct netlink *nl, const struct policy *p, uint16_t type,
-			 const struct guest *guests, uint32_t count)
+	const struct guest *guests, uint32_t count)
 {
-	static const char *const names[] = {POLICY_SOURCE4, POLICY_SOURCE6, POLICY_GUESTS};
+	static const char *const names[] = { POLICY_SOURCE4, POLICY_SOURCE6, POLICY_GUESTS };
 	bool new = type == NFT_MSG_NEWSETELEM;
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -118,9 +121,10 @@ static void put_elements(struct netlink *nl, const struct policy *p, uint16_t ty
 
 		if (!s)
 			continue;
-		msg = nftnl_nlmsg_build_hdr(netlink_room(nl, POLICY_ROOM,
-			new ? "add a guest's elements" : "delete a guest's elements"), type,
-			NFPROTO_INET, new ? NLM_F_CREATE : 0, nl->next_seq);
+		msg = nftnl_nlmsg_build_hdr(
+			netlink_room(nl, POLICY_ROOM + count * POLICY_ELEMENT_ROOM,
+				new ? "add a guest's elements" : "delete a guest's elements"),
+			type, NFPROTO_INET, new ? NLM_F_CREATE : 0, nl->next_seq);
 		nftnl_set_elems_nlmsg_build_payload(msg, s);
 		netlink_commit(nl, msg);
 		nftnl_set_free(s);
@@ -137,9 +141,9 @@ static int open_batch(struct netlink *nl, struct err *err)
 }
 
 int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
-		  struct err *err)
+	struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	CLEANUP_FREE struct guest *checked = NULL;
 	struct policy p;
 	int r;
@@ -169,8 +173,8 @@ int rules_restore(const struct rules_base *base, const struct rules_guest *guest
 
 int rules_present(const struct rules_base *base, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
-	struct err why = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct err why = { 0 };
 	uint32_t rule_count = 0;
 	struct policy p;
 	int r;
@@ -190,7 +194,7 @@ int rules_present(const struct rules_base *base, struct err *err)
 
 int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
 	struct guest g;
 	int r;
@@ -206,11 +210,11 @@ int rules_add_guest(const struct rules_base *base, const struct rules_guest *gue
 	return commit(&nl, p.subject, err);
 }
 
-int rules_remove_guest(const struct rules_base *base, const struct rules_guest *guest,
-		       struct err *err)
+int rules_remove_guest(
+	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
-	struct err why = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct err why = { 0 };
 	struct policy p;
 	struct guest g;
 	int r;
@@ -233,7 +237,7 @@ int rules_remove_guest(const struct rules_base *base, const struct rules_guest *
 
 int rules_remove(const struct rules_base *base, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = {0};
+	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
 	int r;
 

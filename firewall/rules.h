@@ -36,7 +36,7 @@ struct rules_guest {
  * the table: for start-up and repair. Its counters begin at zero again; connections go on.
  */
 int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
-		  struct err *err);
+	struct err *err);
 
 /*
  * Whether the table is there with all its chains and as many rules as they should have (1), or not
@@ -49,11 +49,12 @@ int rules_present(const struct rules_base *base, struct err *err);
  * Add a guest's elements in one batch; there already is success. -ENOENT when the table is not
  * there: the caller restores it first.
  */
-int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err);
+int rules_add_guest(
+	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
 
 /* Remove a guest's elements in one batch; not there (or no table) is success. */
-int rules_remove_guest(const struct rules_base *base, const struct rules_guest *guest,
-		       struct err *err);
+int rules_remove_guest(
+	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
 
 /* Remove the table. Not there is success. */
 int rules_remove(const struct rules_base *base, struct err *err);

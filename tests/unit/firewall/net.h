@@ -73,7 +73,9 @@ static inline int new_netns(void)
 static inline struct address addr(const char *text, uint8_t prefix)
 {
 	int family = strchr(text, ':') ? AF_INET6 : AF_INET;
-	struct address a = {.family = family, .len = family == AF_INET ? 4 : 16, .prefix = prefix};
+	struct address a = {
+		.family = family, .len = family == AF_INET ? 4 : 16, .prefix = prefix
+	};
 
 	cr_assert(inet_pton(family, text, a.bytes) == 1);
 	return a;
@@ -99,7 +101,8 @@ static inline void configure_interface(const char *name, const char *a4, const c
 /* The outside world, 192.0.2.2 and 2001:db8::2, behind up0; and the host forwards. */
 static inline int make_outside(void)
 {
-	struct route_side host = {"up0", {2, 0, 0, 0, 0, 1}}, peer = {"out0", {2, 0, 0, 0, 0, 2}};
+	struct route_side host = { "up0", { 2, 0, 0, 0, 0, 1 } },
+			  peer = { "out0", { 2, 0, 0, 0, 0, 2 } };
 	int own = own_netns(), outside = new_netns();
 	struct netlink nl;
 	struct err err;
@@ -119,8 +122,8 @@ static inline int make_outside(void)
 }
 
 /* A route by way of a next hop, in the namespace. */
-static inline void add_route(int netns, const char *interface, const char *to, uint8_t bits,
-			     const char *via)
+static inline void add_route(
+	int netns, const char *interface, const char *to, uint8_t bits, const char *via)
 {
 	struct address dst = addr(to, bits), hop = addr(via, strchr(via, ':') ? 128 : 32);
 	int own = own_netns();
@@ -139,7 +142,7 @@ static inline void add_route(int netns, const char *interface, const char *to, u
 /* A TCP listener on all addresses of a namespace. */
 static inline int listener(int netns)
 {
-	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(PORT) };
 	int own = own_netns(), fd;
 
 	enter(netns);
@@ -172,8 +175,8 @@ static inline int do_ping(const char *to)
 	struct sockaddr_storage ss;
 	socklen_t len = socket_address(to, &ss);
 	bool six = ss.ss_family == AF_INET6;
-	struct icmphdr four = {.type = ICMP_ECHO, .un.echo.id = htons(7), .checksum = 0};
-	struct icmp6_hdr echo6 = {.icmp6_type = ICMP6_ECHO_REQUEST};
+	struct icmphdr four = { .type = ICMP_ECHO, .un.echo.id = htons(7), .checksum = 0 };
+	struct icmp6_hdr echo6 = { .icmp6_type = ICMP6_ECHO_REQUEST };
 	int fd = socket(ss.ss_family, SOCK_RAW, six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 	double deadline = now_ms() + REPLY_MS;
 	uint8_t buf[512];
@@ -182,7 +185,7 @@ static inline int do_ping(const char *to)
 	if (sendto(fd, six ? (void *)&echo6 : (void *)&four, 8, 0, (struct sockaddr *)&ss, len) < 0)
 		return 1;
 	while (now_ms() < deadline) {
-		struct pollfd p = {fd, POLLIN, 0};
+		struct pollfd p = { fd, POLLIN, 0 };
 
 		if (poll(&p, 1, 20) == 1 && recv(fd, buf, sizeof(buf), 0) >= 8 &&
 			(six ? buf[0] == ICMP6_ECHO_REPLY : buf[20] == ICMP_ECHOREPLY))
@@ -196,7 +199,7 @@ static inline int do_connect(const char *to)
 	struct sockaddr_storage ss;
 	socklen_t len = socket_address(to, &ss);
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 0;
-	struct pollfd p = {fd, POLLOUT, 0};
+	struct pollfd p = { fd, POLLOUT, 0 };
 	socklen_t size = sizeof(error);
 
 	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
@@ -214,9 +217,9 @@ static inline int do_spoof(const char *from)
 	struct {
 		struct iphdr ip;
 		struct icmphdr icmp;
-	} packet = {.ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_ICMP},
-		.icmp = {.type = ICMP_ECHO}};
-	struct sockaddr_in to = {.sin_family = AF_INET};
+	} packet = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_ICMP },
+		.icmp = { .type = ICMP_ECHO } };
+	struct sockaddr_in to = { .sin_family = AF_INET };
 	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
 
 	inet_pton(AF_INET, "192.0.2.2", &to.sin_addr);

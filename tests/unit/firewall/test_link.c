@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/firewall/net.h"
 
-static const struct link_spec spec = {"vm2", 7, "10.66.0.7", "fd66::7", 1400};
+static const struct link_spec spec = { "vm2", 7, "10.66.0.7", "fd66::7", 1400 };
 
 Test(link, name_and_mac_follow_from_the_number)
 {
@@ -40,9 +40,10 @@ Test(link, prefixes)
 /* The guest's side of it, as ip(8) tells. */
 static int check_guest_side(const char *unused)
 {
-	static const char *const wanted[] = {"02:67:00:00:00:07", "mtu 1400", "inet 10.66.0.7/32",
-		"inet6 fd66::7/128", "default via 169.254.1.1 dev eth0", "default via fe80::1 dev eth0",
-		"LOOPBACK,UP,LOWER_UP", "169.254.1.1 dev eth0 proto static scope link", "PERMANENT"};
+	static const char *const wanted[] = { "02:67:00:00:00:07", "mtu 1400", "inet 10.66.0.7/32",
+		"inet6 fd66::7/128", "default via 169.254.1.1 dev eth0",
+		"default via fe80::1 dev eth0", "LOOPBACK,UP,LOWER_UP",
+		"169.254.1.1 dev eth0 proto static scope link", "PERMANENT" };
 	char text[8192];
 
 	(void)unused;
@@ -57,7 +58,7 @@ static int check_guest_side(const char *unused)
 
 Test(link, both_sides_are_complete)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 	char text[4096];
 	int netns;
 
@@ -66,8 +67,10 @@ Test(link, both_sides_are_complete)
 	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
 	cr_expect(within(netns, check_guest_side, NULL));
 	output("ip addr show vm2-7; ip route; ip -6 route", text, sizeof(text));
-	cr_expect(strstr(text, "inet 169.254.1.1/32") && strstr(text, "inet6 fe80::1/64"), "%s", text);
-	cr_expect(strstr(text, "10.66.0.7 dev vm2-7") && strstr(text, "fd66::7 dev vm2-7"), "%s", text);
+	cr_expect(strstr(text, "inet 169.254.1.1/32") && strstr(text, "inet6 fe80::1/64"), "%s",
+		text);
+	cr_expect(strstr(text, "10.66.0.7 dev vm2-7") && strstr(text, "fd66::7 dev vm2-7"), "%s",
+		text);
 	cr_expect(!strstr(strstr(text, "fe80::1") + 7, "inet6"), "another address: %s", text);
 	output("cd /proc/sys/net; cat ipv4/conf/vm2-7/rp_filter ipv4/conf/vm2-7/forwarding "
 	       "ipv6/conf/vm2-7/forwarding ipv6/conf/vm2-7/accept_ra ipv4/conf/vm2-7/proxy_arp",
@@ -82,13 +85,14 @@ static int forget_neighbours(const char *unused)
 	char text[256];
 
 	(void)unused;
-	output("ip neigh del 169.254.1.1 dev eth0; ip neigh del fe80::1 dev eth0", text, sizeof(text));
+	output("ip neigh del 169.254.1.1 dev eth0; ip neigh del fe80::1 dev eth0", text,
+		sizeof(text));
 	return do_ping(LINK_GATEWAY4) || do_ping(LINK_GATEWAY6);
 }
 
 Test(link, works_without_permanent_neighbours)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 	int netns;
 
 	be_host();
@@ -99,7 +103,7 @@ Test(link, works_without_permanent_neighbours)
 
 Test(link, up_and_down_may_be_repeated)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 	int first, second;
 
 	be_host();
@@ -118,7 +122,7 @@ Test(link, up_and_down_may_be_repeated)
 Test(link, failure_leaves_nothing)
 {
 	struct link_spec bad = spec;
-	struct err err = {0};
+	struct err err = { 0 };
 	int netns, null;
 
 	be_host();
@@ -140,13 +144,14 @@ Test(link, failure_leaves_nothing)
 
 Test(link, host_without_ipv6_has_ipv4)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 	char text[1024];
 	int netns;
 
 	be_host();
 	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/disable_ipv6", "1") == 0);
-	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") == 0);
+	cr_assert(
+		fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") == 0);
 	netns = new_netns();
 	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
 	output("ip addr show vm2-7", text, sizeof(text));
@@ -157,7 +162,7 @@ Test(link, host_without_ipv6_has_ipv4)
 Test(link, two_hundred_links, .timeout = 120)
 {
 	struct link_spec s = spec;
-	struct err err = {0};
+	struct err err = { 0 };
 	double up[3], down[3], t0, t1;
 	int netns[203];
 
@@ -168,7 +173,7 @@ Test(link, two_hundred_links, .timeout = 120)
 		netns[i] = new_netns();
 		snprintf(a4, sizeof(a4), "10.66.1.%d", i + 1);
 		snprintf(a6, sizeof(a6), "fd66::1:%x", i + 1);
-		s = (struct link_spec){"vm2", 100 + i, a4, a6, 1500};
+		s = (struct link_spec){ "vm2", 100 + i, a4, a6, 1500 };
 		t0 = now_ms();
 		cr_assert(link_up(&s, netns[i], &err) == 0, "%s", err.text);
 		t1 = now_ms();
@@ -183,7 +188,7 @@ Test(link, two_hundred_links, .timeout = 120)
 	for (int i = 0; i < 3; i++) {
 		t0 = now_ms();
 		cr_assert(link_down("vm2", 300 + i, &err) == 0);
-		cr_log_info("0 links: up %.2f ms, down %.2f ms; 200 links: down %.2f ms", up[i], down[i],
-			now_ms() - t0);
+		cr_log_info("0 links: up %.2f ms, down %.2f ms; 200 links: down %.2f ms", up[i],
+			down[i], now_ms() - t0);
 	}
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/firewall/net.h"
 
-static const struct rules_base base = {"vm2", "10.66.0.0/16", "fd66::/64"};
-static const struct rules_guest guests[] = {{1, "10.66.0.1", "fd66::1"}, {2, "10.66.0.2", "fd66::2"}};
+static const struct rules_base base = { "vm2", "10.66.0.0/16", "fd66::/64" };
+static const struct rules_guest guests[] = { { 1, "10.66.0.1", "fd66::1" },
+	{ 2, "10.66.0.2", "fd66::2" } };
 
 /* A host with two guests that are up and an outside; their namespaces. */
 struct world {
@@ -11,8 +12,9 @@ struct world {
 
 static void guest_up(int i, int netns)
 {
-	struct link_spec spec = {"vm2", guests[i].number, guests[i].address4, guests[i].address6, 1500};
-	struct err err = {0};
+	struct link_spec spec = { "vm2", guests[i].number, guests[i].address4, guests[i].address6,
+		1500 };
+	struct err err = { 0 };
 
 	cr_assert(rules_add_guest(&base, &guests[i], &err) == 0, "%s", err.text);
 	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
@@ -21,7 +23,7 @@ static void guest_up(int i, int netns)
 static struct world make_world(void)
 {
 	struct world w;
-	struct err err = {0};
+	struct err err = { 0 };
 
 	be_host();
 	w.outside = make_outside();
@@ -95,15 +97,17 @@ Test(rules, in_is_blocked)
 
 Test(rules, spoofed_sources_are_dropped)
 {
-	static const char *const lies[] = {"10.66.0.2", "192.0.2.1", "192.0.2.77", "127.0.0.1",
-		"0.0.0.0", "169.254.1.1", "169.254.1.2"};
+	static const char *const lies[] = { "10.66.0.2", "192.0.2.1", "192.0.2.77", "127.0.0.1",
+		"0.0.0.0", "169.254.1.1", "169.254.1.2" };
 	struct world w = make_world();
 	unsigned int before;
 
 	/* The rules must hold where reverse-path filtering does not. */
 	for (int i = 0; i < 2; i++)
-		cr_assert(fd_write_path(AT_FDCWD, i ? "/proc/sys/net/ipv4/conf/vm2-1/rp_filter" :
-			"/proc/sys/net/ipv4/conf/all/rp_filter", "0") == 0);
+		cr_assert(fd_write_path(AT_FDCWD,
+				  i ? "/proc/sys/net/ipv4/conf/vm2-1/rp_filter" :
+				      "/proc/sys/net/ipv4/conf/all/rp_filter",
+				  "0") == 0);
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		before = counter("spoofed");
 		within(w.guest[0], do_spoof, lies[i]);
@@ -116,7 +120,7 @@ Test(rules, spoofed_sources_are_dropped)
 Test(rules, removed_guest_gets_nothing)
 {
 	struct world w = make_world();
-	struct err err = {0};
+	struct err err = { 0 };
 
 	cr_expect(within(w.guest[0], do_ping, "192.0.2.2"));
 	cr_expect(rules_remove_guest(&base, &guests[0], &err) == 0, "%s", err.text);
@@ -142,7 +146,7 @@ Test(rules, address_without_link_goes_nowhere)
 
 Test(rules, missing_table_is_told)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 
 	be_host();
 	cr_expect(rules_present(&base, &err) == 0);
@@ -155,7 +159,7 @@ Test(rules, missing_table_is_told)
 
 Test(rules, flushed_table_is_noticed)
 {
-	struct err err = {0};
+	struct err err = { 0 };
 	char text[256];
 
 	be_host();
@@ -171,7 +175,7 @@ Test(rules, flushed_table_is_noticed)
 Test(rules, manual_shows_this_table)
 {
 	static char text[8192], manual[32768];
-	struct err err = {0};
+	struct err err = { 0 };
 
 	be_host();
 	output("nft --version", text, sizeof(text));
@@ -185,8 +189,8 @@ Test(rules, manual_shows_this_table)
 
 Test(rules, each_act_may_be_repeated)
 {
-	struct rules_guest half = {1, "10.66.0.1", NULL};
-	struct err err = {0};
+	struct rules_guest half = { 1, "10.66.0.1", NULL };
+	struct err err = { 0 };
 	char text[8192];
 
 	be_host();
@@ -209,8 +213,8 @@ Test(rules, each_act_may_be_repeated)
 
 Test(rules, other_tables_are_untouched)
 {
-	struct rules_base other = {"vm2b", "10.67.0.0/16", NULL};
-	struct err err = {0};
+	struct rules_base other = { "vm2b", "10.67.0.0/16", NULL };
+	struct err err = { 0 };
 	char text[4096];
 
 	be_host();
@@ -219,16 +223,17 @@ Test(rules, other_tables_are_untouched)
 	cr_expect(rules_restore(&other, NULL, 0, &err) == 0, "%s", err.text);
 	cr_expect(rules_remove(&base, &err) == 0);
 	output("nft list tables; nft list table inet mine", text, sizeof(text));
-	cr_expect(strstr(text, "inet vm2b") && strstr(text, "chain c") &&
-		!strstr(text, "inet vm2\n"), "%s", text);
+	cr_expect(
+		strstr(text, "inet vm2b") && strstr(text, "chain c") && !strstr(text, "inet vm2\n"),
+		"%s", text);
 }
 
 Test(rules, ten_thousand_guests, .timeout = 60)
 {
 	static struct rules_guest many[10000];
 	static char text[2][10000][24];
-	struct rules_guest one = {20000, "10.66.200.1", "fd66::ffff"};
-	struct err err = {0};
+	struct rules_guest one = { 20000, "10.66.200.1", "fd66::ffff" };
+	struct err err = { 0 };
 	char count[64];
 	double t0, t1, t2, t3;
 
@@ -236,7 +241,7 @@ Test(rules, ten_thousand_guests, .timeout = 60)
 	for (unsigned int i = 0; i < 10000; i++) {
 		snprintf(text[0][i], 24, "10.66.%u.%u", i / 250, i % 250 + 1);
 		snprintf(text[1][i], 24, "fd66::%x", i + 1);
-		many[i] = (struct rules_guest){i + 1, text[0][i], text[1][i]};
+		many[i] = (struct rules_guest){ i + 1, text[0][i], text[1][i] };
 	}
 	for (int n = 0; n <= 10000; n += 10000) {
 		t0 = now_ms();
@@ -246,8 +251,8 @@ Test(rules, ten_thousand_guests, .timeout = 60)
 		t2 = now_ms();
 		cr_assert(rules_remove_guest(&base, &one, &err) == 0, "%s", err.text);
 		t3 = now_ms();
-		cr_log_info("%d guests: restore %.2f ms, add one %.3f ms, remove one %.3f ms", n, t1 - t0,
-			t2 - t1, t3 - t2);
+		cr_log_info("%d guests: restore %.2f ms, add one %.3f ms, remove one %.3f ms", n,
+			t1 - t0, t2 - t1, t3 - t2);
 	}
 	output("nft list set inet vm2 source6 | grep -o fd66 | wc -l", count, sizeof(count));
 	cr_expect(atoi(count) == 10000, "%s", count);
@@ -258,17 +263,19 @@ Test(rules, ten_thousand_guests, .timeout = 60)
 
 Test(rules, bad_input_is_refused_with_words)
 {
-	static const struct rules_base bases[] = {{"vm2", "10.66.0.0", NULL},
-		{"vm2", "10.66.0.0/33", NULL}, {"vm2", "10.66.0.1/16", NULL}, {"vm2", "fd66::/64", NULL},
-		{"vm2", NULL, "10.66.0.0/16"}, {"vm2", "0.0.0.0/0", NULL}, {"vm2", "10.66.0.0/", NULL},
-		{"vm2-b", NULL, NULL}, {"", NULL, NULL}, {"vm2vm2vm2", NULL, NULL}, {"2vm", NULL, NULL},
-		{NULL, NULL, NULL}};
-	static const struct rules_guest bad[] = {{1, "10.66.0.1/32", NULL}, {1, "fd66::1", NULL},
-		{1, NULL, "10.66.0.1"}, {1, "127.0.0.1", NULL}, {1, "169.254.1.1", NULL},
-		{1, NULL, "fe80::1"}, {1, NULL, "::"}, {1, "224.0.0.1", NULL}, {1, "a\nb", NULL}};
-	static const struct rules_base longest = {"vm2vm2vm", NULL, NULL};
-	static const struct rules_guest far = {4000000000U, "10.66.0.1", NULL};
-	struct err err = {0};
+	static const struct rules_base bases[] = { { "vm2", "10.66.0.0", NULL },
+		{ "vm2", "10.66.0.0/33", NULL }, { "vm2", "10.66.0.1/16", NULL },
+		{ "vm2", "fd66::/64", NULL }, { "vm2", NULL, "10.66.0.0/16" },
+		{ "vm2", "0.0.0.0/0", NULL }, { "vm2", "10.66.0.0/", NULL },
+		{ "vm2-b", NULL, NULL }, { "", NULL, NULL }, { "vm2vm2vm2", NULL, NULL },
+		{ "2vm", NULL, NULL }, { NULL, NULL, NULL } };
+	static const struct rules_guest bad[] = { { 1, "10.66.0.1/32", NULL },
+		{ 1, "fd66::1", NULL }, { 1, NULL, "10.66.0.1" }, { 1, "127.0.0.1", NULL },
+		{ 1, "169.254.1.1", NULL }, { 1, NULL, "fe80::1" }, { 1, NULL, "::" },
+		{ 1, "224.0.0.1", NULL }, { 1, "a\nb", NULL } };
+	static const struct rules_base longest = { "vm2vm2vm", NULL, NULL };
+	static const struct rules_guest far = { 4000000000U, "10.66.0.1", NULL };
+	struct err err = { 0 };
 
 	for (size_t i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
 		err.text[0] = '\0';

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The module as it is installed, in the real libpam, against a stand-in for vm2d. */
+#include <security/pam_appl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "provision/base/fd.h"
+#include "tests/unit/stub.h"
+
+#define MODULE BUILD_ROOT "/pam_vm2/pam_vm2.so"
+
+static char dir[64], sock[80];
+static pid_t stub;
+
+/* What the person at the other end sees and says. */
+struct person {
+	const char *password;
+	int asked;
+	char info[256], error[256];
+};
+
+static int converse(int n, const struct pam_message **messages, struct pam_response **ret,
+		    void *data)
+{
+	struct pam_response *answers = calloc((size_t)n, sizeof(*answers));
+	struct person *p = data;
+
+	for (int i = 0; i < n; i++) {
+		const struct pam_message *m = messages[i];
+
+		if (m->msg_style == PAM_PROMPT_ECHO_OFF) {
+			answers[i].resp = strdup(p->password);
+			p->asked++;
+		} else if (m->msg_style == PAM_TEXT_INFO) {
+			snprintf(p->info, sizeof(p->info), "%s", m->msg);
+		} else if (m->msg_style == PAM_ERROR_MSG) {
+			snprintf(p->error, sizeof(p->error), "%s", m->msg);
+		}
+	}
+	*ret = answers;
+	return PAM_SUCCESS;
+}
+
+static void answer_password(int fd, const char *tenant, const struct msg *m)
+{
+	const char *password = msg_get(m, "password"), *source = msg_get(m, "source");
+
+	if (!strcmp(tenant, "late"))
+		sleep(5);
+	else if (!strcmp(tenant, "crash"))
+		raise(SIGKILL);
+	else if (!strcmp(tenant, "chatty"))
+		for (int i = 0; i < 100; i++, usleep(100000))
+			stub_event(fd, "progress", "text", "still thinking");
+	else if (!strcmp(tenant, "cut"))
+		stub_event(fd, "row", "a", "b");
+	else if (!strcmp(tenant, "often"))
+		stub_end(fd, ERR_BUSY, "too many tries");
+	else if (!strcmp(tenant, "acme") && !strcmp(password, "right") && source &&
+		 !strcmp(source, "192.0.2.7"))
+		stub_end(fd, 0, NULL);
+	else
+		stub_end(fd, ERR_DENIED, "wrong password");
+}
+
+static void answer(int fd, struct msg *m)
+{
+	const char *op = msg_get(m, "op"), *tenant = msg_get(m, "tenant");
+
+	if (!strcmp(op, "auth.password")) {
+		answer_password(fd, tenant, m);
+	} else if (!strcmp(tenant, "gone")) {
+		stub_end(fd, ERR_NOT_FOUND, "no tenant gone");
+	} else if (!strcmp(tenant, "late-payer")) {
+		stub_end(fd, ERR_DENIED, "suspended: unpaid");
+	} else if (!strcmp(tenant, "elsewhere")) {
+		stub_end(fd, ERR_DENIED, "not from this address");
+	} else if (!strcmp(tenant, "crash")) {
+		raise(SIGKILL);
+	} else if (!strcmp(op, "auth.open")) {
+		stub_event(fd, "progress", "text", "making your system");
+		stub_end(fd, 0, NULL);
+	} else {
+		stub_end(fd, 0, NULL);
+	}
+}
+
+static void configure(const char *options)
+{
+	static const char *const kinds[] = { "auth", "account", "password", "session" };
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/vm2-test", dir);
+	f = fopen(path, "w");
+	for (int i = 0; i < 4; i++)
+		fprintf(f, "%s required %s socket=%s timeout=1 %s\n", kinds[i], MODULE, sock, options);
+	fclose(f);
+}
+
+static void setup(void)
+{
+	snprintf(dir, sizeof(dir), "/tmp/vm2-pam-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(sock, sizeof(sock), "%s/sock", dir);
+	configure("");
+	stub = stub_start(sock, answer);
+}
+
+static void teardown(void)
+{
+	stub_stop(stub);
+	fd_remove_tree(-100 /* AT_FDCWD */, dir);
+}
+
+TestSuite(pam, .init = setup, .fini = teardown, .timeout = 20);
+
+static pam_handle_t *begin(const char *user, struct person *p)
+{
+	struct pam_conv conv = { converse, p };
+	pam_handle_t *h = NULL;
+
+	cr_assert_eq(pam_start_confdir("vm2-test", user, &conv, dir, &h), PAM_SUCCESS);
+	cr_assert_eq(pam_set_item(h, PAM_RHOST, "192.0.2.7"), PAM_SUCCESS);
+	pam_fail_delay(h, 0);
+	return h;
+}
+
+static int authenticate(const char *user, const char *password)
+{
+	struct person p = { .password = password };
+	pam_handle_t *h = begin(user, &p);
+	int r = pam_authenticate(h, 0);
+
+	cr_expect_eq(p.asked, 1, "%s", user);
+	pam_end(h, r);
+	return r;
+}
+
+Test(pam, checks_the_password)
+{
+	cr_expect_eq(authenticate("acme", "right"), PAM_SUCCESS);
+	cr_expect_eq(authenticate("acme", "wrong"), PAM_AUTH_ERR);
+	cr_expect_eq(authenticate("acme", ""), PAM_AUTH_ERR);
+	cr_expect_eq(authenticate("unknown", "right"), PAM_AUTH_ERR);
+	cr_expect_eq(authenticate("no/name", "right"), PAM_AUTH_ERR);
+	cr_expect_eq(authenticate("often", "right"), PAM_MAXTRIES);
+}
+
+Test(pam, waits_no_longer_than_told)
+{
+	int64_t start = clock_ms();
+
+	cr_expect_eq(authenticate("late", "right"), PAM_AUTHINFO_UNAVAIL);
+	cr_expect(clock_ms() - start < 2000);
+	stub_stop(stub);
+	stub = stub_start(sock, answer);
+	start = clock_ms();
+	cr_expect_eq(authenticate("chatty", "right"), PAM_AUTHINFO_UNAVAIL);
+	cr_expect(clock_ms() - start < 2000);
+	stub_stop(stub);
+	stub = stub_start(sock, answer);
+	cr_expect_eq(authenticate("cut", "right"), PAM_AUTHINFO_UNAVAIL);
+	cr_expect_eq(authenticate("crash", "right"), PAM_AUTHINFO_UNAVAIL);
+	cr_expect_eq(authenticate("acme", "right"), PAM_AUTHINFO_UNAVAIL);
+}
+
+Test(pam, takes_a_password_given_before)
+{
+	struct person p = { .password = "right" };
+	pam_handle_t *h;
+
+	configure("use_first_pass");
+	h = begin("acme", &p);
+	cr_expect_eq(pam_authenticate(h, 0), PAM_AUTH_ERR);
+	cr_expect_eq(p.asked, 0);
+	pam_end(h, 0);
+	configure("try_first_pass debug nonsense");
+	cr_expect_eq(authenticate("acme", "right"), PAM_SUCCESS);
+}
+
+static int account(const char *user, int flags, struct person *p)
+{
+	pam_handle_t *h = begin(user, p);
+	int r = pam_acct_mgmt(h, flags);
+
+	pam_end(h, r);
+	return r;
+}
+
+Test(pam, checks_the_account)
+{
+	struct person p = { 0 };
+
+	cr_expect_eq(account("acme", 0, &p), PAM_SUCCESS);
+	cr_expect_eq(account("gone", 0, &p), PAM_USER_UNKNOWN);
+	cr_expect_eq(account("no/name", 0, &p), PAM_USER_UNKNOWN);
+	cr_expect_eq(account("late-payer", PAM_SILENT, &p), PAM_ACCT_EXPIRED);
+	cr_expect_str_empty(p.error);
+	cr_expect_eq(account("late-payer", 0, &p), PAM_ACCT_EXPIRED);
+	cr_expect_str_eq(p.error, "suspended: unpaid");
+	cr_expect_eq(account("elsewhere", 0, &p), PAM_PERM_DENIED);
+	cr_expect_eq(account("crash", 0, &p), PAM_AUTHINFO_UNAVAIL);
+}
+
+Test(pam, opens_a_session)
+{
+	struct person p = { 0 };
+	pam_handle_t *h = begin("acme", &p);
+
+	cr_expect_eq(pam_setcred(h, PAM_ESTABLISH_CRED), PAM_SUCCESS);
+	cr_expect_eq(pam_open_session(h, 0), PAM_SUCCESS);
+	cr_expect_str_eq(p.info, "making your system");
+	cr_expect_str_eq(pam_getenv(h, "VM2_TENANT"), "acme");
+	cr_expect_str_eq(pam_getenv(h, "VM2_GUEST"), "acme");
+	cr_expect_eq(pam_close_session(h, 0), PAM_SUCCESS);
+	p.info[0] = 0;
+	cr_expect_eq(pam_open_session(h, PAM_SILENT), PAM_SUCCESS);
+	cr_expect_str_empty(p.info);
+	pam_end(h, 0);
+	h = begin("elsewhere", &p);
+	cr_expect_eq(pam_open_session(h, 0), PAM_SESSION_ERR);
+	cr_expect_str_eq(p.error, "not from this address");
+	pam_end(h, 0);
+}
+
+Test(pam, changes_no_password)
+{
+	struct person p = { 0 };
+	pam_handle_t *h = begin("acme", &p);
+
+	cr_expect_eq(pam_chauthtok(h, 0), PAM_AUTHTOK_ERR);
+	cr_expect(strstr(p.error, "vm2 tenant passwd acme"));
+	pam_end(h, 0);
+}

@@ -22,11 +22,12 @@ typedef int entry_fn(const struct snapshot_reader *r, const struct found *f, voi
 struct cursor {
 	pthread_mutex_t lock;
 	char last[SNAPSHOT_NAME_MAX + 1];
+	uint32_t place; /* a hint where that name was */
 };
 
-static struct cursor passwd_cursor = { PTHREAD_MUTEX_INITIALIZER, "" };
-static struct cursor group_cursor = { PTHREAD_MUTEX_INITIALIZER, "" };
-static struct cursor shadow_cursor = { PTHREAD_MUTEX_INITIALIZER, "" };
+static struct cursor passwd_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
+static struct cursor group_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
+static struct cursor shadow_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
 
 /* What glibc wants to hear for 0 or -errno; a result leaves the caller's errno alone. */
 static enum nss_status answer(int e, int saved_errno, int *errnop)
@@ -81,17 +82,21 @@ static enum nss_status next(struct cursor *c, entry_fn *fill, void *entry, char 
 	struct found f = { .guest_id = -1 };
 	struct snapshot_reader r;
 	int saved = errno;
+	uint32_t place;
 	int e;
 
 	e = snapshot_open(SNAPSHOT_PATH, &r);
 	if (e < 0)
 		return no_snapshot(e, saved, errnop);
 	pthread_mutex_lock(&c->lock);
-	e = snapshot_after(&r, c->last, &f.tenant);
+	place = c->place;
+	e = snapshot_after(&r, c->last, &place, &f.tenant);
 	if (e == 0)
 		e = fill(&r, &f, entry, buf, len);
-	if (e == 0)
+	if (e == 0) {
 		memcpy(c->last, f.tenant.name, sizeof(c->last));
+		c->place = place;
+	}
 	pthread_mutex_unlock(&c->lock);
 	snapshot_close(&r);
 	return answer(e, saved, errnop);

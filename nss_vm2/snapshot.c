@@ -51,7 +51,8 @@ static void write_records(unsigned char *p, const struct snapshot_account **sort
 }
 
 /* Sort the keys and write them; each must be `apart` from the one before it. 0 or -EINVAL. */
-static int write_index(unsigned char *p, struct entry *entries, uint32_t count, uint32_t apart)
+static int write_index(unsigned char *p, unsigned char *bounds, struct entry *entries,
+		       uint32_t count, uint32_t apart)
 {
 	qsort(entries, count, sizeof(*entries), compare_keys);
 	for (uint32_t i = 0; i < count; i++, p += INDEX_SIZE) {
@@ -60,6 +61,10 @@ static int write_index(unsigned char *p, struct entry *entries, uint32_t count, 
 		put_u32(p + INDEX_KEY, entries[i].key);
 		put_u32(p + INDEX_RECORD, entries[i].record);
 		put_u32(p + INDEX_SUM, sum_entry(p, INDEX_SUM, i));
+	}
+	if (count > 0) {
+		put_u32(bounds, entries[0].key);
+		put_u32(bounds + 4, entries[count - 1].key);
 	}
 	return 0;
 }
@@ -82,8 +87,9 @@ static void write_head(unsigned char *p, size_t head_len, size_t total, uint32_t
 }
 
 /* Records and indexes after the head. 0, or -EINVAL for what is not unique. */
-static int write_body(unsigned char *p, const struct snapshot_account **sorted, uint32_t count,
-		      uint32_t ranges, struct entry *entries)
+static int write_body(unsigned char *p, unsigned char *bounds,
+		      const struct snapshot_account **sorted, uint32_t count, uint32_t ranges,
+		      struct entry *entries)
 {
 	uint32_t n = 0;
 	int r;
@@ -91,15 +97,19 @@ static int write_body(unsigned char *p, const struct snapshot_account **sorted, 
 	write_records(p, sorted, count);
 	p += (size_t)count * RECORD_SIZE;
 	for (uint32_t i = 0; i < count; i++)
+		entries[i] = (struct entry){ name_key(sorted[i]->name), i };
+	write_index(p, bounds, entries, count, 0);
+	p += (size_t)count * INDEX_SIZE;
+	for (uint32_t i = 0; i < count; i++)
 		entries[i] = (struct entry){ sorted[i]->uid, i };
-	r = write_index(p, entries, count, 1);
+	r = write_index(p, bounds + 8, entries, count, 1);
 	if (r < 0)
 		return r;
 	p += (size_t)count * INDEX_SIZE;
 	for (uint32_t i = 0; i < count; i++)
 		if (sorted[i]->guest_base)
 			entries[n++] = (struct entry){ sorted[i]->guest_base, i };
-	return write_index(p, entries, ranges, SNAPSHOT_RANGE);
+	return write_index(p, bounds + 16, entries, ranges, SNAPSHOT_RANGE);
 }
 
 /* Order the accounts by name. The number of guest ranges, or -EINVAL. */
@@ -141,12 +151,13 @@ int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, con
 	if (ranges < 0) {
 		r = (int)ranges;
 	} else {
-		total = head_len + (size_t)count * (RECORD_SIZE + INDEX_SIZE) +
+		total = head_len + (size_t)count * (RECORD_SIZE + 2 * INDEX_SIZE) +
 			(size_t)ranges * INDEX_SIZE;
 		entries = calloc((size_t)count + 1, sizeof(*entries));
 		data = calloc(1, total);
 		if (entries && data)
-			r = write_body(data + head_len, sorted, count, (uint32_t)ranges, entries);
+			r = write_body(data + head_len, data + HEAD_BOUNDS, sorted, count,
+				       (uint32_t)ranges, entries);
 	}
 	free(sorted);
 	free(entries);

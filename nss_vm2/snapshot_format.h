@@ -28,11 +28,15 @@ enum {
 	HEAD_SHELL_LEN = 36,
 	HEAD_BODY_SUM = 40,
 	HEAD_SUM = 44,
-	HEAD_STRINGS = 48,
+	HEAD_BOUNDS = 48, /* smallest and greatest key of each index */
+	HEAD_STRINGS = 72,
 	HEAD_MAX = HEAD_STRINGS + 2 * (SNAPSHOT_STRING_MAX + 1),
 };
 
-/* A record (one account), and an entry of the two indexes. */
+/* The indexes, in their order in the file. */
+enum { BY_NAME, BY_UID, BY_BASE, INDEXES };
+
+/* A record (one account), and an entry of the three indexes. */
 enum {
 	RECORD_NAME = 0,
 	RECORD_UID = 32,
@@ -88,11 +92,24 @@ static inline uint32_t sum_entry(const unsigned char *p, size_t len, uint32_t pl
 	return sum_add(sum_add(SUM_START, at, sizeof(at)), p, len);
 }
 
+/*
+ * The key of a name in the index by name: FNV-1a, then the last steps of MurmurHash3 (fmix32, public
+ * domain), which spread short and similar names evenly over the 32 bits.
+ */
+static inline uint32_t name_key(const char *name)
+{
+	uint32_t h = sum_add(SUM_START, (const unsigned char *)name, strlen(name));
+
+	h = (h ^ h >> 16) * 0x85ebca6bU;
+	h = (h ^ h >> 13) * 0xc2b2ae35U;
+	return h ^ h >> 16;
+}
+
 static inline uint32_t sum_head(const unsigned char *head, size_t len)
 {
 	uint32_t sum = sum_add(SUM_START, head, HEAD_SUM);
 
-	return sum_add(sum, head + HEAD_STRINGS, len - HEAD_STRINGS);
+	return sum_add(sum, head + HEAD_BOUNDS, len - HEAD_BOUNDS);
 }
 
 /* A tenant's name: [a-z] then [a-z0-9-], 1 to 32 bytes, no '-' at the end. */

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 /* How much of a table is read at once when a search has come close: fewer system calls. */
-#define WINDOW_BYTES 1536
+#define WINDOW_BYTES 4096
 
-/* One of the three sorted tables, and the piece of it that was read last. */
+/* One of the sorted tables, and the piece of it that was read last. */
 struct table {
 	const struct snapshot_reader *reader;
 	uint64_t at;
@@ -44,20 +44,19 @@ static void table_init(struct table *t, const struct snapshot_reader *r, uint64_
 	t->have = 0;
 }
 
-/* Entry i with its sum checked. lo and hi: what the search may still want, read in one go if small. */
+/* Entry i with its sum checked; [lo, hi) is what the search may still want: read around i. */
 static int table_get(struct table *t, uint32_t lo, uint32_t hi, uint32_t i,
 		     const unsigned char **ret)
 {
+	uint32_t most = WINDOW_BYTES / t->size;
 	const unsigned char *p;
 	int r;
 
-	if (i >= t->count)
+	if (lo > i || i >= hi || hi > t->count)
 		return -EBADMSG;
 	if (i < t->first || i - t->first >= t->have) {
-		bool close_by = hi - lo <= WINDOW_BYTES / t->size;
-
-		t->first = close_by ? lo : i;
-		t->have = close_by ? hi - lo : 1;
+		t->first = i - lo > most / 2 ? i - most / 2 : lo;
+		t->have = hi - t->first < most ? hi - t->first : most;
 		r = read_exact(t->reader->fd, t->window, (size_t)t->have * t->size,
 			       t->at + (uint64_t)t->first * t->size);
 		if (r < 0)
@@ -98,15 +97,28 @@ static int read_record(const struct snapshot_reader *r, uint32_t i, struct snaps
 	return e < 0 ? e : decode_record(p, ret);
 }
 
-int snapshot_after(const struct snapshot_reader *r, const char *name, struct snapshot_record *ret)
+/* Whether the record at the place is this name: then the next one is what comes after it. */
+static bool is_at(const struct snapshot_reader *r, uint32_t place, const char *name)
+{
+	struct snapshot_record record;
+
+	return place < r->count && read_record(r, place, &record) == 0 &&
+	       !strcmp(record.name, name);
+}
+
+int snapshot_after(const struct snapshot_reader *r, const char *name, uint32_t *place,
+		   struct snapshot_record *ret)
 {
 	uint32_t lo = 0, hi = r->count, mid;
-	struct snapshot_record record, best;
+	struct snapshot_record record;
 	const unsigned char *p;
-	bool found = false;
 	struct table t;
 	int e;
 
+	if (!name[0])
+		hi = 0;
+	else if (is_at(r, *place, name))
+		lo = hi = *place + 1;
 	table_init(&t, r, r->records_at, r->count, RECORD_SIZE);
 	while (lo < hi) {
 		mid = lo + (hi - lo) / 2;
@@ -115,100 +127,141 @@ int snapshot_after(const struct snapshot_reader *r, const char *name, struct sna
 			e = decode_record(p, &record);
 		if (e < 0)
 			return e;
-		if (strcmp(record.name, name) > 0) {
-			best = record;
-			found = true;
+		if (strcmp(record.name, name) > 0)
 			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	if (lo >= r->count)
+		return -ENOENT;
+	e = read_record(r, lo, &record);
+	if (e < 0)
+		return e;
+	/* Names that do not ascend would let a walk go on for ever. */
+	if (strcmp(record.name, name) <= 0)
+		return -EBADMSG;
+	*place = lo;
+	*ret = record;
+	return 0;
+}
+
+/* Interpolate this often, then halve: hostile or odd keys cost no more than a binary search. */
+#define GUESSES 6
+
+/* Where key ought to be in [lo, hi), if keys are spread evenly from low to high. */
+static uint32_t guess(uint32_t lo, uint32_t hi, uint32_t low, uint32_t high, uint32_t key)
+{
+	if (key <= low || high <= low)
+		return lo;
+	if (key >= high)
+		return hi - 1;
+	return lo + (uint32_t)((uint64_t)(key - low) * (hi - 1 - lo) / (high - low));
+}
+
+/* The place of the last entry whose key is not above key, and the window that it is in. */
+static int index_floor(struct table *t, const unsigned char *bounds, uint32_t key,
+		       uint32_t *ret_place)
+{
+	uint32_t low = get_u32(bounds), high = get_u32(bounds + 4), lo = 0, hi = t->count, mid, at;
+	const unsigned char *p;
+	int e;
+
+	if (t->count == 0 || key < low)
+		return -ENOENT;
+	for (int round = 0; lo < hi; round++) {
+		mid = round < GUESSES ? guess(lo, hi, low, high, key) : lo + (hi - lo) / 2;
+		e = table_get(t, lo, hi, mid, &p);
+		if (e < 0)
+			return e;
+		at = get_u32(p + INDEX_KEY);
+		if (at > key) {
+			hi = mid;
+			high = at;
 		} else {
 			lo = mid + 1;
+			low = at;
 		}
 	}
-	if (!found)
+	if (lo == 0)
 		return -ENOENT;
-	*ret = best;
+	*ret_place = lo - 1;
 	return 0;
+}
+
+static int index_search(const struct snapshot_reader *r, int which, uint32_t key, struct table *t,
+			uint32_t *ret_place)
+{
+	table_init(t, r, r->index_at[which], which == BY_BASE ? r->ranges : r->count, INDEX_SIZE);
+	return index_floor(t, r->head + HEAD_BOUNDS + 8 * which, key, ret_place);
+}
+
+/* An index entry's key, and the record that it names. */
+static int index_record(struct table *t, uint32_t place, uint32_t *ret_key,
+			struct snapshot_record *ret)
+{
+	const unsigned char *p;
+	int e;
+
+	e = table_get(t, 0, t->count, place, &p);
+	if (e < 0)
+		return e;
+	*ret_key = get_u32(p + INDEX_KEY);
+	return read_record(t->reader, get_u32(p + INDEX_RECORD), ret);
 }
 
 int snapshot_by_name(const struct snapshot_reader *r, const char *name,
 		     struct snapshot_record *ret)
 {
-	uint32_t lo = 0, hi = r->count, mid;
 	struct snapshot_record record;
+	uint32_t place, key, want;
 	const unsigned char *p;
-	struct table t;
-	int e, order;
-
-	if (!snapshot_name_ok(name, strnlen(name, SNAPSHOT_NAME_MAX + 1)))
-		return -ENOENT;
-	table_init(&t, r, r->records_at, r->count, RECORD_SIZE);
-	while (lo < hi) {
-		mid = lo + (hi - lo) / 2;
-		e = table_get(&t, lo, hi, mid, &p);
-		if (e == 0)
-			e = decode_record(p, &record);
-		if (e < 0)
-			return e;
-		order = strcmp(name, record.name);
-		if (order == 0) {
-			*ret = record;
-			return 0;
-		}
-		if (order < 0)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return -ENOENT;
-}
-
-/* The entry with the greatest key that is not above key: its key and record number. */
-static int index_floor(const struct snapshot_reader *r, uint64_t at, uint32_t count, uint32_t key,
-		       uint32_t *ret_key, uint32_t *ret_record)
-{
-	uint32_t lo = 0, hi = count, mid, found_key = 0, found_record = 0;
-	const unsigned char *p;
-	bool found = false;
 	struct table t;
 	int e;
 
-	table_init(&t, r, at, count, INDEX_SIZE);
-	while (lo < hi) {
-		mid = lo + (hi - lo) / 2;
-		e = table_get(&t, lo, hi, mid, &p);
+	if (!snapshot_name_ok(name, strnlen(name, SNAPSHOT_NAME_MAX + 1)))
+		return -ENOENT;
+	want = name_key(name);
+	e = index_search(r, BY_NAME, want, &t, &place);
+	if (e < 0)
+		return e;
+	/* Several names can have one key: they stand in a row, of which this is the end. */
+	for (;; place--) {
+		e = table_get(&t, 0, t.count, place, &p);
 		if (e < 0)
 			return e;
-		if (get_u32(p + INDEX_KEY) > key) {
-			hi = mid;
-			continue;
+		if (get_u32(p + INDEX_KEY) != want)
+			return -ENOENT;
+		e = index_record(&t, place, &key, &record);
+		if (e < 0)
+			return e;
+		if (name_key(record.name) != key)
+			return -EBADMSG;
+		if (!strcmp(record.name, name)) {
+			*ret = record;
+			return 0;
 		}
-		found_key = get_u32(p + INDEX_KEY);
-		found_record = get_u32(p + INDEX_RECORD);
-		found = true;
-		lo = mid + 1;
+		if (place == 0)
+			return -ENOENT;
 	}
-	if (!found)
-		return -ENOENT;
-	*ret_key = found_key;
-	*ret_record = found_record;
-	return 0;
 }
 
 int snapshot_by_uid(const struct snapshot_reader *r, uint32_t uid, struct snapshot_record *ret)
 {
 	struct snapshot_record record;
-	uint32_t key, number;
+	uint32_t key, place;
+	struct table t;
 	int e;
 
-	e = index_floor(r, r->by_uid_at, r->count, uid, &key, &number);
+	e = index_search(r, BY_UID, uid, &t, &place);
 	if (e < 0)
 		return e;
+	e = index_record(&t, place, &key, &record);
+	if (e < 0)
+		return e;
+	if (record.uid != key)
+		return -EBADMSG;
 	if (key != uid)
 		return -ENOENT;
-	e = read_record(r, number, &record);
-	if (e < 0)
-		return e;
-	if (record.uid != uid)
-		return -EBADMSG;
 	*ret = record;
 	return 0;
 }
@@ -217,19 +270,20 @@ int snapshot_by_guest_uid(const struct snapshot_reader *r, uint32_t uid,
 			  struct snapshot_record *ret)
 {
 	struct snapshot_record record;
-	uint32_t key, number;
+	uint32_t key, place;
+	struct table t;
 	int e;
 
-	e = index_floor(r, r->by_base_at, r->ranges, uid, &key, &number);
+	e = index_search(r, BY_BASE, uid, &t, &place);
 	if (e < 0)
 		return e;
-	if (uid - key >= SNAPSHOT_RANGE)
-		return -ENOENT;
-	e = read_record(r, number, &record);
+	e = index_record(&t, place, &key, &record);
 	if (e < 0)
 		return e;
 	if (!record.guest_base || record.guest_base != key)
 		return -EBADMSG;
+	if (uid - key >= SNAPSHOT_RANGE)
+		return -ENOENT;
 	*ret = record;
 	return 0;
 }
@@ -258,10 +312,11 @@ static int check_head(struct snapshot_reader *r, size_t have, uint64_t file_len)
 	if (r->count > SNAPSHOT_COUNT_MAX || r->ranges > r->count)
 		return -EBADMSG;
 	r->records_at = len;
-	r->by_uid_at = r->records_at + (uint64_t)r->count * RECORD_SIZE;
-	r->by_base_at = r->by_uid_at + (uint64_t)r->count * INDEX_SIZE;
+	r->index_at[BY_NAME] = r->records_at + (uint64_t)r->count * RECORD_SIZE;
+	r->index_at[BY_UID] = r->index_at[BY_NAME] + (uint64_t)r->count * INDEX_SIZE;
+	r->index_at[BY_BASE] = r->index_at[BY_UID] + (uint64_t)r->count * INDEX_SIZE;
 	if (get_u64(r->head + HEAD_TOTAL) != file_len ||
-	    r->by_base_at + (uint64_t)r->ranges * INDEX_SIZE != file_len)
+	    r->index_at[BY_BASE] + (uint64_t)r->ranges * INDEX_SIZE != file_len)
 		return -EBADMSG;
 	r->home = (const char *)r->head + HEAD_STRINGS;
 	r->shell = r->home + home_len + 1;

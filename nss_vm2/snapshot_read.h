@@ -21,8 +21,7 @@ struct snapshot_reader {
 	uint32_t count;
 	uint32_t ranges;
 	uint64_t records_at;
-	uint64_t by_uid_at;
-	uint64_t by_base_at;
+	uint64_t index_at[INDEXES];
 	const char *home;  /* of every tenant; lives in head */
 	const char *shell; /* the same */
 	unsigned char head[HEAD_MAX];
@@ -51,8 +50,12 @@ int snapshot_by_uid(const struct snapshot_reader *r, uint32_t uid, struct snapsh
 int snapshot_by_guest_uid(const struct snapshot_reader *r, uint32_t uid,
 			  struct snapshot_record *ret);
 
-/* The first tenant in order of names that comes after this name ("": the first of all). */
-int snapshot_after(const struct snapshot_reader *r, const char *name, struct snapshot_record *ret);
+/*
+ * The first tenant in order of names that comes after this name ("": the first of all). *place is a
+ * hint for the next call, 0 at first: with it a walk does not search; a wrong one does no harm.
+ */
+int snapshot_after(const struct snapshot_reader *r, const char *name, uint32_t *place,
+		   struct snapshot_record *ret);
 
 /* Read the whole file and check its sum. 0, -EBADMSG or -errno. */
 int snapshot_verify(const struct snapshot_reader *r);

@@ -61,6 +61,7 @@ static void *encode(const struct snapshot_account *a, uint32_t n, size_t *len)
 static int look_around(void)
 {
 	struct snapshot_record rec;
+	uint32_t place = 0;
 	struct snapshot_reader r;
 	struct found f;
 	int e = snapshot_open(path, &r), first = 0;
@@ -80,7 +81,7 @@ static int look_around(void)
 		cr_assert(e < 0 || (!strcmp(f.tenant.name, three[i].name) && f.guest_id == 65535));
 		first = first ? first : e;
 	}
-	e = snapshot_after(&r, "", &rec);
+	e = snapshot_after(&r, "", &place, &rec);
 	cr_assert(e < 0 || !strcmp(rec.name, "acme"));
 	first = first ? first : e;
 	if (first == 0)
@@ -92,6 +93,7 @@ static int look_around(void)
 Test(snapshot, finds_what_was_written)
 {
 	struct snapshot_record rec;
+	uint32_t place = 0;
 	struct snapshot_reader r;
 	struct found f;
 	size_t len;
@@ -110,9 +112,9 @@ Test(snapshot, finds_what_was_written)
 	cr_assert_eq(found_by_number(&r, 999999, &f), -ENOENT);
 	cr_assert_eq(found_by_number(&r, UINT32_MAX, &f), -ENOENT);
 	cr_assert_eq(found_by_number(&r, 0, &f), -ENOENT);
-	cr_assert_eq(snapshot_after(&r, "acme", &rec), 0);
+	cr_assert_eq(snapshot_after(&r, "acme", &place, &rec), 0);
 	cr_assert_str_eq(rec.name, "none");
-	cr_assert_eq(snapshot_after(&r, "zeta", &rec), -ENOENT);
+	cr_assert_eq(snapshot_after(&r, "zeta", &place, &rec), -ENOENT);
 	snapshot_close(&r);
 	free(data);
 }
@@ -213,7 +215,7 @@ Test(snapshot, survives_hostile_numbers_with_right_sums)
 {
 	size_t len;
 	unsigned char *data = encode(three, 3, &len);
-	size_t records = get_u32(data + HEAD_LEN), by_uid = records + 3 * RECORD_SIZE;
+	size_t records = get_u32(data + HEAD_LEN), indexes = records + 3 * RECORD_SIZE;
 	unsigned int seed = 1;
 
 	for (int round = 0; round < 20000; round++) {
@@ -224,12 +226,13 @@ Test(snapshot, survives_hostile_numbers_with_right_sums)
 		put_u32(copy + at, (uint32_t)rand_r(&seed) << (rand_r(&seed) % 32));
 		if (round % 3 == 0)
 			put_u32(copy + HEAD_COUNT + 4 * (round % 4), (uint32_t)rand_r(&seed));
-		for (uint32_t i = 0; i < 3; i++) {
+		for (uint32_t i = 0; i < 3; i++)
 			put_u32(copy + records + i * RECORD_SIZE + RECORD_SUM,
 				sum_entry(copy + records + i * RECORD_SIZE, RECORD_SUM, i));
-			put_u32(copy + by_uid + i * INDEX_SIZE + INDEX_SUM,
-				sum_entry(copy + by_uid + i * INDEX_SIZE, INDEX_SUM, i));
-		}
+		/* The entries of the three indexes: 3, 3 and 2. */
+		for (uint32_t i = 0; i < 8; i++)
+			put_u32(copy + indexes + i * INDEX_SIZE + INDEX_SUM,
+				sum_entry(copy + indexes + i * INDEX_SIZE, INDEX_SUM, i % 3));
 		put_u32(copy + HEAD_SUM, sum_head(copy, records));
 		put(copy, len);
 		struct snapshot_reader r;
@@ -310,6 +313,52 @@ Test(snapshot, is_fast_with_100000_accounts)
 	cr_log_warn("100,000 accounts: by name %.1f us, by a guest's uid %.1f us a lookup",
 		    (mid - start) / 10000, (end - mid) / 10000);
 	free(data);
+}
+
+/* Uids and ranges with great gaps, and names in any order: each is found, its neighbours are not. */
+Test(snapshot, finds_all_of_an_uneven_crowd)
+{
+	enum { CROWD = 5000 };
+	struct snapshot_account *a = calloc(CROWD, sizeof(*a));
+	char(*names)[SNAPSHOT_NAME_MAX] = calloc(CROWD, sizeof(*names));
+	struct snapshot_record rec;
+	struct snapshot_reader r;
+	uint32_t place = 0, n = 0;
+	char last[40] = "";
+	struct found f;
+	size_t len;
+	void *data;
+
+	for (uint32_t i = 0; i < CROWD; i++) {
+		snprintf(names[i], sizeof(names[i]), "t%x", i * 2654435761U);
+		a[i].name = names[i];
+		a[i].uid = i < 4000 ? 70000 + 2 * i : 4000000000U + 3 * i * i;
+		a[i].guest_base = i < 3000 ? 600000000 + i * 65536 + (i > 1500 ? 2000000000 : 0) : 0;
+	}
+	data = encode(a, CROWD, &len);
+	put(data, len);
+	cr_assert_eq(snapshot_open(path, &r), 0);
+	cr_assert_eq(snapshot_verify(&r), 0);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		cr_assert(!found_by_name(&r, names[i], &f) && f.tenant.uid == a[i].uid);
+		cr_assert(!found_by_number(&r, a[i].uid, &f) && !strcmp(f.tenant.name, names[i]));
+		cr_assert_eq(found_by_number(&r, a[i].uid + 1, &f), -ENOENT);
+		if (!a[i].guest_base)
+			continue;
+		cr_assert(!found_by_number(&r, a[i].guest_base + i, &f) &&
+			  !strcmp(f.tenant.name, names[i]) && f.guest_id == (int32_t)i);
+	}
+	for (; snapshot_after(&r, last, &place, &rec) == 0; n++) {
+		cr_assert_gt(strcmp(rec.name, last), 0);
+		memcpy(last, rec.name, sizeof(rec.name));
+		if (n % 7 == 0)
+			place = n * 31;
+	}
+	cr_assert_eq(n, CROWD);
+	snapshot_close(&r);
+	free(data);
+	free(names);
+	free(a);
 }
 
 static atomic_bool stop;

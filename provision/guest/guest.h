@@ -17,6 +17,9 @@
 /* How many uids and gids a guest has. */
 #define GUEST_IDS 65536
 
+/* In how many cgroup hierarchies a guest can be: version 1 has one per controller. */
+#define GUEST_CGROUPS_MAX 6
+
 /* What a guest is. All strings belong to the caller. */
 struct guest_spec {
 	const char *name;     /* the tenant's: host name, folder, cgroup */
@@ -36,6 +39,9 @@ struct guest_run {
 	int supervisor_pidfd; /* of its vm2-guest */
 	pid_t init_pid;	      /* on the host */
 	int64_t since;	      /* seconds since the epoch */
+	/* The way into its cgroups, opened by guest_enter_prepare() for the child's guest_enter(). */
+	int cgroups[GUEST_CGROUPS_MAX];
+	int n_cgroups;
 };
 
 void guest_run_close(struct guest_run *run);
@@ -72,14 +78,15 @@ void guest_usage(const struct config *config, const char *name, uint64_t *ret_me
 		 uint64_t *ret_processes);
 
 /*
- * Put the calling process into the guest's cgroup, and set what its next child will be born into:
- * the guest's pid namespace. To be called by vm2-session, as root, before it forks.
+ * Open the guest's cgroups into run, and set what the caller's next child will be born into: the
+ * guest's pid namespace. To be called by vm2-session, as root, before it forks. The caller itself
+ * stays out of the guest's cgroup: it is neither charged for nor killed with the guest.
  */
-int guest_enter_prepare(const struct config *config, const char *name, const struct guest_run *run,
+int guest_enter_prepare(const struct config *config, const char *name, struct guest_run *run,
 			struct err *err);
 
 /*
- * In the child: enter all the guest's namespaces, become its root (uid, gid, no groups, a full
+ * In the child, which must be single-threaded: enter the guest's cgroup and all the guest's namespaces, become its root (uid, gid, no groups, a full
  * set of capabilities there and none on the host), chdir to "/", with no descriptor of the host left but
  * those in keep[0..n_keep), which must be ascending and small (0, 1, 2, …). No return to the host.
  */

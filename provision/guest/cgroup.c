@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+
+/* How deep the groups that a guest makes are followed when they are removed. */
+#define DEPTH_MAX 64
+/* How long killed processes have to be gone: memory of a big one takes time to be freed. */
+#define KILL_MS 10000
+
+const struct cgroup_manager *cgroup_pick(const char **ret_why)
+{
+	static const struct cgroup_manager *const all[] = { &cgroup_v2, &cgroup_v1 };
+	const char *why = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		why = all[i]->probe();
+		if (!why)
+			return all[i];
+	}
+	if (ret_why)
+		*ret_why = why;
+	return NULL;
+}
+
+void cgroup_shelter(const struct cgroup_manager *manager, const char *instance)
+{
+	static const struct cgroup_limits none;
+
+	if (manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
+		manager->join(instance, CGROUP_SUPERVISORS, 0, NULL);
+}
+
+bool cgroup_is_v2(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+static void path_of(char ret[PATH_MAX], const char *tree, const char *instance, const char *name,
+		    const char *file)
+{
+	snprintf(ret, PATH_MAX, "%s/%s/%s%s%s", tree, instance, name, file ? "/" : "",
+		 file ? file : "");
+}
+
+int cgroup_make(const char *tree, const char *instance, const char *name, struct err *err)
+{
+	char path[PATH_MAX];
+
+	path_of(path, tree, instance, name, NULL);
+	if (mkdir(path, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return err_sys(err, errno, "cannot make the control group %s", path);
+}
+
+int cgroup_delegate(const char *tree, const char *instance, const char *name, uid_t owner,
+		    struct err *err)
+{
+	static const char *const files[] = { "cgroup.procs", "cgroup.threads",
+					     "cgroup.subtree_control" };
+	CLEANUP_CLOSE int fd = cgroup_open(tree, instance, name);
+
+	/*
+	 * Safe: these files only move the guest's own processes among groups below this one. The
+	 * limits are in files of their own, which stay root's.
+	 */
+	if (fd < 0 || fchown(fd, owner, owner) < 0)
+		return err_sys(err, errno, "cannot give the control group of %s to it", name);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		if (fchownat(fd, files[i], owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+			return err_sys(err, errno, "cannot give %s of %s to it", files[i], name);
+	return 0;
+}
+
+int cgroup_open(const char *tree, const char *instance, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	path_of(path, tree, instance, name, NULL);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_open_procs(const char *tree, const char *instance, const char *name)
+{
+	char path[PATH_MAX], text[256];
+	int fd;
+
+	/* Safe: cgroup file systems hold no symlinks, so the guest's own groups mislead nobody. */
+	path_of(path, tree, instance, name, "cgroup.subtree_control");
+	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) > 1) {
+		path_of(path, tree, instance, name, "vm2");
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		path_of(path, tree, instance, name, "vm2/cgroup.procs");
+	} else {
+		path_of(path, tree, instance, name, "cgroup.procs");
+	}
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_put(const char *tree, const char *instance, const char *name, pid_t pid)
+{
+	CLEANUP_CLOSE int fd = cgroup_open_procs(tree, instance, name);
+	char text[16];
+
+	if (fd < 0)
+		return fd;
+	snprintf(text, sizeof(text), "%d", pid);
+	return fd_write_all(fd, text, strlen(text));
+}
+
+/* Kill each process that a cgroup.procs file names; returns how many there were. */
+static int kill_listed(int dirfd)
+{
+	CLEANUP_CLOSE int fd = openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	CLEANUP_FCLOSE FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	int pid, count = 0;
+
+	if (!f)
+		return 0;
+	fd = -1;
+	/*
+	 * Safe: the kernel lists what is in this guest's group now. A number can be another's only
+	 * if its process was reaped in these microseconds and all numbers went round.
+	 */
+	while (fscanf(f, "%d", &pid) == 1) {
+		if (pid > 1)
+			kill(pid, SIGKILL);
+		count++;
+	}
+	return count;
+}
+
+static int clear_below(int parent, const char *name, int depth)
+{
+	CLEANUP_CLOSE int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP_CLOSEDIR DIR *dir = NULL;
+	struct dirent *de;
+	int r, ret = 0;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (depth >= DEPTH_MAX)
+		return -ELOOP;
+	kill_listed(fd);
+	dir = fdopendir(dup(fd));
+	while (dir && (de = readdir(dir))) {
+		if (de->d_type != DT_DIR || de->d_name[0] == '.')
+			continue;
+		r = clear_below(fd, de->d_name, depth + 1);
+		if (r < 0)
+			ret = r;
+	}
+	if (ret == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	return ret;
+}
+
+int cgroup_clear(const char *tree, const char *instance, const char *name)
+{
+	static const struct timespec pause = { .tv_nsec = 2000000 };
+	CLEANUP_CLOSE int top = cgroup_open(tree, instance, "");
+	int64_t end = clock_ms() + KILL_MS;
+	int r;
+
+	if (top < 0)
+		return top == -ENOENT ? 0 : top;
+	/* All at once, also what forks meanwhile (Linux 5.14); the loop is for older and for v1. */
+	cgroup_set(tree, instance, name, "cgroup.kill", "1");
+	while ((r = clear_below(top, name, 0)) == -EBUSY && clock_ms() < end)
+		nanosleep(&pause, NULL);
+	return r;
+}
+
+uint64_t cgroup_number(const char *tree, const char *instance, const char *name, const char *file)
+{
+	char path[PATH_MAX], text[64];
+	uint64_t value;
+	ssize_t n;
+
+	path_of(path, tree, instance, name, file);
+	n = fd_read_path(AT_FDCWD, path, text, sizeof(text));
+	if (n <= 0)
+		return 0;
+	text[strcspn(text, "\n")] = '\0';
+	return parse_u64(text, UINT64_MAX, &value) < 0 ? 0 : value;
+}
+
+int cgroup_set(const char *tree, const char *instance, const char *name, const char *file,
+	       const char *fmt, ...)
+{
+	char path[PATH_MAX], text[128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	path_of(path, tree, instance, name, file);
+	return fd_write_path(AT_FDCWD, path, text);
+}

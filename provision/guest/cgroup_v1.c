@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Control groups version 1: a tree per controller. Limits are there; where a cgroup2 tree without
+ * controllers is mounted beside them (/sys/fs/cgroup/unified), it serves to start the guest's init
+ * in its group, to kill all of a guest at once, and as the tree that a systemd in the guest wants.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/guest/cgroup.h"
+
+#define TOP "/sys/fs/cgroup/"
+#define UNIFIED TOP "unified"
+#define PERIOD 100000
+
+/* Those with limits, in the order of joining. */
+static const char *const trees[] = { TOP "memory", TOP "pids", TOP "cpu", TOP "devices" };
+
+/*
+ * The character devices that a guest may use; all others are refused even if a node of one were
+ * to be had: memory's null zero full random urandom, tty's tty console ptmx, and pseudo terminals.
+ */
+static const char *const devices[] = { "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm",
+				       "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
+				       "c 136:* rwm" };
+
+static bool have(const char *tree)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", tree);
+	return access(path, F_OK) == 0;
+}
+
+static const char *v1_probe(void)
+{
+	if (!have(trees[0]) || !have(trees[1]) || !have(trees[2]))
+		return "neither a cgroup2 tree with the controllers cpu, memory and pids at "
+		       "/sys/fs/cgroup nor cgroup v1 trees of them there";
+	return NULL;
+}
+
+static int set_devices(const char *instance, const char *name)
+{
+	const char *tree = trees[3];
+	int r = 0;
+
+	if (!have(tree) || name[0] == '_')
+		return 0;
+	r = cgroup_set(tree, instance, name, "devices.deny", "a");
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(devices); i++)
+		r = cgroup_set(tree, instance, name, "devices.allow", "%s", devices[i]);
+	return r;
+}
+
+/* Memory and swap together may not be less than memory alone: lift that first, lower it last. */
+static int set_memory(const char *instance, const char *name, uint64_t bytes)
+{
+	const char *both = "memory.memsw.limit_in_bytes";
+	int r;
+
+	if (!bytes)
+		return 0;
+	cgroup_set(trees[0], instance, name, both, "-1");
+	r = cgroup_set(trees[0], instance, name, "memory.limit_in_bytes", "%" PRIu64, bytes);
+	if (r < 0)
+		return r;
+	r = cgroup_set(trees[0], instance, name, both, "%" PRIu64, bytes);
+	return r == -ENOENT ? 0 : r; /* no swap accounting in this kernel */
+}
+
+static int set_limits(const char *instance, const char *name, const struct cgroup_limits *l)
+{
+	int r = set_memory(instance, name, l->memory);
+
+	if (r >= 0 && l->processes)
+		r = cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64, l->processes);
+	if (r >= 0 && l->cpu)
+		r = cgroup_set(trees[2], instance, name, "cpu.cfs_period_us", "%d", PERIOD);
+	if (r >= 0 && l->cpu)
+		r = cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "%" PRIu64,
+			       l->cpu * (PERIOD / 100));
+	return r < 0 ? r : set_devices(instance, name);
+}
+
+static int v1_create(const char *instance, const char *name, uid_t owner,
+		     const struct cgroup_limits *limits, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
+		if (!have(trees[i]))
+			continue;
+		r = cgroup_make(trees[i], instance, "", err);
+		if (r == 0)
+			r = cgroup_make(trees[i], instance, name, err);
+		if (r < 0)
+			return r;
+	}
+	r = set_limits(instance, name, limits);
+	if (r < 0)
+		return err_sys(err, -r, "cannot set the limits of the control group %s/%s",
+			       instance, name);
+	if (!cgroup_is_v2(UNIFIED))
+		return 0;
+	r = cgroup_make(UNIFIED, instance, "", err);
+	if (r == 0)
+		r = cgroup_make(UNIFIED, instance, name, err);
+	return r < 0 ? r : cgroup_delegate(UNIFIED, instance, name, owner, err);
+}
+
+static int v1_open_for_clone(const char *instance, const char *name)
+{
+	int fd = cgroup_is_v2(UNIFIED) ? cgroup_open(UNIFIED, instance, name) : -1;
+
+	return fd < 0 ? -1 : fd;
+}
+
+static int v1_join(const char *instance, const char *name, pid_t pid, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
+		if (!have(trees[i]))
+			continue;
+		r = cgroup_put(trees[i], instance, name, pid);
+		if (r < 0)
+			return err_sys(err, -r, "cannot enter %s/%s/%s", trees[i], instance, name);
+	}
+	/* A process that was cloned into it is there already: writing it again costs nothing much. */
+	r = cgroup_is_v2(UNIFIED) && pid == 0 ? cgroup_put(UNIFIED, instance, name, pid) : 0;
+	return r < 0 ? err_sys(err, -r, "cannot enter " UNIFIED "/%s/%s", instance, name) : 0;
+}
+
+static int v1_open_entry(const char *instance, const char *name, int *ret, int max, struct err *err)
+{
+	int count = 0, fd = 0;
+
+	for (size_t i = 0; i <= ARRAY_LEN(trees); i++) {
+		const char *tree = i < ARRAY_LEN(trees) ? trees[i] : UNIFIED;
+
+		if (!have(tree))
+			continue;
+		fd = count < max ? cgroup_open_procs(tree, instance, name) : -ENOSPC;
+		if (fd < 0)
+			break;
+		ret[count++] = fd;
+	}
+	if (fd >= 0)
+		return count;
+	while (count > 0)
+		fd_close(ret[--count]);
+	return err_sys(err, -fd, "cannot open the control group %s/%s", instance, name);
+}
+
+static int v1_remove(const char *instance, const char *name, struct err *err)
+{
+	int r;
+
+	r = cgroup_is_v2(UNIFIED) ? cgroup_clear(UNIFIED, instance, name) : 0;
+	if (r < 0)
+		return err_sys(err, -r, "cannot remove " UNIFIED "/%s/%s", instance, name);
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
+		r = have(trees[i]) ? cgroup_clear(trees[i], instance, name) : 0;
+		if (r < 0)
+			return err_sys(err, -r, "cannot remove %s/%s/%s", trees[i], instance, name);
+	}
+	return 0;
+}
+
+static void v1_usage(const char *instance, const char *name, uint64_t *ret_memory,
+		     uint64_t *ret_processes)
+{
+	*ret_memory = cgroup_number(trees[0], instance, name, "memory.usage_in_bytes");
+	*ret_processes = cgroup_number(trees[1], instance, name, "pids.current");
+}
+
+const struct cgroup_manager cgroup_v1 = {
+	.name = "cgroup-v1",
+	.probe = v1_probe,
+	.create = v1_create,
+	.open_for_clone = v1_open_for_clone,
+	.more_to_join = true,
+	.join = v1_join,
+	.open_entry = v1_open_entry,
+	.remove = v1_remove,
+	.usage = v1_usage,
+};

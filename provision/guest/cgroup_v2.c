@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Control groups version 2: one tree at /sys/fs/cgroup with all controllers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "provision/base/fd.h"
+#include "provision/guest/cgroup.h"
+
+#define TREE "/sys/fs/cgroup"
+#define CONTROLLERS "+cpu +memory +pids"
+/* Microseconds: the kernel's default period (Documentation/admin-guide/cgroup-v2.rst, cpu.max). */
+#define PERIOD 100000
+
+static const char *v2_probe(void)
+{
+	char text[512];
+
+	if (!cgroup_is_v2(TREE))
+		return "/sys/fs/cgroup is no cgroup2 file system";
+	if (fd_read_path(AT_FDCWD, TREE "/cgroup.controllers", text, sizeof(text)) < 0)
+		return "/sys/fs/cgroup/cgroup.controllers cannot be read";
+	if (!strstr(text, "memory") || !strstr(text, "pids") || !strstr(text, "cpu"))
+		return "the cgroup2 tree lacks one of the controllers cpu, memory and pids";
+	return NULL;
+}
+
+/* The instance's own group, which hands the controllers down. */
+static int make_instance(const char *instance, struct err *err)
+{
+	int r;
+
+	r = fd_write_path(AT_FDCWD, TREE "/cgroup.subtree_control", CONTROLLERS);
+	if (r < 0)
+		return err_sys(err, -r, "cannot hand down the controllers of " TREE);
+	r = cgroup_make(TREE, instance, "", err);
+	if (r < 0)
+		return r;
+	r = cgroup_set(TREE, instance, "", "cgroup.subtree_control", CONTROLLERS);
+	if (r < 0)
+		return err_sys(err, -r, "cannot hand down the controllers of " TREE "/%s", instance);
+	return 0;
+}
+
+static int set_limits(const char *instance, const char *name, const struct cgroup_limits *l)
+{
+	int r;
+
+	r = l->memory ? cgroup_set(TREE, instance, name, "memory.max", "%" PRIu64, l->memory) :
+			cgroup_set(TREE, instance, name, "memory.max", "max");
+	if (r < 0)
+		return r;
+	/* No swap account in the kernel is no fault. */
+	r = cgroup_set(TREE, instance, name, "memory.swap.max", l->memory ? "0" : "max");
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = l->processes ? cgroup_set(TREE, instance, name, "pids.max", "%" PRIu64, l->processes) :
+			   cgroup_set(TREE, instance, name, "pids.max", "max");
+	if (r < 0)
+		return r;
+	return l->cpu ? cgroup_set(TREE, instance, name, "cpu.max", "%" PRIu64 " %d",
+				   l->cpu * (PERIOD / 100), PERIOD) :
+			cgroup_set(TREE, instance, name, "cpu.max", "max");
+}
+
+static int v2_create(const char *instance, const char *name, uid_t owner,
+		     const struct cgroup_limits *limits, struct err *err)
+{
+	int r;
+
+	r = make_instance(instance, err);
+	if (r == 0)
+		r = cgroup_make(TREE, instance, name, err);
+	if (r < 0)
+		return r;
+	r = set_limits(instance, name, limits);
+	if (r < 0)
+		return err_sys(err, -r, "cannot set the limits of " TREE "/%s/%s", instance, name);
+	return cgroup_delegate(TREE, instance, name, owner, err);
+}
+
+static int v2_open_for_clone(const char *instance, const char *name)
+{
+	int fd = cgroup_open(TREE, instance, name);
+
+	return fd < 0 ? -1 : fd;
+}
+
+static int v2_join(const char *instance, const char *name, pid_t pid, struct err *err)
+{
+	int r = cgroup_put(TREE, instance, name, pid);
+
+	return r < 0 ? err_sys(err, -r, "cannot enter " TREE "/%s/%s", instance, name) : 0;
+}
+
+static int v2_open_entry(const char *instance, const char *name, int *ret, int max, struct err *err)
+{
+	int fd = max > 0 ? cgroup_open_procs(TREE, instance, name) : -ENOSPC;
+
+	if (fd < 0)
+		return err_sys(err, -fd, "cannot open the control group " TREE "/%s/%s", instance,
+			       name);
+	ret[0] = fd;
+	return 1;
+}
+
+static int v2_remove(const char *instance, const char *name, struct err *err)
+{
+	int r = cgroup_clear(TREE, instance, name);
+
+	return r < 0 ? err_sys(err, -r, "cannot remove " TREE "/%s/%s", instance, name) : 0;
+}
+
+static void v2_usage(const char *instance, const char *name, uint64_t *ret_memory,
+		     uint64_t *ret_processes)
+{
+	*ret_memory = cgroup_number(TREE, instance, name, "memory.current");
+	*ret_processes = cgroup_number(TREE, instance, name, "pids.current");
+}
+
+const struct cgroup_manager cgroup_v2 = {
+	.name = "cgroup-v2",
+	.probe = v2_probe,
+	.create = v2_create,
+	.open_for_clone = v2_open_for_clone,
+	.more_to_join = false,
+	.join = v2_join,
+	.open_entry = v2_open_entry,
+	.remove = v2_remove,
+	.usage = v2_usage,
+};

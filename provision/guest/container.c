@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The container: a guest that shares the host's kernel. vm2-guest prepares on the host what only
+ * the host may (network namespace, sysfs, shifted mounts, cgroup, link), while a child in the new
+ * namespaces mounts what must be mounted from inside (inside.c). Both work at the same time.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "firewall/link.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/guest/cgroup.h"
+#include "provision/guest/inside.h"
+#include "provision/guest/type.h"
+
+#define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
+
+/* A start that is under way. Descriptors are -1 when not open. */
+struct start {
+	const struct config *config;
+	const struct guest_spec *spec;
+	const struct cgroup_manager *cgroup;
+	struct inside in;
+	int host_net, host_time, guest_net;
+	int console; /* master side */
+	int sync;    /* our end */
+	pid_t pid;
+	int pidfd;
+};
+
+static void start_init(struct start *s)
+{
+	struct inside *in = &s->in;
+
+	in->layers.lower = in->layers.upper = in->sysfs = in->console_node = -1;
+	in->console = in->init = in->sync = -1;
+	for (size_t i = 0; i < INSIDE_NODES; i++)
+		in->nodes[i] = -1;
+	s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
+}
+
+static void start_close(struct start *s)
+{
+	struct inside *in = &s->in;
+	int *all[] = { &in->layers.lower, &in->layers.upper, &in->sysfs,     &in->console_node,
+		       &in->console,	  &in->init,	      &in->sync,     &s->host_net,
+		       &s->host_time,	  &s->guest_net,      &s->console,   &s->sync,
+		       &s->pidfd };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		*all[i] = fd_close(*all[i]);
+	for (size_t i = 0; i < INSIDE_NODES; i++)
+		in->nodes[i] = fd_close(in->nodes[i]);
+}
+
+/* A detached mount of one file or folder of the host. */
+static int clone_mount(int dirfd, const char *path, struct err *err)
+{
+	int fd = open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	return fd < 0 ? err_sys(err, errno, "cannot clone the mount of %s", path) : fd;
+}
+
+static int open_console(struct start *s, struct err *err)
+{
+	uid_t owner = s->spec->uid_base;
+	int unlock = 0;
+
+	/* The terminal is one of the host's; the guest gets the slave's node and never the master. */
+	s->console = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (s->console < 0 || ioctl(s->console, TIOCSPTLCK, &unlock) < 0)
+		return err_sys(err, errno, "cannot open a terminal for the console");
+	s->in.console = ioctl(s->console, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (s->in.console < 0 || fchown(s->in.console, owner, owner) < 0 ||
+	    fchmod(s->in.console, 0600) < 0)
+		return err_sys(err, errno, "cannot open the console's other side");
+	s->in.console_node = clone_mount(s->in.console, "", err);
+	return s->in.console_node < 0 ? s->in.console_node : 0;
+}
+
+static int open_sources(struct start *s, const char *init_path, struct err *err)
+{
+	char path[32];
+	int r, pair[2];
+
+	r = s->in.storage->open(s->config, s->spec, &s->in.layers, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < INSIDE_NODES; i++) {
+		snprintf(path, sizeof(path), "/dev/%s", inside_nodes[i]);
+		s->in.nodes[i] = clone_mount(AT_FDCWD, path, err);
+		if (s->in.nodes[i] < 0)
+			return s->in.nodes[i];
+	}
+	/* A mount of that one file: what the guest reads as the path of its init is "/". */
+	s->in.init = clone_mount(AT_FDCWD, init_path, err);
+	if (s->in.init < 0)
+		return s->in.init;
+	r = open_console(s, err);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	s->sync = pair[0];
+	s->in.sync = pair[1];
+	return 0;
+}
+
+/*
+ * sysfs shows the network namespace of whoever mounts it, and only that namespace's owner, the
+ * host, may. Safe: the file system itself is read-only, and its files belong to the host's root.
+ */
+static int open_sysfs(struct err *err)
+{
+	CLEANUP_CLOSE int fs = fsopen("sysfs", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return err_sys(err, errno, "cannot make the guest's sysfs");
+	fd = fsmount(fs, FSMOUNT_CLOEXEC,
+		     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return fd < 0 ? err_sys(err, errno, "cannot mount the guest's sysfs") : fd;
+}
+
+/*
+ * A network namespace that the host's user namespace owns: root in the guest uses eth0 and cannot
+ * change it. What it would miss as root, low ports and ping, is opened here.
+ */
+static int make_network(struct start *s, struct err *err)
+{
+	char range[64];
+	int r;
+
+	s->host_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (s->host_net < 0 || unshare(CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "cannot make the network namespace");
+	s->guest_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (s->guest_net < 0)
+		return err_sys(err, errno, "cannot open the network namespace");
+	r = fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	if (r < 0)
+		return err_sys(err, -r, "cannot open low ports to the guest");
+	snprintf(range, sizeof(range), "%u %u", s->spec->uid_base, s->spec->uid_base + GUEST_IDS - 1);
+	r = fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ping_group_range", range);
+	if (r < 0)
+		return err_sys(err, -r, "cannot allow ping to the guest");
+	s->in.sysfs = open_sysfs(err);
+	return s->in.sysfs < 0 ? s->in.sysfs : 0;
+}
+
+/* The guest's uptime begins at zero: what is born next lives in a time namespace of its own. */
+static int make_time(struct start *s, struct err *err)
+{
+	struct timespec mono, boot;
+	char text[128];
+	int r;
+
+	s->host_time = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
+	if (s->host_time < 0 || unshare(CLONE_NEWTIME) < 0)
+		return err_sys(err, errno, "cannot make the time namespace");
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	snprintf(text, sizeof(text), "monotonic -%lld 0\nboottime -%lld 0\n",
+		 (long long)(mono.tv_sec > 0 ? mono.tv_sec - 1 : 0),
+		 (long long)(boot.tv_sec > 0 ? boot.tv_sec - 1 : 0));
+	r = fd_write_path(AT_FDCWD, "/proc/self/timens_offsets", text);
+	return r < 0 ? err_sys(err, -r, "cannot set the guest's uptime") : 0;
+}
+
+/* Back to where vm2-guest belongs. */
+static int go_home(const struct start *s, struct err *err)
+{
+	if ((s->host_net >= 0 && setns(s->host_net, CLONE_NEWNET) < 0) ||
+	    (s->host_time >= 0 && setns(s->host_time, CLONE_NEWTIME) < 0))
+		return err_sys(err, errno, "cannot return to the host's namespaces");
+	return 0;
+}
+
+static int make_child(struct start *s, struct err *err)
+{
+	CLEANUP_CLOSE int group =
+		s->cgroup->open_for_clone(s->config->instance, s->spec->name);
+	struct clone_args args = {
+		.flags = NAMESPACES | CLONE_PIDFD | (group >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = (uint64_t)(group >= 0 ? group : 0),
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0)
+		return err_sys(err, errno, "cannot make the guest's namespaces");
+	if (pid == 0) {
+		/* Our end is the parent's alone: its death must be seen as the end of the other. */
+		close(s->sync);
+		inside_main(&s->in);
+	}
+	s->pid = (pid_t)pid;
+	s->in.sync = fd_close(s->in.sync);
+	return 0;
+}
+
+static int write_maps(const struct start *s, struct err *err)
+{
+	static const char *const names[] = { "uid_map", "gid_map" };
+	char path[64], map[64];
+	int r;
+
+	/* Safe: the range is this guest's alone (the database hands each out once); 0 is in none. */
+	snprintf(map, sizeof(map), "0 %u %u\n", s->spec->uid_base, GUEST_IDS);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", s->pid, names[i]);
+		r = fd_write_path(AT_FDCWD, path, map);
+		if (r < 0)
+			return err_sys(err, -r, "cannot write the guest's %s", names[i]);
+	}
+	return 0;
+}
+
+static int prepare_child(const struct start *s, struct err *err)
+{
+	CLEANUP_CLOSE int userns = -1;
+	char path[64];
+	int r = write_maps(s, err);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", s->pid);
+	userns = open(path, O_RDONLY | O_CLOEXEC);
+	if (userns < 0)
+		return err_sys(err, errno, "cannot open the guest's user namespace");
+	r = s->in.storage->idmap(&s->in.layers, userns, err);
+	if (r < 0 || !s->cgroup->more_to_join)
+		return r;
+	return s->cgroup->join(s->config->instance, s->spec->name, s->pid, err);
+}
+
+static int make_link(const struct start *s, struct err *err)
+{
+	const struct link_spec link = {
+		.instance = s->config->instance,
+		.number = s->spec->number,
+		.address4 = s->spec->address4,
+		.address6 = s->spec->address6,
+		.mtu = (uint32_t)s->config->mtu,
+	};
+
+	return link_up(&link, s->guest_net, err);
+}
+
+/* The child's next message: 1 for a report, 0 for the end (it is init now). */
+static int receive(const struct start *s, struct inside_report *ret, struct err *err)
+{
+	struct pollfd p = { .fd = s->sync, .events = POLLIN };
+	ssize_t n;
+	int r;
+
+	do
+		r = poll(&p, 1, (int)s->config->start_timeout * 1000);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return err_set(err, ERR_BUSY, "did not come up in %d seconds (start-timeout)",
+			       (int)s->config->start_timeout);
+	n = recv(s->sync, ret, sizeof(*ret), 0);
+	if (n == 0)
+		return 0;
+	if (n != sizeof(*ret))
+		return err_set(err, ERR_FAILED, "lost the guest's first process");
+	if (ret->err.code) {
+		ret->err.text[ERR_TEXT_MAX - 1] = '\0';
+		return err_set(err, ret->err.code, "%s", ret->err.text);
+	}
+	return 1;
+}
+
+static int run_child(const struct start *s, int *ret_signal, struct err *err)
+{
+	struct inside_report report;
+	siginfo_t ended = { 0 };
+	int r = prepare_child(s, err);
+
+	if (r < 0)
+		return r;
+	if (send(s->sync, "m", 1, MSG_NOSIGNAL) != 1)
+		return err_sys(err, errno, "lost the guest's first process");
+	r = make_link(s, err);
+	if (r != 0)
+		return r;
+	r = receive(s, &report, err);
+	if (r != 1)
+		return r == 0 ? err_set(err, ERR_FAILED, "the guest's first process died") : r;
+	*ret_signal = report.stop_signal;
+	if (send(s->sync, "x", 1, MSG_NOSIGNAL) != 1)
+		return err_sys(err, errno, "lost the guest's first process");
+	r = receive(s, &report, err);
+	if (r != 0)
+		return r < 0 || err->code ? r : ERR_FAILED;
+	/* The end comes from its exec or from its death. */
+	if (waitid(P_PID, (id_t)s->pid, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid)
+		return err_set(err, ERR_FAILED, "the guest's init ended at once");
+	return 0;
+}
+
+static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
+{
+	int r = open_sources(s, init_path, err), home;
+
+	if (r == 0)
+		r = make_network(s, err);
+	if (r == 0)
+		r = make_time(s, err);
+	if (r == 0)
+		r = make_child(s, err);
+	home = go_home(s, r ? NULL : err);
+	if (r == 0)
+		r = home;
+	return r ? r : run_child(s, ret_signal, err);
+}
+
+static int container_launch(const struct config *config, const struct guest_spec *spec,
+			    const char *init_path, struct guest_process *ret, struct err *err)
+{
+	struct start s = { .config = config, .spec = spec };
+	const char *why = NULL;
+	int r, sig = SIGTERM;
+
+	start_init(&s);
+	s.in.storage = &storage_overlay;
+	s.in.name = spec->name;
+	s.cgroup = cgroup_pick(&why);
+	if (!s.cgroup)
+		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
+	r = start_run(&s, init_path, &sig, err);
+	if (r != 0) {
+		if (s.pid > 0) {
+			kill(s.pid, SIGKILL); /* our own child, not yet reaped */
+			waitpid(s.pid, NULL, 0);
+		}
+		link_down(config->instance, spec->number, NULL);
+	} else {
+		ret->init_pid = s.pid;
+		ret->init_pidfd = steal_fd(&s.pidfd);
+		ret->console = steal_fd(&s.console);
+		ret->stop_signal = sig;
+	}
+	start_close(&s);
+	return r;
+}
+
+static bool kernel_at_least(int major, int minor)
+{
+	struct utsname u;
+	int a = 0, b = 0;
+
+	return uname(&u) == 0 && sscanf(u.release, "%d.%d", &a, &b) == 2 &&
+	       (a > major || (a == major && b >= minor));
+}
+
+static const char *container_probe(const struct config *config)
+{
+	char text[4096];
+	const char *why = NULL;
+
+	(void)config;
+	if (access("/proc/self/ns/user", F_OK) < 0 || access("/proc/self/ns/time", F_OK) < 0)
+		return "this kernel has no user namespaces or no time namespaces";
+	if (fd_read_path(AT_FDCWD, "/proc/sys/user/max_user_namespaces", text, sizeof(text)) > 0 &&
+	    text[0] == '0')
+		return "user namespaces are switched off: set user.max_user_namespaces with sysctl";
+	if (!kernel_at_least(5, 19))
+		return "overlays on idmapped mounts need Linux 5.19 or newer";
+	if (fd_read_path(AT_FDCWD, "/proc/filesystems", text, sizeof(text)) > 0 &&
+	    !strstr(text, "\toverlay\n"))
+		return "this kernel has no overlay file system: run 'modprobe overlay'";
+	/* Sizes that no kernel accepts: EINVAL says that the call is there. */
+	if (mount_setattr(-1, "", 0, NULL, 0) < 0 && errno == ENOSYS)
+		return "this kernel has no idmapped mounts (mount_setattr)";
+	return cgroup_pick(&why) ? NULL : why;
+}
+
+const struct guest_type type_container = {
+	.name = "container",
+	.probe = container_probe,
+	.launch = container_launch,
+};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The way in, for vm2-session. */
+#include <errno.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/guest/cgroup.h"
+#include "provision/guest/confine.h"
+#include "provision/guest/guest.h"
+
+#define NAMESPACES                                                                         \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |     \
+	 CLONE_NEWNET | CLONE_NEWTIME)
+
+int guest_enter_prepare(const struct config *config, const char *name, struct guest_run *run,
+			struct err *err)
+{
+	const char *why = NULL;
+	const struct cgroup_manager *manager = cgroup_pick(&why);
+	int n;
+
+	if (!manager)
+		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
+	n = manager->open_entry(config->instance, name, run->cgroups, GUEST_CGROUPS_MAX, err);
+	if (n < 0)
+		return n;
+	run->n_cgroups = n;
+	/* Only children are born there; the caller keeps its own processes in sight. */
+	if (setns(run->init_pidfd, CLONE_NEWPID) < 0)
+		return err_sys(err, errno, "cannot enter the processes of guest %s", name);
+	return 0;
+}
+
+/* Close all but keep[0..n), which ascend. */
+static int close_others(const int *keep, int n)
+{
+	unsigned int from = 0;
+
+	for (int i = 0; i < n; i++) {
+		unsigned int kept = (unsigned int)keep[i];
+
+		if (kept > from && syscall(SYS_close_range, from, kept - 1, 0) < 0)
+			return -errno;
+		from = kept + 1;
+	}
+	return syscall(SYS_close_range, from, ~0u, 0) < 0 ? -errno : 0;
+}
+
+int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct err *err)
+{
+	int r;
+
+	/*
+	 * From its birth this process can be seen in the guest. Not dumpable, it cannot be traced
+	 * nor its memory, descriptors or program be opened by anyone there until it has exec'd.
+	 */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot shield the process that enters");
+	for (int i = 0; i < run->n_cgroups; i++)
+		if (write(run->cgroups[i], "0", 1) != 1)
+			return err_sys(err, errno, "cannot enter the guest's control group");
+	/*
+	 * One call for all: the kernel checks each with the credentials of before, then changes
+	 * them together. So the host's network namespace owner may be another than the guest's.
+	 */
+	if (setns(run->init_pidfd, NAMESPACES) < 0)
+		return err_sys(err, errno, "cannot enter the guest's namespaces");
+	r = confine_become_root(err);
+	if (r < 0)
+		return r;
+	umask(022);
+	/* The guest's own root: nothing of the host is to be reached by a path from here on. */
+	if (chdir("/") < 0)
+		return err_sys(err, errno, "cannot enter the guest's root");
+	r = close_others(keep, n_keep);
+	if (r < 0)
+		return err_sys(err, -r, "cannot close the host's descriptors");
+	return confine_restrict(err);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What makes a fresh tree this guest's. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+#include "provision/guest/storage.h"
+
+/* resolv.conf(5), MAXNS */
+#define RESOLVERS_MAX 3
+#define RESOLV_CONF_MAX 16384
+
+static int put(int etc, const char *name, mode_t mode, const char *text, struct err *err)
+{
+	/* O_EXCL: the folder is new, and stays out of the guest's sight until it is complete. */
+	CLEANUP_CLOSE int fd = openat(etc, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, "cannot make the guest's /etc/%s", name);
+	r = fd_write_all(fd, text, strlen(text));
+	if (r >= 0 && fchmod(fd, mode) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(err, -r, "cannot write the guest's /etc/%s", name) : 0;
+}
+
+/* An address that a guest can ask: parses, and is no loopback address (those are the host's). */
+static bool resolver_serves(const char *text)
+{
+	struct in6_addr a6;
+	struct in_addr a4;
+
+	if (inet_pton(AF_INET, text, &a4) == 1)
+		return (ntohl(a4.s_addr) >> 24) != 127 && a4.s_addr != 0;
+	return inet_pton(AF_INET6, text, &a6) == 1 && !IN6_IS_ADDR_LOOPBACK(&a6) &&
+	       !IN6_IS_ADDR_UNSPECIFIED(&a6) && !IN6_IS_ADDR_LINKLOCAL(&a6);
+}
+
+static int add_host_resolvers(const char *path, struct buf *out)
+{
+	char text[RESOLV_CONF_MAX], *save = NULL, address[64];
+	int found = 0;
+
+	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return 0;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, " nameserver %63s", address) == 1 && found < RESOLVERS_MAX &&
+		    resolver_serves(address)) {
+			buf_printf(out, "nameserver %s\n", address);
+			found++;
+		}
+	}
+	return found;
+}
+
+static void add_resolvers(const char *dns, struct buf *out)
+{
+	CLEANUP_FREE char *list = xstrdup(dns);
+	char *save = NULL;
+
+	if (strcmp(dns, "auto") == 0) {
+		/* The second is where systemd-resolved says what is behind its stub. */
+		if (!add_host_resolvers("/etc/resolv.conf", out))
+			add_host_resolvers("/run/systemd/resolve/resolv.conf", out);
+		return;
+	}
+	for (char *a = strtok_r(list, " ,\t", &save); a; a = strtok_r(NULL, " ,\t", &save))
+		buf_printf(out, "nameserver %s\n", a);
+}
+
+int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
+		      struct err *err)
+{
+	CLEANUP_BUF struct buf hostname = { 0 }, hosts = { 0 }, resolv = { 0 };
+	int r;
+
+	buf_printf(&hostname, "%s\n", spec->name);
+	buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	if (spec->address4)
+		buf_printf(&hosts, "%s\t%s\n", spec->address4, spec->name);
+	if (spec->address6)
+		buf_printf(&hosts, "%s\t%s\n", spec->address6, spec->name);
+	buf_puts(&resolv, "");
+	add_resolvers(config->dns, &resolv);
+	r = put(etc, "hostname", 0644, hostname.data, err);
+	if (r == 0)
+		r = put(etc, "hosts", 0644, hosts.data, err);
+	if (r == 0)
+		r = put(etc, "resolv.conf", 0644, resolv.data ? resolv.data : "", err);
+	/* Empty: the guest's init fills it at its first boot (machine-id(5)). */
+	return r ? r : put(etc, "machine-id", 0444, "", err);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/guest.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+#include "provision/guest/cgroup.h"
+#include "provision/guest/run.h"
+#include "provision/guest/steps.h"
+#include "provision/guest/storage.h"
+#include "provision/guest/type.h"
+
+void guest_run_close(struct guest_run *run)
+{
+	run->init_pidfd = fd_close(run->init_pidfd);
+	run->supervisor_pidfd = fd_close(run->supervisor_pidfd);
+	while (run->n_cgroups > 0)
+		fd_close(run->cgroups[--run->n_cgroups]);
+}
+
+static int check_name(const char *name, struct err *err)
+{
+	/* It becomes part of paths below. */
+	return name_valid(name) ? 0 : err_set(err, ERR_USAGE, "'%s' is no name of a guest", name);
+}
+
+int guest_find(const struct config *config, const char *name, struct guest_run *ret,
+	       struct err *err)
+{
+	CLEANUP_CLOSE int dirfd = -1, init = -1;
+	struct run_state state;
+	int supervisor, r = check_name(name, err);
+
+	if (r)
+		return r;
+	dirfd = run_open(config, name, false);
+	if (dirfd < 0)
+		r = dirfd;
+	else
+		r = run_read(dirfd, &state);
+	if (r < 0 && r != -ENOENT)
+		return err_sys(err, -r, "cannot read the state of guest %s", name);
+	init = r < 0 ? -ESRCH : process_open(state.init_pid, state.init_start);
+	if (init < 0)
+		return err_set(err, ERR_NOT_FOUND, "guest %s does not run", name);
+	/* Without its supervisor a guest is a leftover, which the next start takes away. */
+	supervisor = process_open(state.supervisor_pid, state.supervisor_start);
+	if (supervisor < 0)
+		return err_set(err, ERR_NOT_FOUND, "guest %s does not run", name);
+	*ret = (struct guest_run){
+		.init_pidfd = steal_fd(&init),
+		.supervisor_pidfd = supervisor,
+		.init_pid = state.init_pid,
+		.since = state.since,
+	};
+	return 0;
+}
+
+/*
+ * Take back what a crash left. The folder in RUN is made before anything else and goes last, so
+ * without it there is nothing.
+ */
+static int clear_leftovers(struct work *work, struct err *err)
+{
+	CLEANUP_CLOSE int dirfd = run_open(work->config, work->spec->name, false);
+	int r = 0;
+
+	if (dirfd >= 0)
+		r = steps_down(work, STEPS, err);
+	if (r != 0)
+		return r;
+	dirfd = fd_close(dirfd);
+	dirfd = run_open(work->config, work->spec->name, true);
+	return dirfd < 0 ? err_sys(err, -dirfd, "cannot make the guest's folder in %s",
+				   work->config->run) :
+			   0;
+}
+
+static int run_steps(struct work *work, guest_progress_fn progress, void *data, struct err *err)
+{
+	int r = clear_leftovers(work, err);
+
+	if (r != 0)
+		return r;
+	for (int i = 0; i < STEPS; i++) {
+		if (progress && steps[i].progress)
+			progress(data, steps[i].progress);
+		r = steps[i].up(work, err);
+		if (r == 0)
+			continue;
+		err_wrap(err, "%s", steps[i].name);
+		/* The last step's down also removes the folder in RUN. */
+		steps_down(work, STEPS, NULL);
+		return r;
+	}
+	return 0;
+}
+
+int guest_start(const struct config *config, const struct guest_spec *spec,
+		guest_progress_fn progress, void *data, struct guest_run *ret, struct err *err)
+{
+	struct work work = { .config = config, .spec = spec };
+	struct guest_run run;
+	int r = guest_find(config, spec->name, &run, NULL);
+
+	if (r == ERR_USAGE)
+		return check_name(spec->name, err);
+	if (r != 0) {
+		r = run_steps(&work, progress, data, err);
+		if (r == 0)
+			r = guest_find(config, spec->name, &run, err);
+		if (r != 0) {
+			err_wrap(err, "cannot start guest %s", spec->name);
+			return r;
+		}
+	}
+	if (ret)
+		*ret = run;
+	else
+		guest_run_close(&run);
+	return 0;
+}
+
+int guest_stop(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	struct work work = { .config = config, .spec = spec };
+	int r = check_name(spec->name, err);
+
+	if (r == 0)
+		r = steps_down(&work, STEPS, err);
+	if (r != 0)
+		err_wrap(err, "cannot stop guest %s", spec->name);
+	return r;
+}
+
+int guest_destroy(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	int r = guest_stop(config, spec, err);
+
+	if (r == 0)
+		r = storage_overlay.destroy(config, spec->name, err);
+	return r;
+}
+
+void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,
+		 uint64_t *ret_processes)
+{
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
+
+	*ret_memory = *ret_processes = 0;
+	if (manager && name_valid(name))
+		manager->usage(config->instance, name, ret_memory, ret_processes);
+}
+
+const char *guest_probe(const struct config *config)
+{
+	const char *why = type_container.probe(config);
+
+	return why ? why : storage_overlay.probe(config);
+}

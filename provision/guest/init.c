@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm2-init: pid 1 of a guest whose template has no init. Reaps; on SIGTERM, SIGINT, SIGPWR or
+ * SIGRTMIN+3 ends everything, politely at first, and exits. Static: the guest's tree may hold no
+ * library that it could use. The kernel delivers to pid 1 only signals that it waits for.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long processes have between SIGTERM and SIGKILL. */
+#define POLITE_MS 3000
+
+static void reap(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+/* Processes that were started from outside are no children of ours: so ask for all. */
+static int others(void)
+{
+	return kill(-1, 0) == 0 || errno != ESRCH;
+}
+
+static void end_all(void)
+{
+	static const struct timespec pause = { .tv_nsec = 10000000 };
+
+	kill(-1, SIGTERM);
+	kill(-1, SIGCONT);
+	for (int ms = 0; ms < POLITE_MS; ms += 10) {
+		reap();
+		if (!others())
+			return;
+		nanosleep(&pause, NULL);
+	}
+	kill(-1, SIGKILL);
+	reap();
+}
+
+int main(void)
+{
+	sigset_t all;
+
+	prctl(PR_SET_NAME, "init", 0, 0, 0);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (;;) {
+		int sig = sigwaitinfo(&all, NULL);
+
+		if (sig == SIGCHLD)
+			reap();
+		if (sig == SIGTERM || sig == SIGINT || sig == SIGPWR || sig == SIGRTMIN + 3) {
+			end_all();
+			return 0;
+		}
+	}
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/guest/confine.h"
+#include "provision/guest/rootfs.h"
+
+/* Wait for the parent; without one there is nothing to be done. */
+static void wait_for_parent(const struct inside *in)
+{
+	char byte;
+
+	if (recv(in->sync, &byte, 1, 0) != 1)
+		_exit(1);
+}
+
+/* The guest's root, mounted on a tmpfs over /proc: a folder that every host has. */
+static int mount_root(const struct inside *in, struct err *err)
+{
+	/* Nothing that happens here is to be seen on the host, nor the other way round. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(err, errno, "cannot make the mounts private");
+	if (mount("stage", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=700") < 0)
+		return err_sys(err, errno, "cannot mount the stage");
+	if (chdir("/proc") < 0)
+		return err_sys(err, errno, "cannot enter the stage");
+	return in->storage->mount(&in->layers, err);
+}
+
+/*
+ * The old root stays mounted on top of the new one until proc is there, whose mount the kernel
+ * allows only where a whole one is to be seen. Paths begin below it, in the guest's own tree:
+ * whatever symlinks the customer left there cannot lead out.
+ */
+static int change_root(const struct inside *in, struct err *err)
+{
+	CLEANUP_CLOSE int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (old < 0)
+		return err_sys(err, errno, "cannot open the old root");
+	if (chdir("root") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+		return err_sys(err, errno, "cannot change the root");
+	r = rootfs_furnish(in, err);
+	if (r < 0)
+		return r;
+	if (fchdir(old) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "cannot let go of the old root");
+	return 0;
+}
+
+/* The template's init, or NULL; and how it is asked to stop. */
+static const char *find_init(int *ret_signal)
+{
+	char target[256];
+	ssize_t n;
+
+	*ret_signal = SIGTERM;
+	if (access("/sbin/init", X_OK) < 0)
+		return NULL;
+	n = readlink("/sbin/init", target, sizeof(target) - 1);
+	target[n < 0 ? 0 : n] = '\0';
+	if (strstr(target, "systemd"))
+		*ret_signal = SIGRTMIN + 3; /* systemd(1): halt.target */
+	return "/sbin/init";
+}
+
+/* What a fresh system has, whatever the caller of the caller had. Best effort: hard limits of a
+ * host without CAP_SYS_RESOURCE cannot be raised. */
+static void reset_process(void)
+{
+	const struct rlimit core = { 0, RLIM_INFINITY }, files = { 1024, 524288 };
+	sigset_t none;
+
+	sigemptyset(&none);
+	for (int sig = 1; sig < _NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setrlimit(RLIMIT_CORE, &core);
+	setrlimit(RLIMIT_NOFILE, &files);
+	umask(022);
+}
+
+static int take_console(const struct inside *in, struct err *err)
+{
+	setsid();
+	/* Not fatal: an init gets along without a controlling terminal. */
+	ioctl(in->console, TIOCSCTTY, 0);
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(in->console, fd) < 0)
+			return err_sys(err, errno, "cannot use the console");
+	return 0;
+}
+
+static int become_init(const struct inside *in, const char *path, struct err *err)
+{
+	char *const argv[] = { (char[]){ "init" }, NULL };
+	char *const env[] = {
+		(char[]){ "container=vm2" },
+		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+		(char[]){ "TERM=linux" },
+		NULL,
+	};
+	int r = take_console(in, err);
+
+	if (r < 0)
+		return r;
+	reset_process();
+	/* All but the standard three close themselves; sync does it last and so tells the parent. */
+	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot mark descriptors");
+	r = confine_restrict(err);
+	if (r < 0)
+		return r;
+	if (path)
+		execve(path, argv, env);
+	/* No init, or one that cannot run: ours, so that there is a guest to repair it in. */
+	syscall(SYS_execveat, in->init, "", argv, env, AT_EMPTY_PATH);
+	return err_sys(err, errno, "cannot run init");
+}
+
+static int enter(const struct inside *in, struct err *err)
+{
+	int r = confine_become_root(err);
+
+	if (r < 0)
+		return r;
+	/* Whoever kills vm2-guest kills the guest. Init could undo it: then the cgroup has it. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot tie init to its supervisor");
+	/* Only now: clone3 would have taken the parent's cgroup for the namespace's root. */
+	if (unshare(CLONE_NEWCGROUP) < 0)
+		return err_sys(err, errno, "cannot make the cgroup namespace");
+	if (sethostname(in->name, strlen(in->name)) < 0)
+		return err_sys(err, errno, "cannot set the host name");
+	r = mount_root(in, err);
+	return r < 0 ? r : change_root(in, err);
+}
+
+_Noreturn void inside_main(const struct inside *in)
+{
+	struct inside_report report = { 0 };
+	const char *path = NULL;
+
+	wait_for_parent(in);
+	if (enter(in, &report.err) == 0) {
+		path = find_init(&report.stop_signal);
+		send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
+		wait_for_parent(in);
+		become_init(in, path, &report.err);
+	}
+	send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
+	_exit(1);
+}

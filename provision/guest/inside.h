@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's side of a container's start: from a new process in new namespaces to its init. */
+#ifndef VM2_GUEST_INSIDE_H
+#define VM2_GUEST_INSIDE_H
+
+#include "provision/guest/storage.h"
+
+/* The nodes that a guest has, as detached mounts of the host's: see inside_nodes. */
+#define INSIDE_NODES 6
+extern const char *const inside_nodes[INSIDE_NODES];
+
+/* All that was opened on the host for it. Every descriptor is closed on exec. */
+struct inside {
+	const struct storage_driver *storage;
+	struct storage_layers layers;
+	const char *name; /* the guest's: its host name */
+	int sysfs;	  /* a detached mount, of the guest's network namespace */
+	int nodes[INSIDE_NODES];
+	int console_node; /* a detached mount of the console's slave side */
+	int console;	  /* the slave side itself */
+	int init;	  /* vm2-init */
+	int sync;	  /* to the parent, SOCK_SEQPACKET */
+};
+
+/* One message of the child to the parent. */
+struct inside_report {
+	int stop_signal; /* mounted; this is how its init is asked to stop */
+	struct err err;	 /* code not 0: it failed */
+};
+
+/*
+ * In the child. Waits for a byte (ids, layers and cgroup are ready), mounts, sends a report, waits
+ * for another (the interface is there), becomes init. The end of sync without a report is success.
+ */
+_Noreturn void inside_main(const struct inside *in);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Start vm2-guest: no child of ours, in a session of its own, with nothing of ours but a pipe. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+#include "provision/guest/args.h"
+#include "provision/guest/run.h"
+#include "provision/guest/steps.h"
+
+/* Where vm2-guest has the pipe on which it reports (supervisor.c knows it as well). */
+#define REPORT_FD 3
+/* Time for the supervisor to give up by itself first. */
+#define EXTRA_MS 1000
+
+/* In the grandchild: async-signal-safe calls only. */
+static _Noreturn void become_supervisor(int log, int report, char *const argv[])
+{
+	char *const env[] = {
+		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+		NULL,
+	};
+	int null;
+	sigset_t none;
+
+	setsid();
+	sigemptyset(&none);
+	for (int sig = 1; sig < _NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* First away from the numbers that are written next. */
+	report = fcntl(report, F_DUPFD_CLOEXEC, 10);
+	log = fcntl(log, F_DUPFD_CLOEXEC, 10);
+	if (null < 0 || report < 0 || log < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	    dup2(log, 2) < 0 || dup2(report, REPORT_FD) < 0 || fd_close_from(REPORT_FD + 1) < 0 ||
+	    chdir("/") < 0)
+		_exit(127);
+	execve(argv[0], argv, env);
+	_exit(127);
+}
+
+/* Two forks: the one in between ends at once, so that the supervisor is nobody's child here. */
+static int spawn(int log, int report, char *const argv[], struct err *err)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return err_sys(err, errno, "cannot fork");
+	if (pid == 0) {
+		pid = fork();
+		if (pid == 0)
+			become_supervisor(log, report, argv);
+		_exit(pid < 0 ? 1 : 0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_sys(err, errno, "cannot wait for a child");
+	return status == 0 ? 0 : err_set(err, ERR_FAILED, "cannot fork a supervisor");
+}
+
+/* Read the report, whole. */
+static int await_report(int fd, int64_t end, char *text, size_t cap, struct err *err)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t len = 0;
+	ssize_t n;
+	int r;
+
+	for (;;) {
+		int64_t left = end - clock_ms();
+
+		r = left > 0 ? poll(&p, 1, (int)left) : 0;
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r == 0)
+			return err_set(err, ERR_BUSY, "did not come up in time (start-timeout)");
+		n = read(fd, text + len, cap - 1 - len);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	text[len] = '\0';
+	return 0;
+}
+
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	struct guest_args args = { .config = *config, .spec = *spec };
+	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
+	CLEANUP_FREE char *init = xasprintf("%s/vm2-init", guest_libexecdir);
+	CLEANUP_CLOSE int dirfd = -1, log = -1, reader = -1, writer = -1;
+	char *argv[ARGS_MAX], text[ERR_TEXT_MAX + 64];
+	int pair[2], r, code, at = 0;
+
+	args.init = init;
+	dirfd = run_open(config, spec->name, true);
+	if (dirfd < 0)
+		return err_sys(err, -dirfd, "cannot make the guest's folder in %s", config->run);
+	log = openat(dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (log < 0 || pipe2(pair, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "cannot open the guest's log");
+	reader = pair[0];
+	writer = pair[1];
+	args_write(&args, program, argv);
+	r = spawn(log, writer, argv, err);
+	args_free(argv);
+	writer = fd_close(writer);
+	if (r == 0)
+		r = await_report(reader, clock_ms() + (int64_t)config->start_timeout * 1000 + EXTRA_MS,
+				 text, sizeof(text), err);
+	if (r != 0 || strcmp(text, "ready\n") == 0)
+		return r;
+	if (sscanf(text, "error %d %n", &code, &at) == 1 && code != 0 && at > 0)
+		return err_set(err, code, "%s", text + at);
+	return err_set(err, ERR_FAILED, "%s died without a word: is it installed whole?", program);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+
+#define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+
+const char *const inside_nodes[INSIDE_NODES] = { "null",   "zero",    "full",
+						 "random", "urandom", "tty" };
+
+/* File systems of the guest's own, in the order of mounting. Values: fsconfig(2) "key=value". */
+static const struct {
+	const char *path, *type;
+	unsigned int attributes;
+	const char *keys[4], *values[4];
+	bool optional; /* the kernel may lack it */
+} mounts[] = {
+	{ "/proc", "proc", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, false },
+	{ "/dev", "tmpfs", MOUNT_ATTR_NOSUID, { "mode", "size" }, { "755", "1m" }, false },
+	{ "/dev/pts",
+	  "devpts",
+	  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+	  { "mode", "ptmxmode", "gid" },
+	  { "620", "666", "5" },
+	  false },
+	{ "/dev/shm", "tmpfs", SAFE, { "mode" }, { "1777" }, false },
+	{ "/dev/mqueue", "mqueue", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, true },
+	{ "/run", "tmpfs", SAFE, { "mode" }, { "755" }, false },
+	{ "/run/lock", "tmpfs", SAFE | MOUNT_ATTR_NOEXEC, { "mode", "size" }, { "1777", "5m" }, false },
+};
+
+/* Links in /dev. */
+static const struct {
+	const char *path, *target;
+} links[] = {
+	{ "/dev/ptmx", "pts/ptmx" },	   { "/dev/fd", "/proc/self/fd" },
+	{ "/dev/stdin", "/proc/self/fd/0" }, { "/dev/stdout", "/proc/self/fd/1" },
+	{ "/dev/stderr", "/proc/self/fd/2" }, { "/dev/core", "/proc/kcore" },
+};
+
+/*
+ * Covered by an empty file or folder, where they are there: facts of the host, or old holes. The
+ * kernel refuses the guest's root most of these anyway, since it is not the host's.
+ */
+static const char *const masks[] = {
+	"/proc/kcore",	     "/proc/keys",	"/proc/key-users",     "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/timer_list", "/proc/timer_stats",  "/proc/sysrq-trigger",
+	"/proc/kpagecount",  "/proc/kpageflags", "/proc/kpagecgroup",  "/proc/interrupts",
+	"/proc/acpi",	     "/proc/asound",	"/proc/scsi",	       "/sys/firmware",
+	"/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security",
+	"/sys/devices/virtual/powercap",
+};
+
+/* Open a path of the guest's tree, O_PATH; symlinks are not followed. */
+static int open_plain(const char *path, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW | flags,
+		.resolve = RESOLVE_NO_SYMLINKS,
+	};
+	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* A folder to mount on: made where it is missing, and in the place of anything else. */
+static int open_folder(const char *path, struct err *err)
+{
+	int fd = open_plain(path, O_DIRECTORY);
+
+	if (fd >= 0)
+		return fd;
+	if (fd != -ENOENT && unlink(path) < 0)
+		return err_sys(err, errno, "the guest's %s is no folder, and cannot be removed", path);
+	if (mkdir(path, 0755) < 0)
+		return err_sys(err, errno, "cannot make the guest's %s", path);
+	fd = open_plain(path, O_DIRECTORY);
+	return fd < 0 ? err_sys(err, -fd, "cannot open the guest's %s", path) : fd;
+}
+
+static int attach(int mount, int target, const char *path, struct err *err)
+{
+	if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_sys(err, errno, "cannot mount the guest's %s", path);
+	return 0;
+}
+
+static int attach_folder(int mount, const char *path, struct err *err)
+{
+	CLEANUP_CLOSE int target = open_folder(path, err);
+
+	return target < 0 ? target : attach(mount, target, path, err);
+}
+
+/* A file system that was just made, as a detached mount; -errno. */
+static int make_mount(const char *type, const char *const *keys, const char *const *values,
+		      unsigned int attributes)
+{
+	CLEANUP_CLOSE int fs = fsopen(type, FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0)
+		return -errno;
+	for (; keys && *keys; keys++, values++)
+		if (fsconfig(fs, FSCONFIG_SET_STRING, *keys, *values, 0) < 0)
+			return -errno;
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
+	return fd < 0 ? -errno : fd;
+}
+
+static int mount_own(struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
+		CLEANUP_CLOSE int fd = make_mount(mounts[i].type, mounts[i].keys, mounts[i].values,
+						  mounts[i].attributes);
+		int r;
+
+		if (fd < 0 && mounts[i].optional)
+			continue;
+		if (fd < 0)
+			return err_sys(err, -fd, "cannot make the %s for the guest's %s",
+				       mounts[i].type, mounts[i].path);
+		r = attach_folder(fd, mounts[i].path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Put a node of the host (a mount of that one file) into the guest's new, empty /dev. */
+static int attach_node(int node, const char *name, struct err *err)
+{
+	char path[32] = "/dev/";
+	CLEANUP_CLOSE int target = -1;
+
+	for (size_t i = 0; i < sizeof(path) - 6 && name[i]; i++)
+		path[5 + i] = name[i];
+	target = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (target < 0)
+		return err_sys(err, errno, "cannot make the guest's %s", path);
+	target = fd_close(target);
+	target = open_plain(path, 0);
+	return attach(node, target, path, err);
+}
+
+static int fill_dev(const struct inside *in, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < INSIDE_NODES; i++) {
+		r = attach_node(in->nodes[i], inside_nodes[i], err);
+		if (r < 0)
+			return r;
+	}
+	r = attach_node(in->console_node, "console", err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+		if (symlink(links[i].target, links[i].path) < 0)
+			return err_sys(err, errno, "cannot make the guest's %s", links[i].path);
+	return 0;
+}
+
+/* A copy of an existing mount, to be put on one more place. */
+static int copy_mount(int from, const char *path)
+{
+	int fd = open_tree(from, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int mask(struct err *err)
+{
+	static const char *const keys[] = { "size", "mode", NULL };
+	static const char *const values[] = { "4k", "555", NULL };
+	CLEANUP_CLOSE int empty = make_mount("tmpfs", keys, values, SAFE | MOUNT_ATTR_RDONLY);
+
+	if (empty < 0)
+		return err_sys(err, -empty, "cannot make an empty folder to mask with");
+	if (attach_folder(empty, "/dev/shm", err) < 0)
+		return err->code;
+	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+		CLEANUP_CLOSE int target = open_plain(masks[i], 0), cover = -1;
+		struct stat st;
+
+		if (target < 0)
+			continue; /* this kernel has none */
+		if (fstat(target, &st) < 0)
+			return err_sys(err, errno, "cannot look at the guest's %s", masks[i]);
+		cover = S_ISDIR(st.st_mode) ? copy_mount(empty, "") :
+					      copy_mount(AT_FDCWD, "/dev/null");
+		if (cover < 0)
+			return err_sys(err, -cover, "cannot mask the guest's %s", masks[i]);
+		if (attach(cover, target, masks[i], err) < 0)
+			return err->code;
+	}
+	if (umount2("/dev/shm", MNT_DETACH) < 0)
+		return err_sys(err, errno, "cannot take the mask's folder away");
+	return 0;
+}
+
+/* The guest's own part of the cgroup tree, for a service manager in it. Best effort. */
+static void mount_cgroup(void)
+{
+	CLEANUP_CLOSE int fd = make_mount("cgroup2", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC);
+	CLEANUP_CLOSE int target = open_plain("/sys/fs/cgroup", O_DIRECTORY);
+
+	if (fd >= 0 && target >= 0)
+		move_mount(fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+int rootfs_furnish(const struct inside *in, struct err *err)
+{
+	int r = mount_own(err);
+
+	if (r == 0)
+		r = attach_folder(in->sysfs, "/sys", err);
+	if (r == 0)
+		r = fill_dev(in, err);
+	if (r < 0)
+		return r;
+	mount_cgroup();
+	return mask(err);
+}

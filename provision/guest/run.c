@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+
+int run_open(const struct config *config, const char *name, bool make)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/guests/%s", config->run, name);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r;
+
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT || !make)
+		return -errno;
+	/* RUN itself is searchable (the socket is in there); guests/ and below are not. */
+	r = fd_mkdirs(config->run, 0755);
+	if (r >= 0)
+		r = fd_mkdirs(path, 0700);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+int run_read(int dirfd, struct run_state *ret)
+{
+	char text[512];
+	struct run_state s;
+	ssize_t n = fd_read_path(dirfd, "state", text, sizeof(text));
+
+	if (n < 0)
+		return (int)n;
+	if (sscanf(text,
+		   "init_pid=%d\ninit_start=%" SCNu64 "\nsupervisor_pid=%d\nsupervisor_start=%" SCNu64
+		   "\nsince=%" SCNd64 "\n",
+		   &s.init_pid, &s.init_start, &s.supervisor_pid, &s.supervisor_start,
+		   &s.since) != 5 ||
+	    s.init_pid <= 1 || s.supervisor_pid <= 1)
+		return -EBADMSG;
+	*ret = s;
+	return 0;
+}
+
+int run_write(int dirfd, const struct run_state *state)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text),
+			 "init_pid=%d\ninit_start=%" PRIu64
+			 "\nsupervisor_pid=%d\nsupervisor_start=%" PRIu64 "\nsince=%" PRId64 "\n",
+			 state->init_pid, state->init_start, state->supervisor_pid,
+			 state->supervisor_start, state->since);
+
+	return fd_replace_file(dirfd, "state", text, (size_t)n, 0600, 0);
+}
+
+int run_lock(int dirfd)
+{
+	char text[64];
+	CLEANUP_CLOSE int fd =
+		openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "%d %" PRIu64 "\n", getpid(), process_start_time(getpid()));
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int run_holder(int dirfd)
+{
+	char text[64];
+	uint64_t start;
+	pid_t pid;
+	CLEANUP_CLOSE int fd = openat(dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -ESRCH;
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return -ESRCH;
+	if (fd_read_file(fd, text, sizeof(text)) < 0 ||
+	    sscanf(text, "%d %" SCNu64, &pid, &start) != 2 || pid <= 1)
+		return -ESRCH;
+	return process_open(pid, start);
+}
+
+int run_remove(const struct config *config, const char *name)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/guests", config->run);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return fd_remove_tree(fd, name);
+}

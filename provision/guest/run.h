@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is known of a running guest: RUN/guests/NAME/ with `lock` (held by its vm2-guest as long as
+ * that lives; holds its pid and start time), `state` (written when init runs), `console` and `log`.
+ * Only root writes there; none of it is ever shown to the guest.
+ */
+#ifndef VM2_GUEST_RUN_H
+#define VM2_GUEST_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "provision/base/config.h"
+#include "provision/base/err.h"
+
+struct run_state {
+	pid_t init_pid, supervisor_pid;
+	uint64_t init_start, supervisor_start; /* clock ticks since boot, process_start_time() */
+	int64_t since;			       /* seconds since the epoch */
+};
+
+/* The guest's folder, made (0700) when `make`. A descriptor, or -errno (-ENOENT: not there). */
+int run_open(const struct config *config, const char *name, bool make);
+
+/* Read state: 0, -ENOENT, or -EBADMSG when it is not what run_write() writes. */
+int run_read(int dirfd, struct run_state *ret);
+
+/* Replace state, atomically. 0 or -errno. */
+int run_write(int dirfd, const struct run_state *state);
+
+/*
+ * Take the lock for the calling process and note its pid there. A descriptor that holds it, or
+ * -EWOULDBLOCK when another vm2-guest lives, or -errno.
+ */
+int run_lock(int dirfd);
+
+/* A pidfd of the vm2-guest that holds the lock, or -ESRCH when none does. */
+int run_holder(int dirfd);
+
+/* Remove the folder with all that is in it. 0 or -errno. */
+int run_remove(const struct config *config, const char *name);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a running guest consists of, as a table of steps: each can be taken and taken back any
+ * number of times. guest.c runs them forwards to start, backwards to stop or after a failure.
+ */
+#ifndef VM2_GUEST_STEPS_H
+#define VM2_GUEST_STEPS_H
+
+#include <stdbool.h>
+
+#include "provision/guest/guest.h"
+
+/* A start or stop under way. */
+struct work {
+	const struct config *config;
+	const struct guest_spec *spec;
+	bool fresh; /* the files were made by this start: its failure removes them */
+};
+
+struct step {
+	const char *name;     /* in messages: "cannot start guest x: NAME: ..." */
+	const char *progress; /* for a person who waits, or NULL */
+	int (*up)(struct work *work, struct err *err);
+	/* Not there is success. */
+	int (*down)(struct work *work, struct err *err);
+};
+
+#define STEPS 4
+extern const struct step steps[STEPS];
+
+/* Undo steps[from-1 .. 0]; goes on after a failure. 0, or the first failure. */
+int steps_down(struct work *work, int from, struct err *err);
+
+/*
+ * What vm2-guest takes back by itself when its guest has ended: link, rules, cgroup; and the
+ * state, so that nobody finds it running. Best effort.
+ */
+void steps_settle(struct work *work);
+
+/* Where vm2-guest and vm2-init are. In a file of its own, so that a test can have another. */
+extern const char *const guest_libexecdir;
+
+/* Start vm2-guest and wait until the guest runs. launch.c */
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, struct err *err);
+
+#endif

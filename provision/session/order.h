@@ -12,9 +12,17 @@
  * rows xpixel ypixel env* source local via credential), and
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
  *   record=0|1 (a terminal is recorded)  address4= address6=
+ *
+ * vm2-session answers on the control channel from the start: event=open when the guest's process
+ * runs, event=end at the end. Its worker says nothing there after the execve.
  */
 #ifndef VM2_SESSION_ORDER_H
 #define VM2_SESSION_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "provision/api/msg.h"
 
 enum {
 	ORDER_FD_CONTROL = 3,
@@ -26,5 +34,23 @@ enum {
 	ORDER_FD_FOLDER = 9,
 	ORDER_FD_END = 10,
 };
+
+/* The order, checked. Strings live as long as msg; those that may be missing are NULL. */
+struct order {
+	struct msg msg;
+	const char *tenant, *kind, *command, *via, *session;
+	const char *term, *source, *local, *credential;
+	const char *config; /* NULL for the default */
+	char **argv;	    /* NULL-terminated; NULL when there are no words */
+	unsigned int cols, rows, xpixel, ypixel;
+	int64_t started; /* seconds since the epoch */
+	bool pty;
+	bool record;   /* the terminal is to be recorded */
+	bool required; /* no recording, no session */
+};
+
+/* Read and check the order. *ret is to be freed with order_free. ERR_USAGE, -EBADMSG, -errno. */
+int order_read(int fd, struct order *ret, struct err *err);
+void order_free(struct order *o);
 
 #endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/session/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/session/environment.h"
+#include "provision/session/passwd.h"
+#include "provision/session/pty.h"
+
+/* Where the pair's end is once the descriptors are in order: right after the standard three. */
+#define CHILD_SOCK 3
+
+static int report(int sock, const struct child_report *what, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)what, .iov_len = sizeof(*what) };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		h.msg_control = &control;
+		h.msg_controllen = sizeof(control.space);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+	}
+	return sendmsg(sock, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static _Noreturn void fail(int sock, int code, const struct err *err)
+{
+	struct child_report r = { .kind = CHILD_FAILED, .code = code };
+
+	memcpy(r.text, err->text, sizeof(r.text));
+	report(sock, &r, -1);
+	_exit(127);
+}
+
+/* Signals as a fresh program expects them: the relay ignores and blocks some. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Bring the four descriptors to 0..3; those given are all above 3. */
+static int order_fds(const struct child_fds *fds)
+{
+	if (dup2(fds->in, 0) < 0 || dup2(fds->out, 1) < 0 || dup2(fds->err, 2) < 0 ||
+	    dup3(fds->sock, CHILD_SOCK, O_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The last words of a child that could not exec: one line, and the status that shells use. */
+static _Noreturn void exec_failed(const char *what, int errnum)
+{
+	const char *hint = errnum == ENOENT ? "it is not there in the guest" : strerror(errnum);
+
+	dprintf(2, "vm2: cannot run %s: %s\n", what, hint);
+	_exit(errnum == EACCES || errnum == ENOEXEC ? 126 : 127);
+}
+
+static _Noreturn void exec_sftp(void)
+{
+	/* Where Debian, Fedora, Arch and BSD-like layouts keep it. */
+	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
+					      "/usr/libexec/openssh/sftp-server",
+					      "/usr/lib/ssh/sftp-server",
+					      "/usr/libexec/sftp-server" };
+	int saved = ENOENT;
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		execl(places[i], "sftp-server", (char *)NULL);
+		if (errno != ENOENT)
+			saved = errno;
+	}
+	if (saved == ENOENT) {
+		dprintf(2, "vm2: this guest has no sftp-server: install openssh-sftp-server in it\n");
+		_exit(127);
+	}
+	exec_failed("sftp-server", saved);
+}
+
+static _Noreturn void exec_order(const struct order *o, const char *shell)
+{
+	const char *base = strrchr(shell, '/') + 1;
+
+	if (strcmp(o->kind, "subsystem") == 0)
+		exec_sftp();
+	if (o->argv) {
+		execvp(o->argv[0], o->argv);
+		exec_failed(o->argv[0], errno);
+	}
+	if (strcmp(o->kind, "exec") == 0) {
+		execl(shell, base, "-c", o->command, (char *)NULL);
+	} else {
+		CLEANUP_FREE char *login = xasprintf("-%s", base);
+
+		execl(shell, login, (char *)NULL);
+	}
+	exec_failed(shell, errno);
+}
+
+_Noreturn void child_run(const struct order *o, const struct guest_run *run,
+			 const struct child_fds *fds)
+{
+	static const int keep[] = { 0, 1, 2, CHILD_SOCK };
+	struct child_report ready = { .kind = CHILD_READY };
+	int master = -1, slave = -1, r;
+	struct err err = { 0 };
+	struct passwd_root root;
+	char tty[32], go;
+
+	reset_signals();
+	r = order_fds(fds);
+	if (r < 0)
+		fail(fds->sock, err_sys(&err, -r, "cannot order the session's descriptors"), &err);
+	r = guest_enter(run, keep, ARRAY_LEN(keep), &err);
+	if (r != 0)
+		fail(CHILD_SOCK, r, &err);
+	/* A group leader cannot be: we are a fresh child. */
+	setsid();
+	if (o->pty) {
+		r = pty_open(&master, &slave, tty, &err);
+		if (r == 0)
+			r = pty_adopt(slave, o, &err);
+		if (r != 0)
+			fail(CHILD_SOCK, r, &err);
+	}
+	passwd_read("/etc/passwd", &root);
+	environ = environment_make(o, &root, o->pty ? tty : NULL);
+	umask(022);
+	if (chdir(root.home) < 0 && chdir("/") < 0)
+		fail(CHILD_SOCK, err_sys(&err, errno, "cannot go to the guest's root"), &err);
+	if (report(CHILD_SOCK, &ready, master) < 0 || recv(CHILD_SOCK, &go, 1, 0) != 1)
+		_exit(127);
+	if (o->pty && (dup2(slave, 0) < 0 || dup2(slave, 1) < 0 || dup2(slave, 2) < 0))
+		_exit(127);
+	exec_order(o, root.shell);
+}
+
+/* Wait for something to read. 0 or ERR_BUSY. */
+static int wait_for(int sock, int64_t deadline_ms, struct err *err)
+{
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	int64_t left;
+	int n = 0;
+
+	while ((left = deadline_ms - clock_ms()) > 0) {
+		n = poll(&p, 1, (int)left);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			break;
+	}
+	return err_set(err, ERR_BUSY, "the guest did not start the session's process in time: "
+		       "look at it with 'vm2 guest console', or restart it");
+}
+
+/* One descriptor of a received message, close-on-exec; any more the kernel has cut off. */
+static int received_fd(struct msghdr *h)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(h);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	return fd;
+}
+
+int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, struct err *err)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct child_report got = { 0 };
+	struct iovec iov = { .iov_base = &got, .iov_len = sizeof(got) };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control.space) };
+	CLEANUP_CLOSE int fd = -1;
+	ssize_t n;
+	int r = wait_for(sock, deadline_ms, err);
+
+	if (r != 0)
+		return r;
+	n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n >= 0)
+		fd = received_fd(&h);
+	if (n != sizeof(got))
+		return err_set(err, ERR_FAILED, "the session's process ended while it entered the guest");
+	got.text[sizeof(got.text) - 1] = '\0';
+	if (got.kind != CHILD_READY)
+		return err_set(err, got.code ? got.code : ERR_FAILED, "%s", got.text);
+	*ret_master = steal_fd(&fd);
+	return 0;
+}
+
+int child_go(int sock, int64_t deadline_ms, struct err *err)
+{
+	char byte;
+	int r;
+
+	if (send(sock, "G", 1, MSG_NOSIGNAL) != 1)
+		return 0; /* it is gone: the relay sees how */
+	r = wait_for(sock, deadline_ms, err);
+	if (r == 0 && recv(sock, &byte, 1, MSG_DONTWAIT) > 0)
+		return err_set(err, ERR_FAILED, "the session's process does not keep to its protocol");
+	return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a session's process gets as its environment: made from nothing, nothing of the host's in it. */
+#ifndef VM2_SESSION_ENVIRONMENT_H
+#define VM2_SESSION_ENVIRONMENT_H
+
+#include <stdbool.h>
+
+#include "provision/session/order.h"
+#include "provision/session/passwd.h"
+
+/* Whether the customer may set "NAME=VALUE": LANG and LC_*, as Debian's sshd_config (AcceptEnv). */
+bool environment_accepts(const char *entry);
+
+/* The environment, NULL-terminated, for the rest of the process's life. tty: its name, or NULL. */
+char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty);
+
+#endif

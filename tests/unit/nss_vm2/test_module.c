@@ -23,6 +23,15 @@
 
 #include "nss_vm2/snapshot.h"
 
+/* A module with a sanitizer in it cannot be loaded into a getent that has none. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#endif
+
 #define NSS_MODULE BUILD_ROOT "/nss_vm2/libnss_vm2.so.2"
 
 static const struct snapshot_account three[] = {
@@ -253,6 +262,7 @@ Test(nss_module, serves_threads_and_keeps_nothing_open)
 	cr_assert_eq(open_files(), before);
 }
 
+#ifndef SANITIZED
 /* Run getent with our switch configuration; what it says without the last newline. */
 static void getent(const char *arguments, const char *want)
 {
@@ -278,7 +288,6 @@ Test(nss_module, serves_glibc)
 	snprintf(command, sizeof(command), "mkdir /run/lib && cp %s /run/lib/libnss_vm2.so.2",
 		 NSS_MODULE);
 	cr_assert_eq(system(command), 0);
-#ifndef __SANITIZE_ADDRESS__
 	getent("passwd acme", "acme:x:20000:20000:VM2 tenant:/var/lib/vm2/empty:/usr/bin/vm2-shell");
 	getent("passwd 1001000", "acme+1000:*:1001000:1001000:VM2 guest user:/:/usr/sbin/nologin");
 	getent("group 20002", "zeta:*:20002:");
@@ -286,5 +295,5 @@ Test(nss_module, serves_glibc)
 	getent("initgroups acme | tr -s ' '", "acme ");
 	getent("passwd | tail -n 1 | cut -d: -f1", "zeta");
 	getent("passwd nobody-has-this", "");
-#endif
 }
+#endif

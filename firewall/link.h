@@ -41,7 +41,8 @@ void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
  * An older link of the same name is replaced. On failure nothing is left.
  * The rules of the guest must be in the kernel before (rules_add_guest).
  * Where either side has IPv6 disabled (disable_ipv6), the link comes up with IPv4 alone.
- * ERR_USAGE for a name or address that cannot be; else 0 or -errno.
+ * ERR_USAGE for a name or address that cannot be; -EEXIST when the address is another link's, or
+ * the guest has an eth0 already; else 0 or -errno.
  *
  * What it leaves to the set-up of the host: net.ipv4.ip_forward=1 (for the host's own interfaces)
  * and net.ipv6.conf.all.forwarding=1, which Linux has for all interfaces at once only. The kernel

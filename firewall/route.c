@@ -106,7 +106,7 @@ void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
 void route_add_route(
 	struct netlink *nl, int ifindex, const struct address *to, const struct address *via)
 {
-	struct nlmsghdr *msg = start(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
+	struct nlmsghdr *msg = start(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
 		to ? "add a route to an address" : "add a default route");
 	struct rtmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
 

@@ -27,7 +27,10 @@ void route_set_up(struct netlink *nl, int ifindex);
 /* Add an address of a->prefix bits; an IPv6 one without duplicate detection. */
 void route_add_address(struct netlink *nl, int ifindex, const struct address *a);
 
-/* Route `to` to the interface; by way of `via` when that is not NULL. to NULL: everything. */
+/*
+ * Route `to` to the interface; by way of `via` when that is not NULL. to NULL: everything.
+ * Refused (-EEXIST) where the same is routed already: an address is taken from nobody.
+ */
 void route_add_route(
 	struct netlink *nl, int ifindex, const struct address *to, const struct address *via);
 

@@ -211,22 +211,66 @@ static inline int do_connect(const char *to)
 	return error ? 2 : 0;
 }
 
-/* One echo request to 192.0.2.2 from a source that is not the sender's. */
+/* Of no checksum and no use: RFC 3692 lends it to experiments. */
+#define SPOOF_PROTOCOL 253
+
+/* One packet to the outside from a source that need not be the sender's. */
 static inline int do_spoof(const char *from)
 {
-	struct {
-		struct iphdr ip;
-		struct icmphdr icmp;
-	} packet = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_ICMP },
-		.icmp = { .type = ICMP_ECHO } };
-	struct sockaddr_in to = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+	struct iphdr four = { .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL };
+	struct ip6_hdr six = { .ip6_hlim = 64, .ip6_nxt = SPOOF_PROTOCOL };
+	bool is_six = strchr(from, ':');
+	int fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_RAW, IPPROTO_RAW);
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(is_six ? "2001:db8::2" : "192.0.2.2", &ss);
 
-	inet_pton(AF_INET, "192.0.2.2", &to.sin_addr);
-	packet.ip.daddr = to.sin_addr.s_addr;
-	inet_pton(AF_INET, from, &packet.ip.saddr);
-	packet.icmp.checksum = ~packet.icmp.type;
-	return sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)) < 0;
+	six.ip6_vfc = 6 << 4;
+	six.ip6_dst = ((struct sockaddr_in6 *)&ss)->sin6_addr;
+	four.daddr = ((struct sockaddr_in *)&ss)->sin_addr.s_addr;
+	inet_pton(AF_INET, from, &four.saddr);
+	inet_pton(AF_INET6, from, &six.ip6_src);
+	if (is_six)
+		return sendto(fd, &six, sizeof(six), 0, (struct sockaddr *)&ss, len) < 0;
+	return sendto(fd, &four, sizeof(four), 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+/* A socket in the namespace that receives what do_spoof() sent, when it got there. */
+static inline int spoof_receiver(int netns, int family)
+{
+	int own = own_netns(), fd;
+
+	enter(netns);
+	fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, SPOOF_PROTOCOL);
+	cr_assert(fd >= 0);
+	enter(own);
+	close(own);
+	return fd;
+}
+
+/* Whether something was received. */
+static inline bool received(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	char buf[256];
+
+	return poll(&p, 1, 50) == 1 && recv(fd, buf, sizeof(buf), 0) >= 0;
+}
+
+/* One more address of an interface in the namespace. */
+static inline void add_address(int netns, const char *interface, const char *text)
+{
+	struct address a = addr(text, 32);
+	int own = own_netns();
+	struct netlink nl;
+	struct err err;
+
+	enter(netns);
+	cr_assert(netlink_open(&nl, NETLINK_ROUTE, &err) == 0);
+	route_add_address(&nl, if_nametoindex(interface), &a);
+	cr_assert(netlink_exchange(&nl, interface, NULL, NULL, &err) == 0, "%s", err.text);
+	netlink_close(&nl);
+	enter(own);
+	close(own);
 }
 
 /* Do it in a child, in the namespace. Whether it returned 0. */

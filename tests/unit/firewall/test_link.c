@@ -142,6 +142,43 @@ Test(link, failure_leaves_nothing)
 	cr_expect(link_up(&spec, netns, &err) == 0, "%s", err.text);
 }
 
+Test(link, address_is_taken_from_nobody)
+{
+	struct link_spec thief = { "vm2", 8, "10.66.0.8", "fd66::7", 1500 };
+	struct err err = { 0 };
+	int netns[3];
+
+	be_host();
+	for (int i = 0; i < 3; i++)
+		netns[i] = new_netns();
+	cr_assert(link_up(&spec, netns[0], &err) == 0, "%s", err.text);
+	cr_expect(link_up(&thief, netns[1], &err) == -EEXIST);
+	cr_expect(strstr(err.text, "vm2-8: cannot add a route"), "%s", err.text);
+	cr_expect(if_nametoindex("vm2-8") == 0);
+	thief.address6 = NULL;
+	cr_expect(link_up(&thief, netns[0], &err) == -EEXIST, "a second eth0");
+	cr_expect(if_nametoindex("vm2-8") == 0 && if_nametoindex("vm2-7") != 0);
+	cr_expect(link_up(&thief, netns[2], &err) == 0, "%s", err.text);
+	cr_expect(within(netns[0], do_ping, LINK_GATEWAY6));
+}
+
+Test(link, guest_without_ipv6_has_ipv4)
+{
+	struct err err = { 0 };
+	int own, netns;
+
+	be_host();
+	own = own_netns();
+	netns = new_netns();
+	enter(netns);
+	cr_assert(
+		fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") == 0);
+	enter(own);
+	cr_assert(link_up(&spec, netns, &err) == 0, "%s", err.text);
+	cr_expect(within(netns, do_ping, LINK_GATEWAY4));
+	close(own);
+}
+
 Test(link, host_without_ipv6_has_ipv4)
 {
 	struct err err = { 0 };

@@ -98,22 +98,27 @@ Test(rules, in_is_blocked)
 Test(rules, spoofed_sources_are_dropped)
 {
 	static const char *const lies[] = { "10.66.0.2", "192.0.2.1", "192.0.2.77", "127.0.0.1",
-		"0.0.0.0", "169.254.1.1", "169.254.1.2" };
+		"169.254.1.1", "169.254.1.2", "fd66::2", "2001:db8::1", "2001:db8::77", "fe80::2",
+		"fe80::1" };
+	static const char *const unfiltered[] = { "all", "vm2-1" };
 	struct world w = make_world();
-	unsigned int before;
+	int four = spoof_receiver(w.outside, AF_INET), six = spoof_receiver(w.outside, AF_INET6);
+	char path[80];
 
 	/* The rules must hold where reverse-path filtering does not. */
-	for (int i = 0; i < 2; i++)
-		cr_assert(fd_write_path(AT_FDCWD,
-				  i ? "/proc/sys/net/ipv4/conf/vm2-1/rp_filter" :
-				      "/proc/sys/net/ipv4/conf/all/rp_filter",
-				  "0") == 0);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", unfiltered[i]);
+		cr_assert(fd_write_path(AT_FDCWD, path, "0") == 0);
+	}
+	cr_assert(within(w.guest[0], do_spoof, "10.66.0.1") && received(four));
+	cr_assert(within(w.guest[0], do_spoof, "fd66::1") && received(six));
+	cr_expect(counter("spoofed") == 0);
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-		before = counter("spoofed");
-		within(w.guest[0], do_spoof, lies[i]);
-		/* 0.0.0.0 is filled in by the sender's kernel and so is no lie. */
-		if (strcmp(lies[i], "0.0.0.0"))
-			cr_expect(counter("spoofed") > before, "%s went through", lies[i]);
+		unsigned int before = counter("spoofed");
+
+		cr_expect(within(w.guest[0], do_spoof, lies[i]), "%s was not sent", lies[i]);
+		cr_expect(!received(strchr(lies[i], ':') ? six : four), "%s arrived", lies[i]);
+		cr_expect(counter("spoofed") > before, "%s was not counted", lies[i]);
 	}
 }
 
@@ -134,14 +139,20 @@ Test(rules, removed_guest_gets_nothing)
 Test(rules, address_without_link_goes_nowhere)
 {
 	struct world w = make_world();
+	int own = own_netns();
 
-	/* The default route leads outside, where the pool's addresses must not go. */
-	add_route(own_netns(), "up0", "10.0.0.0", 8, "192.0.2.2");
+	/* The outside would answer for both, and the host's routes lead there. */
+	add_address(w.outside, "out0", "10.66.9.9");
+	add_address(w.outside, "out0", "169.254.169.254");
+	add_route(own, "up0", "10.0.0.0", 8, "192.0.2.2");
+	add_route(own, "up0", "169.254.169.0", 24, "192.0.2.2");
 	cr_expect(!within(w.guest[0], do_ping, "10.66.9.9"));
 	cr_expect(counter("to_nobody") == 1);
-	add_route(own_netns(), "up0", "169.254.169.0", 24, "192.0.2.2");
 	cr_expect(!within(w.guest[0], do_ping, "169.254.169.254"));
 	cr_expect(counter("guest_to_local") == 1);
+	/* The host itself may. */
+	cr_expect(within(own, do_ping, "169.254.169.254"));
+	close(own);
 }
 
 Test(rules, missing_table_is_told)

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "firewall/link.h"
+#include "provision/base/cleanup.h"
+#include "provision/daemon/handlers.h"
+#include "provision/daemon/life.h"
+
+static void add_running(struct request *r, struct msg *row, const struct store_tenant *t,
+			const struct guest_run *run)
+{
+	uint64_t memory = 0, processes = 0;
+
+	guest_usage(r->config, t->name, &memory, &processes);
+	msg_add_i64(row, "pid", run->init_pid);
+	msg_add_i64(row, "since", run->since);
+	msg_add_u64(row, "memory", memory);
+	msg_add_u64(row, "processes", processes);
+}
+
+static void add_details(struct request *r, struct msg *row, const struct store_tenant *t)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/%s", r->config->guests, t->name);
+	CLEANUP_FREE char *cgroup = xasprintf("%s/%s", r->config->instance, t->name);
+
+	msg_add(row, "template", t->guest.template);
+	msg_add_u64(row, "uid_base", t->guest.uid_base);
+	msg_add(row, "path", path);
+	msg_add(row, "cgroup", cgroup);
+	msg_add_i64(row, "created", t->guest.created);
+}
+
+static int send_guest(struct request *r, const struct store_tenant *t, bool all)
+{
+	CLEANUP_MSG struct msg row = { 0 };
+	struct guest_run run;
+	char interface[16] = "";
+	const char *state = life_state(r->config, t, &run);
+
+	if (t->guest.number)
+		link_name(r->config->instance, t->guest.number, interface);
+	request_row_begin(&row);
+	msg_add(&row, "name", t->name);
+	msg_add(&row, "type", t->guest.type);
+	msg_add(&row, "state", state);
+	msg_add(&row, "address4", t->guest.address4);
+	msg_add(&row, "address6", t->guest.address6);
+	msg_add(&row, "interface", interface);
+	if (!strcmp(state, "running")) {
+		add_running(r, &row, t, &run);
+		guest_run_close(&run);
+	}
+	if (all)
+		add_details(r, &row, t);
+	return request_row(r, &row);
+}
+
+static int list_one(void *data, const struct store_tenant *t)
+{
+	return t->guest.intent == STORE_GUEST_NONE ? 0 : send_guest(data, t, false);
+}
+
+int guest_rows(struct request *r)
+{
+	return store_tenant_each(r->store, list_one, r, &r->err);
+}
+
+/* The tenant that the request names, who must have a guest. */
+static int need_guest(struct request *r, struct store_tenant *ret)
+{
+	const char *name = NULL;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0)
+		n = store_tenant_get(r->store, name, ret, &r->err);
+	if (n == 0 && ret->guest.intent == STORE_GUEST_NONE)
+		return err_set(&r->err, ERR_NOT_FOUND,
+			       "tenant '%s' has no guest yet: the first login makes it, or vm2 guest start %s",
+			       name, name);
+	return n;
+}
+
+int guest_row(struct request *r)
+{
+	struct store_tenant t;
+	int n = need_guest(r, &t);
+
+	return n == 0 ? send_guest(r, &t, true) : n;
+}
+
+int guest_up(struct request *r)
+{
+	struct store_tenant t;
+	struct guest_run run;
+	const char *name = NULL;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0)
+		n = life_up(r->config, r->store, name, request_progress, r, &t, &run, &r->err);
+	if (n == 0)
+		guest_run_close(&run);
+	return n;
+}
+
+int guest_down(struct request *r)
+{
+	struct store_tenant t;
+	int n = need_guest(r, &t);
+
+	if (n == 0)
+		n = life_end_sessions(r->store, t.name, &r->err);
+	return n == 0 ? life_stop(r->config, r->store, t.name, &r->err) : n;
+}
+
+int guest_away(struct request *r)
+{
+	struct store_tenant t;
+	int n = need_guest(r, &t);
+
+	if (n == 0)
+		n = life_end_sessions(r->store, t.name, &r->err);
+	return n == 0 ? life_destroy(r->config, r->store, t.name, false, &r->err) : n;
+}

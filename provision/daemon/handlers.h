@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the table of requests points to: one file for each noun. */
+#ifndef VM2_DAEMON_HANDLERS_H
+#define VM2_DAEMON_HANDLERS_H
+
+#include "provision/daemon/request.h"
+#include "provision/store/authkey.h"
+
+/* host.c */
+int host_status(struct request *r);
+
+/* template.c */
+int template_build(struct request *r);
+int template_import(struct request *r);
+int template_list(struct request *r);
+int template_remove(struct request *r);
+
+/* plan.c */
+int plan_add(struct request *r);
+int plan_list(struct request *r);
+
+/* tenant.c */
+int tenant_add(struct request *r);
+int tenant_list(struct request *r);
+int tenant_show(struct request *r);
+int tenant_passwd(struct request *r);
+int tenant_suspend(struct request *r);
+int tenant_resume(struct request *r);
+int tenant_remove(struct request *r);
+
+/* key.c */
+int key_add(struct request *r);
+int key_list(struct request *r);
+int key_remove(struct request *r);
+/* A parsed key as a row; the blob stays the parsed one's. */
+void key_fill(const struct authkey *parsed, struct store_key *ret);
+
+/* guest.c */
+int guest_rows(struct request *r);
+int guest_row(struct request *r);
+int guest_up(struct request *r);
+int guest_down(struct request *r);
+int guest_away(struct request *r);
+
+/* session.c, open.c */
+int session_list(struct request *r);
+int session_show(struct request *r);
+int session_read(struct request *r);
+int session_close(struct request *r);
+int session_open(struct request *r);
+
+/* auth.c */
+int auth_key(struct request *r);
+int auth_password(struct request *r);
+int auth_account(struct request *r);
+int auth_open(struct request *r);
+
+#endif

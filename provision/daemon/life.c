@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/daemon/life.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "firewall/rules.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/log.h"
+#include "provision/daemon/locks.h"
+#include "provision/store/accounts.h"
+
+/* Stopping guests hold it shared for as long as they take: only a replacement of the table waits. */
+#define RULES_WAIT_MS 60000
+
+void life_spec(const struct store_tenant *t, struct guest_spec *ret)
+{
+	*ret = (struct guest_spec){
+		.name = t->name, .number = t->guest.number, .uid_base = t->guest.uid_base,
+		.template = t->guest.template,
+		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
+		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
+		.cpu = t->plan.cpu, .memory = t->plan.memory, .processes = t->plan.processes,
+	};
+}
+
+const char *life_state(const struct config *config, const struct store_tenant *tenant,
+		       struct guest_run *run)
+{
+	struct guest_run found;
+
+	if (tenant->guest.intent == STORE_GUEST_NONE)
+		return "none";
+	if (tenant->guest.intent == STORE_GUEST_CREATING)
+		return "creating";
+	if (tenant->guest.intent == STORE_GUEST_DESTROYING)
+		return "destroying";
+	if (guest_find(config, tenant->name, &found, NULL) != 0)
+		return "stopped";
+	if (run)
+		*run = found;
+	else
+		guest_run_close(&found);
+	return "running";
+}
+
+/* Names in the snapshot are for ps(1) on the host: that it could not be written stops no login. */
+static void publish(const struct config *config, struct store *store)
+{
+	struct err err = { 0 };
+
+	if (accounts_publish(store, config, &err) != 0)
+		log_warn("%s", err.text);
+}
+
+static int admit(struct store *store, const char *name, struct store_tenant *t, struct err *err)
+{
+	int r = store_tenant_get(store, name, t, err);
+
+	if (r == 0 && t->suspended)
+		return err_set(err, ERR_DENIED, "suspended%s%s", t->reason[0] ? ": " : "", t->reason);
+	return r;
+}
+
+/* The running guests, for the rules: addresses belong to the array of tenants. */
+struct fence {
+	const struct config *config;
+	struct store_tenant *tenants;
+	struct rules_guest *guests;
+	uint32_t count, cap;
+};
+
+static int add_running(void *data, const struct store_tenant *t)
+{
+	struct fence *f = data;
+
+	if (strcmp(life_state(f->config, t, NULL), "running"))
+		return 0;
+	if (f->count == f->cap) {
+		f->cap = f->cap ? 2 * f->cap : 64;
+		f->tenants = reallocarray(f->tenants, f->cap, sizeof(*f->tenants));
+		if (!f->tenants)
+			return -ENOMEM;
+	}
+	f->tenants[f->count++] = *t;
+	return 0;
+}
+
+static int restore_rules(const struct config *config, struct store *store, struct err *err)
+{
+	const struct rules_base base = { config->instance, config->pool4, config->pool6 };
+	CLEANUP_FREE struct rules_guest *guests = NULL;
+	struct fence fence = { .config = config };
+	int r = store_tenant_each(store, add_running, &fence, err);
+
+	guests = xcalloc(fence.count + 1, sizeof(*guests));
+	for (uint32_t i = 0; i < fence.count; i++) {
+		const struct store_guest *g = &fence.tenants[i].guest;
+
+		guests[i] = (struct rules_guest){ g->number, g->address4[0] ? g->address4 : NULL,
+						  g->address6[0] ? g->address6 : NULL };
+	}
+	if (r == 0)
+		r = rules_restore(&base, guests, fence.count, err);
+	free(fence.tenants);
+	return r;
+}
+
+/* Exclusive: no guest comes or goes between reading which run and putting them into the kernel. */
+int life_restore_rules(const struct config *config, struct store *store, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	int r = lock_take(config, LOCK_RULES, false, RULES_WAIT_MS, &lock, err);
+
+	return r == 0 ? restore_rules(config, store, err) : r;
+}
+
+static int start_once(const struct config *config, const struct guest_spec *spec,
+		      guest_progress_fn progress, void *data, struct guest_run *run,
+		      struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	int r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
+
+	return r == 0 ? guest_start(config, spec, progress, data, run, err) : r;
+}
+
+/* The rules are put in first when the table is not there: somebody flushed it, or it is the first. */
+static int start(const struct config *config, struct store *store, const struct guest_spec *spec,
+		 guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
+{
+	const struct rules_base base = { config->instance, config->pool4, config->pool6 };
+	int r = start_once(config, spec, progress, data, run, err);
+
+	if (r >= 0 || rules_present(&base, NULL) != 0)
+		return r;
+	r = life_restore_rules(config, store, err);
+	return r == 0 ? start_once(config, spec, progress, data, run, err) : r;
+}
+
+/* Under the lock: nothing of it is left on the host, and then no row. */
+static int destroy_locked(const struct config *config, struct store *store,
+			  const struct store_tenant *t, struct err *err)
+{
+	CLEANUP_CLOSE int rules = -1;
+	struct guest_spec spec;
+	int r = store_guest_intent(store, t->name, STORE_GUEST_DESTROYING, err);
+
+	life_spec(t, &spec);
+	if (r == 0)
+		r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &rules, err);
+	if (r == 0)
+		r = guest_destroy(config, &spec, err);
+	if (r == 0)
+		r = store_guest_remove(store, t->name, err);
+	return r;
+}
+
+static void take_back(const struct config *config, struct store *store, const struct store_tenant *t)
+{
+	struct err err = { 0 };
+
+	if (destroy_locked(config, store, t, &err) != 0)
+		log_err("cannot take back the guest of '%s': %s; vm2d's next start tries again", t->name,
+			err.text);
+	publish(config, store);
+}
+
+static int create(const struct config *config, struct store *store, guest_progress_fn progress,
+		  void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
+{
+	struct guest_spec spec;
+	int r = store_guest_allocate(store, config, t->name, &t->guest, err);
+
+	if (r != 0)
+		return r;
+	life_spec(t, &spec);
+	r = start(config, store, &spec, progress, data, run, err);
+	if (r == 0) {
+		r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
+		if (r != 0)
+			guest_run_close(run);
+	}
+	if (r != 0) {
+		take_back(config, store, t);
+		return r;
+	}
+	t->guest.intent = STORE_GUEST_PRESENT;
+	publish(config, store);
+	return 0;
+}
+
+static int up_locked(const struct config *config, struct store *store, const char *name,
+		     guest_progress_fn progress, void *data, struct store_tenant *t,
+		     struct guest_run *run, struct err *err)
+{
+	struct guest_spec spec;
+	int r = admit(store, name, t, err);
+
+	if (r != 0)
+		return r;
+	/* Whoever began this is gone, since we have the lock: finish taking it back, then start anew. */
+	if (t->guest.intent == STORE_GUEST_CREATING || t->guest.intent == STORE_GUEST_DESTROYING) {
+		r = destroy_locked(config, store, t, err);
+		if (r != 0)
+			return r;
+		t->guest = (struct store_guest){ 0 };
+	}
+	if (t->guest.intent == STORE_GUEST_NONE)
+		return create(config, store, progress, data, t, run, err);
+	if (guest_find(config, name, run, NULL) == 0)
+		return 0;
+	life_spec(t, &spec);
+	return start(config, store, &spec, progress, data, run, err);
+}
+
+int life_up(const struct config *config, struct store *store, const char *name,
+	    guest_progress_fn progress, void *data, struct store_tenant *tenant,
+	    struct guest_run *run, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	int r = admit(store, name, tenant, err);
+
+	if (r != 0)
+		return r;
+	/* The usual case takes no lock: what runs needs nothing. */
+	if (tenant->guest.intent == STORE_GUEST_PRESENT && guest_find(config, name, run, NULL) == 0)
+		return 0;
+	r = lock_take(config, name, false, (int)config->start_timeout * 1000, &lock, err);
+	if (r != 0)
+		return r;
+	return up_locked(config, store, name, progress, data, tenant, run, err);
+}
+
+static int stop_locked(const struct config *config, struct store *store, const char *name,
+		       struct err *err)
+{
+	CLEANUP_CLOSE int rules = -1;
+	struct guest_spec spec;
+	struct store_tenant t;
+	int r = store_tenant_get(store, name, &t, err);
+
+	if (r != 0 || t.guest.intent == STORE_GUEST_NONE)
+		return r;
+	if (t.guest.intent != STORE_GUEST_PRESENT)
+		return destroy_locked(config, store, &t, err);
+	life_spec(&t, &spec);
+	r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &rules, err);
+	return r == 0 ? guest_stop(config, &spec, err) : r;
+}
+
+/* Whoever holds a tenant's lock may be starting its guest, and then stopping one: both have limits. */
+static int patience_ms(const struct config *config)
+{
+	return (int)(config->start_timeout + config->stop_timeout) * 1000;
+}
+
+int life_stop(const struct config *config, struct store *store, const char *name, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	int r = lock_take(config, name, false, patience_ms(config), &lock, err);
+
+	return r == 0 ? stop_locked(config, store, name, err) : r;
+}
+
+int life_destroy(const struct config *config, struct store *store, const char *name, bool tenant_too,
+		 struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	struct store_tenant t;
+	int r = lock_take(config, name, false, patience_ms(config), &lock, err);
+
+	if (r == 0)
+		r = store_tenant_get(store, name, &t, err);
+	if (r == 0 && t.guest.intent != STORE_GUEST_NONE)
+		r = destroy_locked(config, store, &t, err);
+	if (r == 0 && tenant_too)
+		r = store_tenant_remove(store, name, err);
+	if (r == 0 && tenant_too)
+		lock_remove(config, name);
+	if (r == 0)
+		publish(config, store);
+	return r;
+}
+
+int life_repair(const struct config *config, struct store *store, const char *name, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	struct guest_run run;
+	int r = lock_take(config, name, false, 0, &lock, err);
+
+	if (r == ERR_BUSY)
+		return 0;
+	if (r == 0 && guest_find(config, name, &run, NULL) == 0) {
+		struct store_tenant t;
+
+		guest_run_close(&run);
+		r = store_tenant_get(store, name, &t, err);
+		if (r != 0 || t.guest.intent == STORE_GUEST_PRESENT)
+			return r;
+	}
+	return r == 0 ? stop_locked(config, store, name, err) : r;
+}

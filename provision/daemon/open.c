@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * session.open: the worker checks the request, has the guest running, writes the order and becomes
+ * vm2-session (provision/session/order.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "build.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/daemon/handlers.h"
+#include "provision/daemon/life.h"
+#include "provision/session/order.h"
+
+#define PROGRAM VM2_LIBEXECDIR "/vm2-session"
+
+/* What the order takes over from the request. */
+static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols", "rows",
+				      "xpixel", "ypixel", "env", "via" };
+/* What only root and the gateway are believed about. */
+static const char *const believed[] = { "source", "local", "credential" };
+
+struct opening {
+	struct request *r;
+	struct store_tenant tenant;
+	struct guest_run run;
+	const char *kind, *via, *source, *local;
+	char *credential, *command;
+	bool pty;
+	char id[STORE_SESSION_LEN + 1];
+	int64_t started;
+	int folder;
+};
+
+static void opening_end(struct opening *o)
+{
+	free(o->credential);
+	free(o->command);
+	fd_close(o->folder);
+}
+
+static bool is_in(const char *value, const char *const list[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(value, list[i]))
+			return true;
+	return false;
+}
+
+/* Each door says which it is, and may not pass for another. */
+static int check_via(struct request *r, const char *via)
+{
+	unsigned int roles = r->peer.roles;
+
+	if (!is_in(via, (const char *const[]){ "gateway", "shell", "exec" }, 3))
+		return err_set(&r->err, ERR_USAGE, "via = '%.40s' is none of gateway, shell, exec", via);
+	if (roles & ROLE_ROOT || (roles & ROLE_GATEWAY && !strcmp(via, "gateway")) ||
+	    (roles & ROLE_STAFF && !strcmp(via, "exec")) || (r->self && !strcmp(via, "shell")))
+		return 0;
+	return err_set(&r->err, ERR_DENIED, "uid %u may not open sessions with via = %s",
+		       (unsigned int)r->peer.uid, via);
+}
+
+static int check_numbers(struct request *r, bool *ret_pty)
+{
+	static const char *const keys[] = { "cols", "rows", "xpixel", "ypixel" };
+	uint64_t value = 0;
+	int n = 0;
+
+	for (size_t i = 0; n == 0 && i < ARRAY_LEN(keys); i++)
+		n = msg_get_u64(&r->in, keys[i], 0, UINT16_MAX, &value, &r->err);
+	if (n == 0)
+		n = msg_get_u64(&r->in, "pty", 0, 1, &value, &r->err);
+	*ret_pty = value;
+	return n;
+}
+
+static int check_texts(struct request *r)
+{
+	const char *env, *term = msg_get(&r->in, "term");
+	size_t pos = 0;
+
+	if (term && (strlen(term) > 64 || term[strspn(term, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS"
+							   "TUVWXYZ0123456789+-._")]))
+		return err_set(&r->err, ERR_USAGE, "term = '%.64s' is no name of a terminal", term);
+	while ((env = msg_next_value(&r->in, "env", &pos))) {
+		size_t len = strspn(env, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+
+		if (len == 0 || env[len] != '=' || (*env >= '0' && *env <= '9'))
+			return err_set(&r->err, ERR_USAGE, "env = '%.40s' is not NAME=VALUE", env);
+	}
+	return 0;
+}
+
+static int check_command(struct opening *o)
+{
+	struct request *r = o->r;
+	const char *command = msg_get(&r->in, "command"), *argv = msg_get(&r->in, "argv");
+
+	if (!is_in(o->kind, (const char *const[]){ "shell", "exec", "subsystem" }, 3))
+		return err_set(&r->err, ERR_USAGE, "kind = '%.40s' is none of shell, exec, subsystem",
+			       o->kind);
+	if (argv && (strcmp(o->via, "exec") || strcmp(o->kind, "exec") || command))
+		return err_set(&r->err, ERR_USAGE, "argv is for kind=exec via=exec without a command");
+	if (strcmp(o->kind, "shell") && !command && !argv)
+		return err_set(&r->err, ERR_USAGE, "kind = %s lacks 'command'", o->kind);
+	if (!strcmp(o->kind, "shell") && command)
+		return err_set(&r->err, ERR_USAGE, "kind = shell takes no command");
+	return 0;
+}
+
+static int check_fds(struct opening *o)
+{
+	int want = o->pty ? 2 : 3;
+
+	if (o->r->in.n_fds != want)
+		return err_set(&o->r->err, ERR_USAGE, "a session with pty=%d takes %d descriptors, not %d",
+			       o->pty, want, o->r->in.n_fds);
+	return 0;
+}
+
+static int check(struct opening *o)
+{
+	struct request *r = o->r;
+	int n = msg_need(&r->in, "kind", &o->kind, &r->err);
+
+	if (n == 0)
+		n = msg_need(&r->in, "via", &o->via, &r->err);
+	if (n == 0)
+		n = check_via(r, o->via);
+	if (n == 0)
+		n = check_numbers(r, &o->pty);
+	if (n == 0)
+		n = check_texts(r);
+	if (n == 0)
+		n = check_command(o);
+	if (n == 0)
+		n = check_fds(o);
+	if (n == 0 && access(PROGRAM, X_OK) < 0)
+		return err_sys(&r->err, errno, "cannot run %s: VM2 is not installed whole", PROGRAM);
+	return n;
+}
+
+/* What is known of where it came from: the peer's word counts only from those who saw it. */
+static void trace(struct opening *o)
+{
+	const struct request *r = o->r;
+	const char *credential = msg_get(&r->in, "credential");
+	struct buf words = { 0 };
+	const char *word;
+	size_t pos = 0;
+
+	if (r->peer.roles & (ROLE_ROOT | ROLE_GATEWAY)) {
+		o->source = msg_get(&r->in, "source");
+		o->local = msg_get(&r->in, "local");
+		o->credential = credential ? xstrdup(credential) : NULL;
+	}
+	if (!o->credential)
+		o->credential = xasprintf("uid %u", (unsigned int)r->peer.uid);
+	if (msg_get(&r->in, "command"))
+		buf_puts(&words, msg_get(&r->in, "command"));
+	while ((word = msg_next_value(&r->in, "argv", &pos))) {
+		if (words.len)
+			buf_puts(&words, " ");
+		buf_puts(&words, word);
+	}
+	o->command = words.data;
+}
+
+/* Sortable by time: milliseconds in nine digits of Crockford's base 32, then 35 random bits. */
+static int make_id(struct opening *o)
+{
+	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	unsigned char random[STORE_SESSION_LEN - 9];
+	struct timespec now;
+	uint64_t ms;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	o->started = now.tv_sec;
+	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_sys(&o->r->err, errno, "no random numbers");
+	for (int i = 8; i >= 0; i--, ms /= 32)
+		o->id[i] = digits[ms % 32];
+	for (size_t i = 0; i < sizeof(random); i++)
+		o->id[9 + i] = digits[random[i] % 32];
+	o->id[STORE_SESSION_LEN] = '\0';
+	return 0;
+}
+
+static int make_folder(struct opening *o)
+{
+	struct request *r = o->r;
+	CLEANUP_FREE char *path = xasprintf("%s/%s/%s", r->config->sessions, o->tenant.name, o->id);
+	int n = fd_mkdirs(path, 0700);
+
+	if (n == 0) {
+		o->folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		n = o->folder < 0 ? -errno : 0;
+	}
+	return n < 0 ? err_sys(&r->err, -n, "cannot make the session's folder %s", path) : 0;
+}
+
+static int add_row(struct opening *o)
+{
+	const struct store_session row = {
+		.id = o->id, .tenant = o->tenant.name, .kind = o->kind, .command = o->command,
+		.source = o->source, .credential = o->credential, .via = o->via,
+		.started = o->started, .pid = getpid(), .pid_start = process_start_time(getpid()),
+	};
+
+	return store_session_open(o->r->store, &row, &o->r->err);
+}
+
+static void write_order(struct opening *o, struct msg *order)
+{
+	const struct request *r = o->r;
+	const char *key, *value;
+	size_t pos = 0, len;
+
+	while (msg_next(&r->in, &pos, &key, &len, &value)) {
+		char name[16];
+
+		if (len >= sizeof(name))
+			continue;
+		memcpy(name, key, len);
+		name[len] = '\0';
+		if (is_in(name, passed, ARRAY_LEN(passed)))
+			msg_add(order, name, value);
+	}
+	msg_add(order, believed[0], o->source);
+	msg_add(order, believed[1], o->local);
+	msg_add(order, believed[2], o->credential);
+	msg_add(order, "session", o->id);
+	msg_add_i64(order, "started", o->started);
+	msg_add(order, "config", r->host->config_path ? r->host->config_path : "");
+	msg_add(order, "plan_recording", o->tenant.plan.recording_required ? "required" : "best-effort");
+	msg_add(order, "record", o->pty ? "1" : "0");
+	msg_add(order, "address4", o->tenant.guest.address4);
+	msg_add(order, "address6", o->tenant.guest.address6);
+}
+
+/* Sealed: what vm2-session reads is what stands here, whoever gets hold of the descriptor. */
+static int seal_order(struct opening *o, int *ret)
+{
+	CLEANUP_CLOSE int fd = memfd_create("vm2-order", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	CLEANUP_MSG struct msg order = { 0 };
+	int n = 0;
+
+	write_order(o, &order);
+	if (fd < 0)
+		n = -errno;
+	if (n == 0)
+		n = fd_write_all(fd, order.data.data, order.data.len);
+	if (n == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		n = -errno;
+	if (n == 0 && lseek(fd, 0, SEEK_SET) < 0)
+		n = -errno;
+	if (n < 0)
+		return err_sys(&o->r->err, -n, "cannot write the session's order");
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+/*
+ * Put the descriptors where the order has them, and close all others: nothing of vm2d's (database,
+ * locks, listener) goes along. Sources are moved out of the way first.
+ */
+static int place_fds(struct opening *o, int order)
+{
+	const int from[] = { o->r->fd, order, o->r->in.fds[0], o->r->in.fds[1],
+			     o->pty ? -1 : o->r->in.fds[2], o->run.init_pidfd, o->folder };
+	int moved[ARRAY_LEN(from)];
+
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		moved[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+		if (from[i] >= 0 && moved[i] < 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		int to = ORDER_FD_CONTROL + (int)i;
+
+		if (moved[i] < 0)
+			close(to);
+		else if (dup2(moved[i], to) < 0) /* without close-on-exec */
+			return -errno;
+	}
+	return fd_close_from(ORDER_FD_END);
+}
+
+static void announce(int fd, const char *id)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "event", "open");
+	msg_add(&m, "session", id);
+	msg_send(fd, &m, NULL);
+}
+
+/* Returns only when it failed; then the connection is at ORDER_FD_CONTROL. */
+static int become(struct opening *o, int order)
+{
+	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
+	char program[] = PROGRAM, option[] = "--config";
+	CLEANUP_FREE char *config = xstrdup(o->r->host->config_path ? o->r->host->config_path : "");
+	char *environment[] = { path, lang, NULL };
+	char *with[] = { program, option, config, o->tenant.name, o->id, NULL };
+	char *without[] = { program, o->tenant.name, o->id, NULL };
+	struct timeval forever = { 0 };
+	int n = place_fds(o, order);
+
+	if (n < 0)
+		return err_sys(&o->r->err, -n, "cannot pass the descriptors on");
+	o->r->fd = ORDER_FD_CONTROL;
+	setsockopt(ORDER_FD_CONTROL, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
+	announce(ORDER_FD_CONTROL, o->id);
+	execve(PROGRAM, *config ? with : without, environment);
+	return err_sys(&o->r->err, errno, "cannot run %s", PROGRAM);
+}
+
+static int prepare(struct opening *o)
+{
+	struct request *r = o->r;
+	const char *name = NULL;
+	int n = request_name(r, "tenant", &name);
+
+	if (n == 0)
+		n = check(o);
+	if (n == 0)
+		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run, &r->err);
+	if (n != 0)
+		return n;
+	trace(o);
+	n = make_id(o);
+	if (n == 0)
+		n = make_folder(o);
+	return n;
+}
+
+int session_open(struct request *r)
+{
+	__attribute__((cleanup(opening_end))) struct opening o = { .r = r, .folder = -1 };
+	int order = -1, n = prepare(&o);
+
+	if (n == 0)
+		n = seal_order(&o, &order);
+	if (n == 0)
+		n = add_row(&o);
+	if (n != 0)
+		return n;
+	r->store = store_close(r->store);
+	n = become(&o, order);
+	/* The row stays open and its process ends now: the next start of vm2d finds it lost. */
+	o.folder = -1;
+	r->in.n_fds = 0;
+	return n;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/daemon/recover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "provision/audit/ledger.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/log.h"
+#include "provision/daemon/life.h"
+#include "provision/daemon/locks.h"
+#include "provision/store/accounts.h"
+
+#define KEEP_INTERVAL_S 15
+#define FOLDER_MODE	0700
+
+static int folder(const char *path, mode_t mode, struct err *err)
+{
+	int r = fd_mkdirs(path, 0755);
+
+	if (r == 0 && chmod(path, mode) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(err, -r, "cannot make the folder %s", path) : 0;
+}
+
+int recover_folders(const struct config *config, struct err *err)
+{
+	CLEANUP_FREE char *empty = xasprintf("%s/empty", config->state);
+	/* Templates and guests hold setuid programs of root: nobody else may walk in there. */
+	const struct {
+		const char *path;
+		mode_t mode;
+	} folders[] = { { config->state, 0755 }, { config->run, 0755 }, { empty, 0555 },
+			{ config->templates, 0700 }, { config->guests, 0700 },
+			{ config->sessions, 0700 } };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)
+		r = folder(folders[i].path, folders[i].mode, err);
+	return r == 0 ? lock_folder(config, err) : r;
+}
+
+/* Names are collected first: what is then done to each writes to the database that is being read. */
+struct names {
+	size_t n, cap;
+	char (*of)[STORE_NAME_SIZE];
+};
+
+static int add_name(struct names *names, const char *name)
+{
+	if (names->n == names->cap) {
+		names->cap = names->cap ? 2 * names->cap : 64;
+		names->of = reallocarray(names->of, names->cap, sizeof(*names->of));
+		if (!names->of)
+			return -ENOMEM;
+	}
+	snprintf(names->of[names->n++], STORE_NAME_SIZE, "%s", name);
+	return 0;
+}
+
+static int collect_guest(void *data, const struct store_tenant *t)
+{
+	return t->guest.intent == STORE_GUEST_NONE ? 0 : add_name(data, t->name);
+}
+
+static int collect_lost(void *data, const struct store_session *s)
+{
+	int pidfd = process_open(s->pid, s->pid_start);
+
+	fd_close(pidfd);
+	return pidfd >= 0 ? 0 : add_name(data, s->id);
+}
+
+static void recover_sessions(struct store *store)
+{
+	struct names lost = { 0 };
+	struct err err = { 0 };
+
+	if (store_session_each(store, NULL, true, INT64_MAX, collect_lost, &lost, &err) != 0)
+		log_err("cannot look for lost sessions: %s", err.text);
+	for (size_t i = 0; i < lost.n; i++)
+		if (store_session_lost(store, lost.of[i], time(NULL), &err) == 0)
+			log_notice("session %s was lost: its process is gone", lost.of[i]);
+	free(lost.of);
+}
+
+static void recover_guests(const struct config *config, struct store *store)
+{
+	struct names guests = { 0 };
+	struct err err = { 0 };
+
+	if (store_tenant_each(store, collect_guest, &guests, &err) != 0)
+		log_err("cannot look for guests to repair: %s", err.text);
+	for (size_t i = 0; i < guests.n; i++)
+		if (life_repair(config, store, guests.of[i], &err) != 0)
+			log_err("cannot repair the guest '%s': %s", guests.of[i], err.text);
+	free(guests.of);
+}
+
+void recover_all(const struct config *config, struct store *store)
+{
+	struct err err = { 0 };
+
+	if (accounts_publish(store, config, &err) != 0)
+		log_err("%s", err.text);
+	if (life_restore_rules(config, store, &err) != 0)
+		log_err("cannot restore the firewall's rules: %s", err.text);
+	recover_sessions(store);
+	recover_guests(config, store);
+	if (accounts_publish(store, config, &err) != 0)
+		log_err("%s", err.text);
+}
+
+int recover_keep(const struct config *config)
+{
+	struct store *store = NULL;
+	struct err err = { 0 };
+	uint64_t synced = 0;
+
+	if (store_open(config->database, &store, &err) != 0) {
+		log_err("%s", err.text);
+		return 1;
+	}
+	recover_all(config, store);
+	for (;;) {
+		sleep(KEEP_INTERVAL_S);
+		if (store_checkpoint(store, &err) != 0)
+			log_warn("%s", err.text);
+		if (access(config->ledger, F_OK) == 0 && ledger_sync(config->ledger, &synced, &err) != 0)
+			log_warn("cannot sync the ledger: %s", err.text);
+		/* A session whose process was killed ends in the books while vm2d runs, too. */
+		recover_sessions(store);
+	}
+}

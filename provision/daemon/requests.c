@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stddef.h>
+
+#include "provision/daemon/handlers.h"
+
+#define STAFF	ROLE_STAFF
+#define READERS (ROLE_STAFF | ROLE_AUDIT)
+#define OWNERS	(ROLE_STAFF | ROLE_AUDIT | ROLE_SELF)
+#define DOORS	(ROLE_GATEWAY | ROLE_SELF)
+#define CHANGES REQUEST_CHANGES
+#define LOGS	REQUEST_LOGS
+
+/* All that vm2d can be asked for. docs/PRIVILEGES repeats it; a test compares them. */
+const struct request_kind request_kinds[] = {
+	{ "host.status", READERS, 0, "", host_status, "how many of what there is" },
+
+	{ "template.build", STAFF, CHANGES, "name [suite] [include] [variant] [mirror]", template_build,
+	  "make a Debian tree" },
+	{ "template.import", 0, CHANGES, "name path", template_import, "copy a directory tree" },
+	{ "template.list", READERS, 0, "", template_list, "the templates" },
+	{ "template.remove", STAFF, CHANGES, "name", template_remove, "delete an unused template" },
+
+	{ "plan.add", STAFF, CHANGES, "name [cpu] [memory] [disk] [processes] [recording]", plan_add,
+	  "name limits" },
+	{ "plan.list", READERS, 0, "", plan_list, "the plans" },
+
+	{ "tenant.add", STAFF, CHANGES, "name [plan] [template] [key*]", tenant_add, "onboard a tenant" },
+	{ "tenant.list", READERS, 0, "", tenant_list, "the tenants" },
+	{ "tenant.show", OWNERS, 0, "name", tenant_show, "one tenant" },
+	{ "tenant.passwd", STAFF, CHANGES, "name [password]", tenant_passwd,
+	  "set the password, or take it away" },
+	{ "tenant.suspend", STAFF, CHANGES, "name [reason]", tenant_suspend,
+	  "end the sessions, stop the guest, let nobody in" },
+	{ "tenant.resume", STAFF, CHANGES, "name", tenant_resume, "let the tenant in again" },
+	{ "tenant.remove", STAFF, CHANGES, "name", tenant_remove, "destroy the guest, forget the tenant" },
+
+	{ "key.add", STAFF, CHANGES, "tenant key", key_add, "let a public key in" },
+	{ "key.list", OWNERS, 0, "tenant", key_list, "a tenant's keys" },
+	{ "key.remove", STAFF, CHANGES, "tenant fingerprint", key_remove, "let a key in no more" },
+
+	{ "guest.list", READERS, 0, "", guest_rows, "the guests" },
+	{ "guest.show", OWNERS, 0, "name", guest_row, "one guest" },
+	{ "guest.start", STAFF, CHANGES, "name", guest_up, "bring it up, making it when needed" },
+	{ "guest.stop", STAFF, CHANGES, "name", guest_down, "end its sessions and stop it" },
+	{ "guest.destroy", STAFF, CHANGES, "name", guest_away, "stop it and delete its files" },
+
+	{ "session.list", READERS, 0, "[tenant] [limit]", session_list, "sessions, newest first" },
+	{ "session.show", ROLE_AUDIT, 0, "id", session_show, "one session" },
+	{ "session.read", ROLE_AUDIT, LOGS, "id [segment]", session_read, "a recording, to be read" },
+	{ "session.open", ROLE_GATEWAY | ROLE_STAFF | ROLE_SELF, LOGS,
+	  "tenant kind via [command] [argv*] [pty] [term] [cols] [rows] [xpixel] [ypixel] [env*] [source] "
+	  "[local] [credential]", session_open, "become a session in the tenant's guest" },
+	{ "session.close", ROLE_SESSION, LOGS, "id [status] [signal] [bytes_in] [bytes_out] [recorded]",
+	  session_close, "how a session ended" },
+
+	{ "auth.key", ROLE_GATEWAY, 0, "tenant key [source]", auth_key, "whether the key is the tenant's" },
+	{ "auth.password", ROLE_GATEWAY, 0, "tenant password [source]", auth_password,
+	  "whether the password is the tenant's" },
+	{ "auth.account", DOORS, 0, "tenant [source]", auth_account, "whether the tenant may come in" },
+	{ "auth.open", DOORS, 0, "tenant [source] [service]", auth_open, "have the guest running" },
+	{ 0 },
+};

@@ -31,8 +31,10 @@ static int answer(struct monitor *m, const char *result, const char *reason, str
 	if (m->state == STATE_AUTHENTICATED)
 		msg_add(&reply, "authenticated", "1");
 	if (m->notice.len) {
-		buf_puts(&m->notice, "\r\n");
-		msg_add(&reply, "banner", m->notice.data);
+		CLEANUP_BUF struct buf banner = { 0 };
+
+		buf_printf(&banner, "%s: %s\r\n", m->user, m->notice.data);
+		msg_add(&reply, "banner", banner.data);
 	}
 	buf_free(&m->notice);
 	return monitor_send(m, &reply, err);

@@ -25,6 +25,9 @@
 /* Descriptors that are not a session's pipes: those above, standard ones, and some in passing. */
 #define FDS_FIXED 24
 
+/* How long a client may take to read what was sent before its connection is closed. */
+#define FAREWELL_MS 2000
+
 /*
  * Only strong algorithms; libssh drops those that its version does not know. No group exchange: it
  * reads a file. Encrypt-then-MAC for the ciphers that are not authenticated themselves.
@@ -146,6 +149,18 @@ static int wait_and_handle(struct wire *w)
 	return 0;
 }
 
+/*
+ * libssh closes the socket at once after it queued the disconnect message, and queues all that
+ * it was not told it may write: so it is told.
+ */
+static void farewell(struct wire *w)
+{
+	ssh_set_blocking(w->session, 1);
+	ssh_blocking_flush(w->session, FAREWELL_MS);
+	ssh_set_fd_towrite(w->session);
+	ssh_disconnect(w->session);
+}
+
 static void serve(struct wire *w)
 {
 	if (ssh_handle_key_exchange(w->session) != SSH_OK)
@@ -160,8 +175,7 @@ static void serve(struct wire *w)
 			return;
 		wire_relay(w);
 	}
-	ssh_set_blocking(w->session, 1);
-	ssh_disconnect(w->session);
+	farewell(w);
 }
 
 int main(int argc, char **argv)

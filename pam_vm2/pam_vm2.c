@@ -159,7 +159,10 @@ static int get_password(const struct call *c, const char **ret)
 			return PAM_AUTH_ERR;
 	}
 	r = pam_get_authtok(c->pamh, PAM_AUTHTOK, ret, NULL);
-	return r == PAM_CONV_AGAIN ? PAM_INCOMPLETE : r;
+	if (r == PAM_CONV_AGAIN)
+		return PAM_INCOMPLETE;
+	/* No password was typed: that is a code for changing one, and none of pam_authenticate(3)'s. */
+	return r == PAM_AUTHTOK_ERR ? PAM_AUTH_ERR : r;
 }
 
 /* A name that no tenant can have gets a question all the same: it must not be quicker to refuse. */

@@ -29,7 +29,7 @@ static int converse(int n, const struct pam_message **messages, struct pam_respo
 		const struct pam_message *m = messages[i];
 
 		if (m->msg_style == PAM_PROMPT_ECHO_OFF) {
-			answers[i].resp = strdup(p->password);
+			answers[i].resp = p->password ? strdup(p->password) : NULL;
 			p->asked++;
 		} else if (m->msg_style == PAM_TEXT_INFO) {
 			snprintf(p->info, sizeof(p->info), "%s", m->msg);
@@ -142,6 +142,7 @@ Test(pam, checks_the_password)
 	cr_expect_eq(authenticate("acme", "right"), PAM_SUCCESS);
 	cr_expect_eq(authenticate("acme", "wrong"), PAM_AUTH_ERR);
 	cr_expect_eq(authenticate("acme", ""), PAM_AUTH_ERR);
+	cr_expect_eq(authenticate("acme", NULL), PAM_AUTH_ERR);
 	cr_expect_eq(authenticate("unknown", "right"), PAM_AUTH_ERR);
 	cr_expect_eq(authenticate("no/name", "right"), PAM_AUTH_ERR);
 	cr_expect_eq(authenticate("often", "right"), PAM_MAXTRIES);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A monitor whose wire process has been taken over. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/monitor.h"
+
+/* What the monitor sent last: this test stands in the wire's place. */
+static char answer[256];
+
+int monitor_send(struct monitor *m, const struct msg *message, struct err *err)
+{
+	const char *text = msg_get(message, "result");
+
+	snprintf(answer, sizeof(answer), "%s", text ? text : msg_get(message, "op"));
+	return 0;
+}
+
+static struct config config = { .socket = (char *)(uintptr_t)"/nowhere/vm2d.sock", .max_tries = 3,
+				.max_sessions = 2 };
+
+static struct monitor fresh(void)
+{
+	return (struct monitor){ .config = &config, .state = STATE_STARTING, .wire = -1, .starting = -1,
+				 .source = "192.0.2.1:1", .host = "192.0.2.1" };
+}
+
+static int ask(struct monitor *m, const char *op, const char *key, const char *value)
+{
+	struct msg request = { 0 };
+	struct err err = { 0 };
+	int r;
+
+	answer[0] = '\0';
+	msg_add(&request, "op", op);
+	if (key)
+		msg_add(&request, key, value);
+	r = requests_serve(m, &request, &err);
+	msg_free(&request);
+	return r;
+}
+
+static const char *const names[] = { "user",	     "auth-none",     "auth-password", "key-offer",
+				     "key-proved",   "kbdint-start",  "kbdint-answer", "open",
+				     "resize",	     "signal",	      "close" };
+static const enum monitor_state states[] = { STATE_STARTING, STATE_USER_KNOWN, STATE_KEY_OFFERED,
+					     STATE_PROMPTING, STATE_AUTHENTICATED };
+
+/* The table, told again in other words: a line a request, a column a state. */
+static const bool allowed[][5] = {
+	{ 1, 0, 0, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 },
+	{ 0, 0, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 },
+	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
+};
+
+Test(requests, each_only_in_its_states)
+{
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+		for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++) {
+			struct monitor m = fresh();
+
+			cr_assert_eq(requests_allowed(names[n], states[s]), allowed[n][s], "%s in %d",
+				     names[n], states[s]);
+			m.state = states[s];
+			if (!allowed[n][s])
+				cr_assert_eq(ask(&m, names[n], "channel", "1"), ERR_DENIED, "%s in %d",
+					     names[n], states[s]);
+		}
+	}
+}
+
+Test(requests, unknown_and_nameless_end_the_connection)
+{
+	struct monitor m = fresh();
+	struct msg empty = { 0 };
+
+	cr_assert_neq(ask(&m, "shutdown", NULL, NULL), 0);
+	cr_assert_neq(requests_serve(&m, &empty, NULL), 0);
+	cr_assert_neq(ask(&m, "kbdint-answer", "answer", "x"), 0);
+}
+
+Test(requests, the_user_is_named_once)
+{
+	struct monitor m = fresh();
+
+	cr_assert_eq(ask(&m, "user", "name", "acme"), 0);
+	cr_assert_str_eq(answer, "ok");
+	cr_assert_neq(ask(&m, "user", "name", "root"), 0);
+	cr_assert_str_eq(m.user, "acme");
+}
+
+Test(requests, a_key_that_was_not_accepted_proves_nothing)
+{
+	struct monitor m = fresh();
+
+	ask(&m, "user", "name", "acme");
+	cr_assert_neq(ask(&m, "key-proved", "key", "ssh-ed25519 AAAA"), 0, "nothing was offered");
+	cr_assert_eq(ask(&m, "key-offer", "key", "ssh-ed25519 AAAA"), 0);
+	cr_assert_str_eq(answer, "denied", "vm2d is not there");
+	cr_assert_eq(m.state, STATE_USER_KNOWN);
+	cr_assert_neq(ask(&m, "key-proved", "key", "ssh-ed25519 AAAA"), 0);
+}
+
+Test(requests, only_the_accepted_key_counts_and_only_once)
+{
+	struct monitor m = fresh();
+
+	ask(&m, "user", "name", "acme");
+	m.state = STATE_KEY_OFFERED;
+	m.key = strdup("ssh-ed25519 AAAA");
+	m.key_credential = strdup("key SHA256:x");
+	cr_assert_eq(ask(&m, "key-proved", "key", "ssh-ed25519 BBBB"), 0);
+	cr_assert_str_eq(answer, "denied");
+	cr_assert_neq(ask(&m, "key-proved", "key", "ssh-ed25519 AAAA"), 0);
+	cr_assert_eq(m.state, STATE_USER_KNOWN);
+}
+
+Test(requests, another_offer_takes_the_first_back)
+{
+	struct monitor m = fresh();
+
+	ask(&m, "user", "name", "acme");
+	m.state = STATE_KEY_OFFERED;
+	m.key = strdup("ssh-ed25519 AAAA");
+	m.key_credential = strdup("key SHA256:x");
+	cr_assert_eq(ask(&m, "key-offer", "key", "ssh-ed25519 BBBB"), 0);
+	cr_assert_null(m.key);
+	cr_assert_eq(m.state, STATE_USER_KNOWN);
+}
+
+Test(requests, tries_are_counted_and_end)
+{
+	struct monitor m = fresh();
+
+	ask(&m, "user", "name", "acme");
+	for (int i = 0; i < 5; i++) {
+		ask(&m, "auth-none", NULL, NULL);
+		cr_assert_str_eq(answer, "denied", "asking for the methods is no try");
+	}
+	ask(&m, "key-offer", "key", "ssh-ed25519 A");
+	ask(&m, "key-offer", "key", "ssh-ed25519 B");
+	cr_assert_str_eq(answer, "denied");
+	ask(&m, "key-offer", "key", "ssh-ed25519 C");
+	cr_assert_str_eq(answer, "disconnect");
+}
+
+Test(requests, sessions_of_no_known_kind_or_channel)
+{
+	struct monitor m = fresh();
+
+	m.state = STATE_AUTHENTICATED;
+	m.user = strdup("acme");
+	cr_assert_neq(ask(&m, "open", "kind", "root"), 0);
+	cr_assert_neq(ask(&m, "open", "channel", "-1"), 0);
+	cr_assert_neq(ask(&m, "open", NULL, NULL), 0);
+	cr_assert_eq(ask(&m, "resize", "channel", "7"), 0, "one that has ended is no error");
+	cr_assert_eq(ask(&m, "close", "channel", "7"), 0);
+	cr_assert_eq(m.n_sessions, 0);
+}

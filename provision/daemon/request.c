@@ -97,19 +97,20 @@ static int check_fields(struct request *r, const struct request_kind *kind)
 	return n;
 }
 
-/* The tenant that a request is about: what ROLE_SELF is for. */
-static const char *subject(const struct request *r)
+/*
+ * The tenant that a request is about: what ROLE_SELF is for. The first of the table's fields names
+ * it, which is the one that the handler reads: a request may hold the other, too.
+ */
+static const char *subject(const struct request *r, const struct request_kind *kind)
 {
-	const char *tenant = msg_get(&r->in, "tenant");
-
-	return tenant ? tenant : msg_get(&r->in, "name");
+	return msg_get(&r->in, str_starts(kind->fields, "tenant") ? "tenant" : "name");
 }
 
-static int find_self(struct request *r)
+static int find_self(struct request *r, const struct request_kind *kind)
 {
 	uint64_t base = r->config->account_base;
 	char name[STORE_NAME_SIZE];
-	const char *about = subject(r);
+	const char *about = subject(r, kind);
 	int n;
 
 	if (!about || r->peer.uid < base || r->peer.uid >= base + r->config->account_count)
@@ -132,7 +133,7 @@ static int authorise(struct request *r, const struct request_kind *kind)
 	if (r->peer.roles & (ROLE_ROOT | kind->roles))
 		return 0;
 	if (kind->roles & ROLE_SELF) {
-		n = find_self(r);
+		n = find_self(r, kind);
 		if (n != 0 || r->self)
 			return n;
 	}

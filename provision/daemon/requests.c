@@ -45,7 +45,7 @@ const struct request_kind request_kinds[] = {
 	{ "guest.destroy", STAFF, CHANGES, "name", guest_away, "stop it and delete its files" },
 
 	{ "session.list", READERS, 0, "[tenant] [limit]", session_list, "sessions, newest first" },
-	{ "session.show", ROLE_AUDIT, 0, "id", session_show, "one session" },
+	{ "session.show", READERS, 0, "id", session_show, "one session" },
 	{ "session.read", ROLE_AUDIT, LOGS, "id [segment]", session_read, "a recording, to be read" },
 	{ "session.open", ROLE_GATEWAY | ROLE_STAFF | ROLE_SELF, LOGS,
 	  "tenant kind via [command] [argv*] [pty] [term] [cols] [rows] [xpixel] [ypixel] [env*] [source] "

@@ -43,7 +43,6 @@ struct session {
 	struct relay relay;
 	struct child_fds child; /* closed after the fork */
 	int sock;		/* our end of the pair with the child */
-	bool opened;		/* its open leaf is in the ledger */
 };
 
 /* 0 to 2 become /dev/null: what is opened next must not become our standard error. */
@@ -176,7 +175,6 @@ static int open_records(struct session *s, struct err *err)
 
 	leaf_open(&leaf, o, time(NULL));
 	r = ledger_append(s->config->ledger, leaf.data, leaf.len, NULL, err);
-	s->opened = r == 0;
 	if (r == 0 && o->pty && o->record)
 		r = recording_create(ORDER_FD_FOLDER, &header, &s->relay.recording, err);
 	if (r == 0)
@@ -298,8 +296,8 @@ static void close_records(struct session *s, int code, const struct err *err)
 		s->relay.recording = recording_close(s->relay.recording);
 	}
 	leaf_close(&leaf, &s->order, &c, time(NULL));
-	if (s->opened)
-		ledger_append(s->config->ledger, leaf.data, leaf.len, NULL, NULL);
+	/* Also when the opening could not be written: an end without a beginning shows the gap. */
+	ledger_append(s->config->ledger, leaf.data, leaf.len, NULL, NULL);
 	tell_vm2d(s, &c);
 }
 

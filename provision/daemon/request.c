@@ -165,7 +165,7 @@ static int handle(struct request *r, const struct request_kind *kind)
 {
 	int n = check_fields(r, kind);
 
-	if (n == 0)
+	if (n == 0 && !r->store)
 		n = store_open(r->config->database, &r->store, &r->err);
 	if (n == 0)
 		n = authorise(r, kind);
@@ -203,10 +203,11 @@ static void wipe(struct msg *m)
 	msg_free(m);
 }
 
-int request_serve(const struct host *host, int fd)
+int request_serve(const struct host *host, int fd, struct store *store)
 {
 	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
-	struct request r = { .host = host, .config = host->config, .fd = fd };
+	struct request r = { .host = host, .config = host->config, .fd = fd,
+			     .store = store };
 	int status;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));

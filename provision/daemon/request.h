@@ -54,9 +54,10 @@ extern const struct request_kind request_kinds[];
 
 /*
  * Receive the one request of a connection, check it, serve it, answer. Never returns for a session:
- * the process becomes vm2-session. Returns what was answered.
+ * the process becomes vm2-session. Returns what was answered. Takes store, which may be NULL: then
+ * the database is opened when the request needs it.
  */
-int request_serve(const struct host *host, int fd);
+int request_serve(const struct host *host, int fd, struct store *store);
 
 /* Answer status and text without having read a request. */
 void request_refuse(int fd, int status, const char *text);

@@ -25,7 +25,13 @@
 #define PENDING_USER	 32   /* of one uid that is neither root nor the gateway */
 #define PENDING_MS	 5000 /* how long one may say nothing */
 
-/* A connection waiting for its request, or a running worker: then fd is the read end of its pipe. */
+/* Workers that wait for a request. */
+#define SPARES 4
+
+/* Where a worker has its link to the listener. */
+#define LINK_FD 3
+
+/* A connection waiting for its request; or a worker, then fd is the listener's end of its link. */
 struct client {
 	int fd;
 	uid_t uid;
@@ -36,7 +42,8 @@ struct server {
 	struct host *host;
 	int listener, signals;
 	struct client *pending, *workers;
-	size_t n_pending, n_workers;
+	struct client spares[SPARES];
+	size_t n_pending, n_workers, n_spares;
 	struct pollfd *polls;
 	pid_t keeper;
 };
@@ -121,60 +128,96 @@ static void refuse_busy(int fd)
 	fd_close(fd);
 }
 
-/* Move both to 3 and 4, close-on-exec, and close all above. */
-static int gather(int *fd, int *pipe_end)
+/* The listener's word to a spare worker: the connection, and how many are busy. */
+static int hand_over(const struct server *s, int spare, int fd)
 {
-	int a = fcntl(*fd, F_DUPFD_CLOEXEC, 5), b = fcntl(*pipe_end, F_DUPFD_CLOEXEC, 5);
+	CLEANUP_MSG struct msg m = { 0 };
+	int r;
 
-	if (a < 0 || b < 0 || dup3(a, 3, O_CLOEXEC) < 0 || dup3(b, 4, O_CLOEXEC) < 0)
-		return -errno;
-	*fd = 3;
-	*pipe_end = 4;
-	return fd_close_from(5);
+	msg_add_u64(&m, "workers", s->n_workers + 1);
+	r = msg_add_fd(&m, fd);
+	return r == 0 ? msg_send(spare, &m, NULL) : r;
+}
+
+/* The spare worker's side: -1 when the listener has ended. */
+static int take_over(struct host *host, int link)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	uint64_t workers = 0;
+
+	if (msg_recv(link, &m, 0, NULL) != 0 ||
+	    msg_get_u64(&m, "workers", 1, UINT32_MAX, &workers, NULL) != 0)
+		return -1;
+	host->workers = (unsigned int)workers;
+	return msg_take_fd(&m, 0);
 }
 
 /*
- * The worker: a new session, so that a terminal's ^C at vm2d ends no customer's; the signals as they
- * were; no descriptor but 0-2, the connection and the pipe that tells the listener of its end (it
- * closes by itself at exit, and when the worker becomes a vm2-session).
+ * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals as
+ * they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes by
+ * itself at exit, and when the worker becomes a vm2-session). It opens the database before there is
+ * a request, since that and the fork are most of what a request costs; it serves one only.
  */
-static void __attribute__((noreturn)) work(struct server *s, int fd, int pipe_end)
+static void __attribute__((noreturn)) work(struct server *s, int link)
 {
+	CLEANUP_STORE struct store *store = NULL;
 	sigset_t none;
+	int fd;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL); /* what is ignored stays so over execve, up to a customer's shell */
 	setsid();
-	if (gather(&fd, &pipe_end) < 0)
+	if (link != LINK_FD && dup3(link, LINK_FD, O_CLOEXEC) < 0)
 		_exit(1);
-	request_serve(s->host, fd);
+	fd_close_from(LINK_FD + 1);
+	/* Should that fail, the request tries again and says so. */
+	store_open(s->host->config->database, &store, NULL);
+	fd = take_over(s->host, LINK_FD);
+	if (fd >= 0)
+		request_serve(s->host, fd, steal_ptr(&store));
 	_exit(0);
 }
 
-static void start_worker(struct server *s, struct client *c)
+static void start_spare(struct server *s)
 {
-	CLEANUP_CLOSE int pipe_end = -1;
-	int pipes[2];
+	int links[2];
 	pid_t pid;
 
-	if (pipe2(pipes, O_CLOEXEC) < 0) {
-		refuse_busy(c->fd);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links) < 0)
 		return;
-	}
-	pipe_end = pipes[1];
-	s->host->workers = (unsigned int)s->n_workers + 1;
 	pid = fork();
 	if (pid == 0)
-		work(s, c->fd, pipe_end);
+		work(s, links[1]);
+	fd_close(links[1]);
 	if (pid < 0) {
 		log_err("cannot fork a worker: %s", strerror(errno));
-		refuse_busy(c->fd);
-		fd_close(pipes[0]);
+		fd_close(links[0]);
 		return;
 	}
-	fd_close(c->fd);
-	s->workers[s->n_workers++] = (struct client){ .fd = pipes[0], .uid = c->uid };
+	s->spares[s->n_spares++] = (struct client){ .fd = links[0] };
+}
+
+/* A spare that died meanwhile (somebody killed it) is passed over; at most one is forked for it. */
+static void start_worker(struct server *s, const struct client *c)
+{
+	for (int tries = 0; tries <= SPARES; tries++) {
+		struct client spare;
+
+		if (s->n_spares == 0)
+			start_spare(s);
+		if (s->n_spares == 0)
+			break;
+		spare = s->spares[--s->n_spares];
+		if (hand_over(s, spare.fd, c->fd) == 0) {
+			fd_close(c->fd);
+			spare.uid = c->uid;
+			s->workers[s->n_workers++] = spare;
+			return;
+		}
+		fd_close(spare.fd);
+	}
+	refuse_busy(c->fd);
 }
 
 static void accept_one(struct server *s)
@@ -313,8 +356,18 @@ static int next_timeout(const struct server *s)
 static void loop(struct server *s)
 {
 	for (;;) {
-		size_t n_pending = s->n_pending, n_workers = s->n_workers, n = fill_polls(s);
+		size_t n_pending, n_workers, n;
 
+		while (s->n_spares < SPARES) {
+			size_t before = s->n_spares;
+
+			start_spare(s);
+			if (s->n_spares == before)
+				break;
+		}
+		n_pending = s->n_pending;
+		n_workers = s->n_workers;
+		n = fill_polls(s);
 		if (poll(s->polls, n, next_timeout(s)) < 0)
 			continue;
 		if (s->polls[0].revents && !take_signal(s))

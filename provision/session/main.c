@@ -125,6 +125,17 @@ static void close_child_side(struct session *s)
 	fd_close(s->child.err);
 }
 
+/*
+ * The way into the guest is the child's: what stays outside holds no key to it. Not guest_run_close,
+ * which would link all of a guest's life, and libnftnl, into every session.
+ */
+static void release_guest(struct guest_run *run)
+{
+	run->init_pidfd = fd_close(run->init_pidfd);
+	while (run->n_cgroups > 0)
+		fd_close(run->cgroups[--run->n_cgroups]);
+}
+
 static int start_child(struct session *s, struct err *err)
 {
 	int r = guest_enter_prepare(s->config, s->order.tenant, &s->run, err);
@@ -137,6 +148,7 @@ static int start_child(struct session *s, struct err *err)
 	if (s->relay.child == 0)
 		child_run(&s->order, &s->run, &s->child);
 	close_child_side(s);
+	release_guest(&s->run);
 	/* Our own child, not reaped: the number cannot mean another. */
 	s->relay.pidfd = (int)syscall(SYS_pidfd_open, s->relay.child, 0);
 	return s->relay.pidfd < 0 ? err_sys(err, errno, "cannot hold the session's process") : 0;
@@ -185,16 +197,6 @@ static int open_records(struct session *s, struct err *err)
 	return 0;
 }
 
-/* Say on the control channel that it runs. A client that is gone is noticed by the relay. */
-static void say_open(const struct session *s)
-{
-	CLEANUP_MSG struct msg m = { 0 };
-
-	msg_add(&m, "event", "open");
-	msg_add(&m, "session", s->order.session);
-	msg_send(ORDER_FD_CONTROL, &m, NULL);
-}
-
 static int run(struct session *s, struct err *err)
 {
 	int64_t deadline = clock_ms() + START_LIMIT;
@@ -222,7 +224,6 @@ static int run(struct session *s, struct err *err)
 		flow_init(&s->relay.error, -1, false, -1, false);
 		s->relay.error.ended = true;
 	}
-	say_open(s);
 	return relay_run(&s->relay, err);
 }
 

@@ -13,8 +13,7 @@
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
  *   record=0|1 (a terminal is recorded)  address4= address6=
  *
- * vm2-session answers on the control channel from the start: event=open when the guest's process
- * runs, event=end at the end. Its worker says nothing there after the execve.
+ * The worker says event=open before its execve; vm2-session says event=end, whatever happens.
  */
 #ifndef VM2_SESSION_ORDER_H
 #define VM2_SESSION_ORDER_H

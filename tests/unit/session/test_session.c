@@ -191,16 +191,6 @@ static void start(struct rig *g, const char *const *fields)
 	start_spoilt(g, fields, false);
 }
 
-static void expect_open(struct rig *g)
-{
-	CLEANUP_MSG struct msg m = { 0 };
-	struct err err = { 0 };
-
-	cr_assert_eq(msg_recv(g->control, &m, clock_ms() + 15000, &err), 0, "%s", err.text);
-	cr_assert_str_eq(msg_get(&m, "event"), "open", "%s", msg_get(&m, "error"));
-	cr_assert_str_eq(msg_get(&m, "session"), "s1");
-}
-
 /* The end message must say key=value. */
 static void expect_end(struct rig *g, const char *key, const char *value)
 {
@@ -273,7 +263,6 @@ Test(session, gives_back_the_exit_status_and_its_record, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "command=echo out; echo err >&2; id -u; exit 7"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), NULL);
 	read_until(g.err, err, sizeof(err), NULL);
 	cr_assert_str_eq(out, "out\n0\n");
@@ -295,7 +284,6 @@ Test(session, gives_back_signals_and_passes_them, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "command=echo up; exec sleep 100"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up\n");
 	msg_add(&m, "op", "signal");
 	msg_add(&m, "name", "USR1");
@@ -310,7 +298,6 @@ Test(session, says_what_cannot_be_run, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "argv=/no/such/program"));
-	expect_open(&g);
 	read_until(g.err, err, sizeof(err), NULL);
 	cr_assert_str_eq(err, "vm2: cannot run /no/such/program: it is not there in the guest\n");
 	expect_end(&g, "exit", "127");
@@ -329,7 +316,6 @@ Test(session, has_no_descriptor_nor_environment_of_the_host, .timeout = 60)
 	start(&g, FIELDS("kind=exec", "argv=/bin/sh", "argv=-c",
 			 "argv=ls /proc/self/fd | tr '\\n' ' '; env | grep -c SECRET; "
 			 "grep SigIgn /proc/self/status; ps -o sid= -p $$"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), NULL);
 	/* 3 is ls's own. */
 	cr_assert(str_starts(out, "0 1 2 3 0\nSigIgn:\t0000000000000000\n"), "%s", out);
@@ -350,7 +336,6 @@ Test(session, closes_the_input_and_carries_64_mib, .timeout = 120)
 	ssize_t n;
 
 	start(&g, FIELDS("kind=exec", "argv=cat"));
-	expect_open(&g);
 	srandom(7);
 	for (size_t i = 0; i < BLOCK; i++)
 		block[i] = (char)random();
@@ -395,7 +380,6 @@ Test(session, gives_a_terminal_and_records_it, .timeout = 60)
 	start(&g, FIELDS("kind=exec", "pty=1", "term=vt100", "cols=101", "rows=33", "record=1",
 			 "command=tty; stty size; echo $TERM; trap 'stty size; exit 3' WINCH; "
 			 "echo up; while :; do sleep 0.1; done"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up\r\n");
 	cr_assert(str_starts(out, "/dev/pts/0\r\n33 101\r\nvt100\r\nup\r\n"), "%s", out);
 	msg_add(&m, "op", "resize");
@@ -419,7 +403,6 @@ Test(session, ends_a_terminal_program_at_the_end_of_input, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "pty=1", "command=stty -echo; echo up; cat"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up\r\n");
 	cr_assert_eq(write(g.in, "whole\nhalf", 10), 10);
 	close(g.in);
@@ -437,7 +420,6 @@ Test(session, interrupts_a_terminal_s_foreground, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "pty=1", "command=set -m; echo up; sleep 100; echo $?; exit 5"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up\r\n");
 	usleep(300000);
 	msg_add(&m, "op", "signal");
@@ -462,7 +444,6 @@ Test(session, hangs_up_when_the_client_goes, .timeout = 60)
 		struct rig g;
 
 		start(&g, fields[i]);
-		expect_open(&g);
 		read_until(g.out, out, sizeof(out), "up");
 		close(g.control);
 		g.control = -1;
@@ -476,7 +457,6 @@ Test(session, is_ended_by_sigterm_with_words, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "pty=1", "command=echo up; sleep 1000"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up");
 	kill(g.session, SIGTERM);
 	expect_end(&g, "status", "5");
@@ -489,7 +469,6 @@ Test(session, is_refused_without_the_record_it_must_have, .timeout = 60)
 	struct rig g;
 
 	start_spoilt(&g, FIELDS("kind=exec", "plan_recording=best-effort", "command=echo up"), true);
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), NULL);
 	cr_assert_str_eq(out, "up\n");
 	expect_end(&g, "exit", "0");
@@ -507,7 +486,6 @@ Test(session, does_not_wait_for_a_guest_that_died, .timeout = 60)
 	struct rig g;
 
 	start(&g, FIELDS("kind=exec", "command=echo up; sleep 1000"));
-	expect_open(&g);
 	read_until(g.out, out, sizeof(out), "up");
 	kill(g.init, SIGKILL);
 	expect_end(&g, "signal", "KILL");

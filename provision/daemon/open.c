@@ -296,6 +296,15 @@ static int place_fds(struct opening *o, int order)
 	return fd_close_from(ORDER_FD_END);
 }
 
+static void announce(int fd, const char *id)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "event", "open");
+	msg_add(&m, "session", id);
+	msg_send(fd, &m, NULL);
+}
+
 /* Returns only when it failed; then the connection is at ORDER_FD_CONTROL. */
 static int become(struct opening *o, int order)
 {
@@ -312,7 +321,7 @@ static int become(struct opening *o, int order)
 		return err_sys(&o->r->err, -n, "cannot pass the descriptors on");
 	o->r->fd = ORDER_FD_CONTROL;
 	setsockopt(ORDER_FD_CONTROL, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
-	/* From here on it answers, event=open too: until then nothing runs. */
+	announce(ORDER_FD_CONTROL, o->id);
 	execve(PROGRAM, *config ? with : without, environment);
 	return err_sys(&o->r->err, errno, "cannot run %s", PROGRAM);
 }

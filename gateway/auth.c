@@ -55,11 +55,14 @@ static int refuse(struct monitor *m, struct err *err)
 /* They are who they say. May they come in? If not they are told why: it is their own account. */
 static int admit(struct monitor *m, const char *credential, struct err *err)
 {
+	CLEANUP_FREE char *reason = NULL;
+
 	buf_free(&m->notice);
 	if (pam_account(m) != PAM_SUCCESS) {
 		log_notice("%s: '%.64s' is not let in: %s", m->source, m->user,
 			   m->notice.data);
-		return answer(m, "disconnect", "the account may not log in now", err);
+		reason = xasprintf("%s: %s", m->user, m->notice.data);
+		return answer(m, "disconnect", reason, err);
 	}
 	m->credential = xstrdup(credential);
 	m->state = STATE_AUTHENTICATED;

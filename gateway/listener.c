@@ -16,12 +16,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "build.h"
 #include "gateway/listen.h"
 #include "gateway/sandbox.h"
 #include "gateway/launch.h"
+#include "provision/api/msg.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
 #include "provision/base/fd.h"
@@ -29,6 +31,14 @@
 #include "provision/base/str.h"
 
 #define MONITOR VM2_LIBEXECDIR "/vm2-gateway-monitor"
+
+/*
+ * Monitors that were started in advance, each with its wire process: libraries loaded, host keys
+ * read, sandbox closed. Each serves one connection like any other. New ones are started when the
+ * connections that took the old ones have had time to log in, so as not to compete with them.
+ */
+#define SPARES 2
+#define SPARE_DELAY_MS 250
 
 /* A connection that was turned away stays open this long, so that the reason arrives. */
 #define FAREWELL_MS 2000
@@ -42,7 +52,13 @@ struct listener {
 	int signals;
 	int room[SANDBOX_ROOM_FDS];
 	bool has_room;
-	uint64_t connections;
+	struct spare {
+		int control; /* takes the connection */
+		int pipe;    /* as in `starting` */
+	} spares[SPARES];
+	uint64_t n_spares;
+	int64_t spares_due; /* when to start new ones */
+	uint64_t monitors;  /* processes: connections and spares */
 	int *starting; /* of each connection that is not yet authenticated: a pipe that then closes */
 	uint64_t n_starting;
 	struct {
@@ -98,29 +114,85 @@ static void part(struct listener *l)
 	}
 }
 
-static int start_monitor(struct listener *l, int connection, struct err *err)
+static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
 {
 	char program[] = MONITOR, none[] = "-", word[] = "room";
 	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : none);
 	char *argv[] = { program, path, l->has_room ? word : NULL, NULL };
-	int fds[2 + SANDBOX_ROOM_FDS], pipes[2], n = 2, r;
+	int fds[2 + SANDBOX_ROOM_FDS], pipes[2], controls[2], n = 2, r;
 	pid_t pid;
 
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot make a pipe");
-	fds[0] = connection;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, controls) < 0) {
+		r = err_sys(err, errno, "cannot make a socket pair");
+		fd_close(pipes[0]);
+		fd_close(pipes[1]);
+		return r;
+	}
+	fds[0] = controls[1];
 	fds[1] = pipes[1];
 	for (int i = 0; l->has_room && i < SANDBOX_ROOM_FDS; i++)
 		fds[n++] = l->room[i];
 	r = launch_program(argv, fds, n, &pid, err);
 	fd_close(pipes[1]);
+	fd_close(controls[1]);
 	if (r != 0) {
 		fd_close(pipes[0]);
+		fd_close(controls[0]);
 		return r;
 	}
-	l->connections++;
-	l->starting[l->n_starting++] = pipes[0];
+	l->monitors++;
+	*ret = (struct spare){ .control = controls[0], .pipe = pipes[0] };
 	return 0;
+}
+
+/* Give the connection to a monitor: one that waits, or a new one. */
+static int hand_over(struct listener *l, int connection, struct err *err)
+{
+	int r = -EPIPE;
+
+	while (r == -EPIPE) {
+		CLEANUP_MSG struct msg message = { 0 };
+		bool waited = l->n_spares > 0;
+		struct spare monitor;
+
+		r = 0;
+		if (waited)
+			monitor = l->spares[--l->n_spares];
+		else
+			r = start_monitor(l, &monitor, err);
+		if (r != 0)
+			return r;
+		msg_add(&message, "op", "connection");
+		r = msg_add_fd(&message, connection);
+		if (r == 0)
+			r = msg_send(monitor.control, &message, err);
+		fd_close(monitor.control);
+		if (r == 0)
+			l->starting[l->n_starting++] = monitor.pipe;
+		else
+			fd_close(monitor.pipe);
+		if (!waited)
+			break;
+	}
+	l->spares_due = clock_ms() + SPARE_DELAY_MS;
+	return r;
+}
+
+/* Fill up when it is time. A failure is told when a connection meets it. */
+static void fill_spares(struct listener *l)
+{
+	if (clock_ms() < l->spares_due)
+		return;
+	while (l->n_spares < SPARES && start_monitor(l, &l->spares[l->n_spares], NULL) == 0)
+		l->n_spares++;
+	l->spares_due = INT64_MAX;
+}
+
+static uint64_t connections(const struct listener *l)
+{
+	return l->monitors > l->n_spares ? l->monitors - l->n_spares : 0;
 }
 
 static void take(struct listener *l, int fd)
@@ -131,11 +203,11 @@ static void take(struct listener *l, int fd)
 	if (connection < 0)
 		return;
 	set_options(connection);
-	if (l->connections >= l->config->max_connections) {
+	if (connections(l) >= l->config->max_connections) {
 		turn_away(l, steal_fd(&connection), "too many connections");
 	} else if (l->n_starting >= l->config->max_starting) {
 		turn_away(l, steal_fd(&connection), "too many connections are logging in");
-	} else if (start_monitor(l, connection, &err) != 0) {
+	} else if (hand_over(l, connection, &err) != 0) {
 		log_err("%s", err.text);
 		turn_away(l, steal_fd(&connection), "the gateway cannot serve you now");
 	}
@@ -151,7 +223,7 @@ static bool on_signal(struct listener *l)
 			return false;
 	}
 	while (waitpid(-1, NULL, WNOHANG) > 0)
-		l->connections--;
+		l->monitors--;
 	return true;
 }
 
@@ -169,6 +241,18 @@ static void count_starting(struct listener *l, const struct pollfd *fds)
 	l->n_starting = kept;
 }
 
+/* How long to wait, in ms: until there is something to do without being asked. */
+static int patience(const struct listener *l)
+{
+	int64_t left = l->spares_due - clock_ms();
+
+	if (l->n_farewells)
+		return FAREWELL_MS / 4;
+	if (l->spares_due == INT64_MAX)
+		return -1;
+	return left > 0 ? (int)left : 0;
+}
+
 static void serve(struct listener *l)
 {
 	struct pollfd *fds = l->polled;
@@ -181,7 +265,7 @@ static void serve(struct listener *l)
 			fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
 		for (uint64_t i = 0; i < l->n_starting; i++)
 			fds[n++] = (struct pollfd){ .fd = l->starting[i], .events = 0 };
-		if (poll(fds, n, l->n_farewells ? FAREWELL_MS / 4 : -1) < 0 && errno != EINTR)
+		if (poll(fds, n, patience(l)) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents && !on_signal(l))
 			return;
@@ -191,6 +275,7 @@ static void serve(struct listener *l)
 				take(l, l->fds[i]);
 		}
 		part(l);
+		fill_spares(l);
 	}
 }
 

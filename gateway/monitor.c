@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm2-gateway-monitor: started by the listener for one connection, with the connection as
- * descriptor 3, the pipe that says "not yet authenticated" as 4, and the empty room, when there is
- * one, as 5 and on. Usage: vm2-gateway-monitor CONFIG|- [room]
+ * vm2-gateway-monitor: started by the listener for one connection, which it gets in a message on
+ * descriptor 3; 4 is the pipe that says "not yet authenticated", and 5 and on the empty room, when
+ * there is one. Usage: vm2-gateway-monitor CONFIG|- [room]
  */
 #include "gateway/monitor.h"
 
@@ -24,7 +24,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 
-#define FD_CONNECTION LAUNCH_FD_FIRST
+#define FD_LISTENER LAUNCH_FD_FIRST
 #define FD_STARTING (LAUNCH_FD_FIRST + 1)
 #define FD_ROOM (LAUNCH_FD_FIRST + 2)
 
@@ -57,17 +57,17 @@ static void address_text(const struct sockaddr_storage *a, char *host, size_t ho
 	}
 }
 
-static void know_addresses(struct monitor *m)
+static void know_addresses(struct monitor *m, int connection)
 {
 	struct sockaddr_storage address = { 0 };
 	socklen_t len = sizeof(address);
 	char host[sizeof(m->host)];
 
-	if (getpeername(FD_CONNECTION, (struct sockaddr *)&address, &len) < 0)
+	if (getpeername(connection, (struct sockaddr *)&address, &len) < 0)
 		address.ss_family = AF_UNSPEC;
 	address_text(&address, m->host, sizeof(m->host), m->source, sizeof(m->source));
 	len = sizeof(address);
-	if (getsockname(FD_CONNECTION, (struct sockaddr *)&address, &len) < 0)
+	if (getsockname(connection, (struct sockaddr *)&address, &len) < 0)
 		address.ss_family = AF_UNSPEC;
 	address_text(&address, host, sizeof(host), m->local, sizeof(m->local));
 }
@@ -99,19 +99,16 @@ static int start_wire(struct monitor *m, bool room, struct err *err)
 {
 	char program[] = WIRE, word[] = "room";
 	char *argv[] = { program, room ? word : NULL, NULL };
-	int pair[2], fds[2 + SANDBOX_ROOM_FDS], n = 2, r;
+	int pair[2], fds[1 + SANDBOX_ROOM_FDS], n = 1, r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	m->wire = pair[0];
-	fds[0] = FD_CONNECTION;
-	fds[1] = pair[1];
+	fds[0] = pair[1];
 	for (int i = 0; room && i < SANDBOX_ROOM_FDS; i++)
 		fds[n++] = FD_ROOM + i;
 	r = launch_program(argv, fds, n, &m->wire_pid, err);
 	fd_close(pair[1]);
-	/* From here on the connection is the wire's alone. */
-	fd_close(FD_CONNECTION);
 	for (int i = 0; room && i < SANDBOX_ROOM_FDS; i++)
 		fd_close(FD_ROOM + i);
 	return r;
@@ -128,6 +125,25 @@ static int send_settings(struct monitor *m, struct err *err)
 	if (settings.data.data)
 		explicit_bzero(settings.data.data, settings.data.len);
 	return r;
+}
+
+/*
+ * Wait for the connection and hand it to the wire, whose alone it is from then on. -EPIPE when the
+ * listener ended and there will be none.
+ */
+static int take_connection(struct monitor *m, struct err *err)
+{
+	CLEANUP_MSG struct msg message = { 0 };
+	int r = msg_recv(FD_LISTENER, &message, 0, err);
+
+	fd_close(FD_LISTENER);
+	if (r != 0)
+		return r;
+	if (message.n_fds != 1)
+		return err_set(err, -EBADMSG, "the listener sent no connection");
+	know_addresses(m, message.fds[0]);
+	m->deadline = clock_ms() + (int64_t)m->config->login_grace * 1000;
+	return monitor_send(m, &message, err);
 }
 
 /* Serve one request of the wire, and the one that came in the middle of it. */
@@ -211,16 +227,15 @@ static void end_wire(struct monitor *m)
 
 static int run(struct monitor *m, bool room, struct err *err)
 {
-	int r;
+	int r = start_wire(m, room, err);
 
-	know_addresses(m);
-	m->deadline = clock_ms() + (int64_t)m->config->login_grace * 1000;
-	r = start_wire(m, room, err);
 	if (r == 0)
 		r = send_settings(m, err);
-	/* While the wire exchanges keys, on another processor. */
+	/* Before there is a connection, or while the wire exchanges keys on another processor. */
 	if (r == 0)
 		pam_prepare(m);
+	if (r == 0)
+		r = take_connection(m, err);
 	if (r == 0)
 		r = serve(m, err);
 	if (r == -EPIPE || r == -ECONNRESET)
@@ -238,7 +253,8 @@ static int run(struct monitor *m, bool room, struct err *err)
 int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
-	struct monitor m = { .state = STATE_STARTING, .wire = -1, .starting = FD_STARTING };
+	struct monitor m = { .state = STATE_STARTING, .wire = -1, .starting = FD_STARTING,
+			     .source = "(no connection yet)" };
 	struct err err = { 0 };
 
 	if (argc < 2) {
@@ -248,6 +264,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* Nobody of the same user may look into its memory, where passwords pass. */
 	prctl(PR_SET_DUMPABLE, 0);
+	fd_cloexec(FD_LISTENER, 1);
 	fd_cloexec(FD_STARTING, 1);
 	if (config_load(strcmp(argv[1], "-") ? argv[1] : NULL, &config, &err) != 0) {
 		log_err("%s", err.text);

@@ -78,7 +78,7 @@ int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *
 
 /* pam.c: the PAM transaction of a connection. All return a PAM_* code, PAM_SUCCESS for done. */
 
-/* Load the service's modules. Costs milliseconds: best done while the wire exchanges keys. */
+/* Load the service's modules. Costs milliseconds: best done before there is a connection. */
 int pam_prepare(struct monitor *m);
 
 /* pam_authenticate() for m->user; a PAM_SUCCESS for an account other than that is turned down. */

@@ -145,7 +145,6 @@ static int conversation(int n, const struct pam_message **questions, struct pam_
 	return r;
 }
 
-/* A module's delay after a failure would hold up the connection that has the least reason to wait. */
 int pam_prepare(struct monitor *m)
 {
 	struct pam_conv conv = { .conv = conversation, .appdata_ptr = m };
@@ -160,15 +159,15 @@ int pam_prepare(struct monitor *m)
 		m->pam = NULL;
 		return r;
 	}
-	pam_set_item(m->pam, PAM_RHOST, m->host);
-	pam_set_item(m->pam, PAM_TTY, "ssh");
-	return PAM_SUCCESS;
+	return pam_set_item(m->pam, PAM_TTY, "ssh");
 }
 
 static int prepare_user(struct monitor *m)
 {
 	int r = pam_prepare(m);
 
+	if (r == PAM_SUCCESS)
+		r = pam_set_item(m->pam, PAM_RHOST, m->host);
 	return r == PAM_SUCCESS ? pam_set_item(m->pam, PAM_USER, m->user) : r;
 }
 

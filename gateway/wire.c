@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * vm2-gateway-wire: one connection's SSH protocol, in a sandbox. Started by the monitor with the
- * connection as descriptor 3, the monitor's socket as 4, and the empty room, when there is one, as
- * 5 and on. The first message holds the host keys and settings; then the sandbox closes, and only
- * then is the first byte from the network read.
+ * monitor's socket as descriptor 3, and the empty room, when there is one, as 4 and on. The first
+ * message holds the host keys and settings; then the sandbox closes. The second brings the
+ * connection.
  */
 #include "gateway/wire.h"
 
@@ -18,9 +18,8 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 
-#define FD_CONNECTION LAUNCH_FD_FIRST
-#define FD_LINK (LAUNCH_FD_FIRST + 1)
-#define FD_ROOM (LAUNCH_FD_FIRST + 2)
+#define FD_LINK LAUNCH_FD_FIRST
+#define FD_ROOM (LAUNCH_FD_FIRST + 1)
 
 /* Descriptors that are not a session's pipes: those above, standard ones, and some in passing. */
 #define FDS_FIXED 24
@@ -89,21 +88,32 @@ static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
 /* Everything that reads files or makes memory executable happens here, before the sandbox. */
 static int prepare(struct wire *w, const struct msg *settings, struct err *err)
 {
-	ssh_bind bind;
-	int r;
-
 	if (ssh_init() != SSH_OK)
 		return err_set(err, ERR_FAILED, "libssh does not start");
-	bind = ssh_bind_new();
+	w->bind = ssh_bind_new();
 	w->session = ssh_new();
 	w->event = ssh_event_new();
-	if (!bind || !w->session || !w->event)
+	if (!w->bind || !w->session || !w->event)
 		return err_set(err, -ENOMEM, "libssh has no memory");
-	r = make_bind(bind, settings, err);
-	if (r == 0 && ssh_bind_accept_fd(bind, w->session, FD_CONNECTION) != SSH_OK)
-		r = err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(bind));
-	ssh_bind_free(bind);
-	return r;
+	return make_bind(w->bind, settings, err);
+}
+
+/* Wait for the connection. -EPIPE when there will be none. */
+static int take_connection(struct wire *w, struct err *err)
+{
+	CLEANUP_MSG struct msg message = { 0 };
+	int r = msg_recv(w->link, &message, 0, err);
+
+	if (r != 0)
+		return r;
+	w->connection = msg_take_fd(&message, 0);
+	if (w->connection < 0)
+		return err_set(err, -EBADMSG, "the monitor sent no connection");
+	if (ssh_bind_accept_fd(w->bind, w->session, w->connection) != SSH_OK)
+		return err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(w->bind));
+	ssh_bind_free(w->bind);
+	w->bind = NULL;
+	return 0;
 }
 
 static int start(struct wire *w, bool room, struct err *err)
@@ -122,6 +132,8 @@ static int start(struct wire *w, bool room, struct err *err)
 		explicit_bzero(settings.data.data, settings.data.len);
 	if (r == 0)
 		r = sandbox_enter(room ? room_fds : NULL, FDS_FIXED + 3 * w->max_channels, err);
+	if (r == 0)
+		r = take_connection(w, err);
 	return r;
 }
 
@@ -131,7 +143,7 @@ static int wait_and_handle(struct wire *w)
 	struct pollfd *fds = w->fds;
 	int n = 2;
 
-	fds[0] = (struct pollfd){ .fd = FD_CONNECTION, .events = POLLIN };
+	fds[0] = (struct pollfd){ .fd = w->connection, .events = POLLIN };
 	if (ssh_get_status(w->session) & SSH_WRITE_PENDING)
 		fds[0].events |= POLLOUT;
 	fds[1] = (struct pollfd){ .fd = w->link, .events = POLLIN };
@@ -169,7 +181,7 @@ static void serve(struct wire *w)
 		return;
 	/* From here on nothing may wait inside libssh: other channels have their turn too. */
 	ssh_set_blocking(w->session, 0);
-	fd_nonblock(FD_CONNECTION, 1);
+	fd_nonblock(w->connection, 1);
 	while (!w->finished && ssh_is_connected(w->session)) {
 		if (wait_and_handle(w) != 0)
 			return;
@@ -182,12 +194,15 @@ int main(int argc, char **argv)
 {
 	struct wire w = { .link = FD_LINK };
 	struct err err = { 0 };
+	int r;
 
 	/* It must not outlive its monitor, which would leave a connection that nobody limits. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
-	if (start(&w, argc > 1 && !strcmp(argv[1], "room"), &err) != 0) {
-		log_err("%s", err.text);
+	r = start(&w, argc > 1 && !strcmp(argv[1], "room"), &err);
+	if (r != 0) {
+		if (r != -EPIPE)
+			log_err("%s", err.text);
 		return 1;
 	}
 	wire_auth_setup(&w);

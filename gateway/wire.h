@@ -50,7 +50,9 @@ struct wire {
 	ssh_session session;
 	ssh_event event;
 	struct ssh_server_callbacks_struct callbacks;
-	int link; /* the socket to the monitor */
+	int link;	/* the socket to the monitor */
+	int connection; /* the network */
+	ssh_bind bind;	/* keys and algorithms, until there is a connection */
 	char *user;
 	char *offered; /* the key that the monitor accepted last */
 	bool authenticated;

@@ -85,12 +85,8 @@ static const char *find_init(int *ret_signal)
 static void reset_process(void)
 {
 	const struct rlimit core = { 0, RLIM_INFINITY }, files = { 1024, 524288 };
-	sigset_t none;
 
-	sigemptyset(&none);
-	for (int sig = 1; sig < _NSIG; sig++)
-		signal(sig, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL); /* the one that vm2-guest changed */
 	setrlimit(RLIMIT_CORE, &core);
 	setrlimit(RLIMIT_NOFILE, &files);
 	umask(022);
@@ -117,7 +113,10 @@ static int become_init(const struct inside *in, const char *path, struct err *er
 		NULL,
 	};
 	int r = take_console(in, err);
+	sigset_t none, all;
 
+	sigemptyset(&none);
+	sigfillset(&all);
 	if (r < 0)
 		return r;
 	reset_process();
@@ -127,8 +126,12 @@ static int become_init(const struct inside *in, const char *path, struct err *er
 	r = confine_restrict(err);
 	if (r < 0)
 		return r;
-	if (path)
+	if (path) {
+		sigprocmask(SIG_SETMASK, &none, NULL);
 		execve(path, argv, env);
+	}
+	/* Ours unblocks by itself: a request to stop that comes before it is ready stays pending. */
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* No init, or one that cannot run: ours, so that there is a guest to repair it in. */
 	syscall(SYS_execveat, in->init, "", argv, env, AT_EMPTY_PATH);
 	return err_sys(err, errno, "cannot run init");

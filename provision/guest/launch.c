@@ -16,13 +16,14 @@
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 
-/* Where vm2-guest has the pipe on which it reports (supervisor.c knows it as well). */
+/* Where vm2-guest has the pipe on which it reports, and its lock (supervisor.c knows them). */
 #define REPORT_FD 3
+#define LOCK_FD 4
 /* Time for the supervisor to give up by itself first. */
 #define EXTRA_MS 1000
 
 /* In the grandchild: async-signal-safe calls only. */
-static _Noreturn void become_supervisor(int log, int report, char *const argv[])
+static _Noreturn void become_supervisor(int log, int report, int lock, char *const argv[])
 {
 	char *const env[] = {
 		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
@@ -40,8 +41,9 @@ static _Noreturn void become_supervisor(int log, int report, char *const argv[])
 	/* First away from the numbers that are written next. */
 	report = fcntl(report, F_DUPFD_CLOEXEC, 10);
 	log = fcntl(log, F_DUPFD_CLOEXEC, 10);
-	if (null < 0 || report < 0 || log < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
-	    dup2(log, 2) < 0 || dup2(report, REPORT_FD) < 0 || fd_close_from(REPORT_FD + 1) < 0 ||
+	lock = fcntl(lock, F_DUPFD_CLOEXEC, 10);
+	if (null < 0 || report < 0 || log < 0 || lock < 0 || dup2(lock, LOCK_FD) < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	    dup2(log, 2) < 0 || dup2(report, REPORT_FD) < 0 || fd_close_from(LOCK_FD + 1) < 0 ||
 	    chdir("/") < 0)
 		_exit(127);
 	execve(argv[0], argv, env);
@@ -49,7 +51,7 @@ static _Noreturn void become_supervisor(int log, int report, char *const argv[])
 }
 
 /* Two forks: the one in between ends at once, so that the supervisor is nobody's child here. */
-static int spawn(int log, int report, char *const argv[], struct err *err)
+static int spawn(int log, int report, int lock, char *const argv[], struct err *err)
 {
 	pid_t pid = fork();
 	int status;
@@ -59,7 +61,7 @@ static int spawn(int log, int report, char *const argv[], struct err *err)
 	if (pid == 0) {
 		pid = fork();
 		if (pid == 0)
-			become_supervisor(log, report, argv);
+			become_supervisor(log, report, lock, argv);
 		_exit(pid < 0 ? 1 : 0);
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -98,7 +100,7 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	struct guest_args args = { .config = *config, .spec = *spec };
 	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
 	CLEANUP_FREE char *init = xasprintf("%s/vm2-init", guest_libexecdir);
-	CLEANUP_CLOSE int dirfd = -1, log = -1, reader = -1, writer = -1;
+	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1, reader = -1, writer = -1;
 	char *argv[ARGS_MAX], text[ERR_TEXT_MAX + 64];
 	int pair[2], r, code, at = 0;
 
@@ -107,14 +109,20 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	if (dirfd < 0)
 		return err_sys(err, -dirfd, "cannot make the guest's folder in %s", config->run);
 	log = openat(dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	lock = run_lock(dirfd);
+	if (lock == -EWOULDBLOCK)
+		return err_set(err, ERR_BUSY, "another vm2-guest is at it: try again in a moment");
+	if (lock < 0)
+		return err_sys(err, -lock, "cannot lock the guest");
 	if (log < 0 || pipe2(pair, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot open the guest's log");
 	reader = pair[0];
 	writer = pair[1];
 	args_write(&args, program, argv);
-	r = spawn(log, writer, argv, err);
+	r = spawn(log, writer, lock, argv, err);
 	args_free(argv);
 	writer = fd_close(writer);
+	lock = fd_close(lock);
 	if (r == 0)
 		r = await_report(reader, clock_ms() + (int64_t)config->start_timeout * 1000 + EXTRA_MS,
 				 text, sizeof(text), err);

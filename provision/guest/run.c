@@ -13,6 +13,9 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 
+/* From the fork of a vm2-guest to its first line. */
+#define HOLDER_MS 5000
+
 int run_open(const struct config *config, const char *name, bool make)
 {
 	CLEANUP_FREE char *path = xasprintf("%s/guests/%s", config->run, name);
@@ -66,25 +69,31 @@ int run_write(int dirfd, const struct run_state *state)
 
 int run_lock(int dirfd)
 {
-	char text[64];
 	CLEANUP_CLOSE int fd =
 		openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return -errno;
-	snprintf(text, sizeof(text), "%d %" PRIu64 "\n", getpid(), process_start_time(getpid()));
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || ftruncate(fd, 0) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }
 
-int run_holder(int dirfd)
+int run_note(int lock)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%d %" PRIu64 "\n", getpid(), process_start_time(getpid()));
+	return pwrite(lock, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+/* One look: a pidfd, -ESRCH when the lock is free, -EAGAIN when its holder has not noted itself. */
+static int look_for_holder(int dirfd)
 {
 	char text[64];
 	uint64_t start;
 	pid_t pid;
+	int r;
 	CLEANUP_CLOSE int fd = openat(dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
@@ -93,8 +102,19 @@ int run_holder(int dirfd)
 		return -ESRCH;
 	if (fd_read_file(fd, text, sizeof(text)) < 0 ||
 	    sscanf(text, "%d %" SCNu64, &pid, &start) != 2 || pid <= 1)
-		return -ESRCH;
-	return process_open(pid, start);
+		return -EAGAIN;
+	r = process_open(pid, start);
+	return r == -ESRCH ? -EAGAIN : r;
+}
+
+int run_holder(int dirfd)
+{
+	int64_t end = clock_ms() + HOLDER_MS;
+	int r;
+
+	while ((r = look_for_holder(dirfd)) == -EAGAIN && clock_ms() < end)
+		usleep(2000);
+	return r == -EAGAIN ? -ESRCH : r;
 }
 
 int run_remove(const struct config *config, const char *name)

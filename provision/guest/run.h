@@ -30,12 +30,18 @@ int run_read(int dirfd, struct run_state *ret);
 int run_write(int dirfd, const struct run_state *state);
 
 /*
- * Take the lock for the calling process and note its pid there. A descriptor that holds it, or
- * -EWOULDBLOCK when another vm2-guest lives, or -errno.
+ * Take the lock, for a vm2-guest that inherits the descriptor: so it is held from its birth on.
+ * A descriptor, or -EWOULDBLOCK when another vm2-guest lives, or -errno.
  */
 int run_lock(int dirfd);
 
-/* A pidfd of the vm2-guest that holds the lock, or -ESRCH when none does. */
+/* Note the calling process in the lock that it holds. 0 or -errno. */
+int run_note(int lock);
+
+/*
+ * A pidfd of the vm2-guest that holds the lock, or -ESRCH when none does. One that was only just
+ * forked is waited for.
+ */
 int run_holder(int dirfd);
 
 /* Remove the folder with all that is in it. 0 or -errno. */

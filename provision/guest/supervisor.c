@@ -30,7 +30,9 @@
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
 
+/* What launch.c hands in. */
 #define REPORT_FD 3
+#define LOCK_FD 4
 /* The console's file: this much, and as much again in console.old. */
 #define CONSOLE_MAX 65536
 /* A guest that floods its console is read this often, 4,096 bytes at a time. */
@@ -67,17 +69,18 @@ static void report(const char *fmt, ...)
 
 static int open_run(struct supervisor *s, struct err *err)
 {
-	const char *name = s->args.spec.name;
 	sigset_t set;
+	int r;
 
-	s->dirfd = run_open(&s->args.config, name, true);
+	s->dirfd = run_open(&s->args.config, s->args.spec.name, true);
 	if (s->dirfd < 0)
 		return err_sys(err, -s->dirfd, "cannot open the guest's folder");
-	s->lock = s->args.lock ? (int)s->args.lock : run_lock(s->dirfd);
-	if (s->lock == -EWOULDBLOCK)
-		return err_set(err, ERR_BUSY, "another vm2-guest runs %s", name);
-	if (s->lock < 0)
-		return err_sys(err, -s->lock, "cannot lock the guest");
+	s->lock = s->args.lock ? (int)s->args.lock : LOCK_FD;
+	r = run_note(s->lock);
+	if (r >= 0)
+		r = fd_cloexec(s->lock, 1);
+	if (r < 0)
+		return err_sys(err, -r, "cannot use the guest's lock");
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
@@ -270,6 +273,8 @@ int main(int argc, char **argv)
 
 	r = args_read(argc, argv, &s.args, &err);
 	again = s.args.lock != 0;
+	if (!again)
+		fd_cloexec(REPORT_FD, 1);
 	if (r == 0)
 		r = bring_up(&s, &err);
 	if (r != 0) {

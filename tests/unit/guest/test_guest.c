@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Container guests on the real kernel: to be run as root in a disposable host (tests/host), with
+ * busybox-static as the template. Skipped elsewhere.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "firewall/rules.h"
+#include "provision/base/fd.h"
+#include "provision/guest/guest.h"
+#include "provision/guest/run.h"
+#include "provision/guest/steps.h"
+
+/* In place of the installed programs: those that were just built. */
+const char *const guest_libexecdir = BUILD_ROOT "/provision/guest";
+
+#define TEMPLATE "/var/lib/vm2/templates/tiny/rootfs"
+
+static const struct config config = {
+	.instance = (char *)(uintptr_t)"tgst",
+	.run = (char *)(uintptr_t)"/run/vm2-tgst",
+	.guests = (char *)(uintptr_t)"/var/lib/vm2/guests",
+	.templates = (char *)(uintptr_t)"/var/lib/vm2/templates",
+	.pool4 = (char *)(uintptr_t)"10.82.0.0/16",
+	.pool6 = (char *)(uintptr_t)"fd82:766d:3200::/64",
+	.dns = (char *)(uintptr_t)"192.0.2.53",
+	.mtu = 1500,
+	.start_timeout = 20,
+	.stop_timeout = 5,
+};
+
+static const struct guest_spec spec = {
+	.name = "acme",
+	.number = 7,
+	.uid_base = 603979776,
+	.template = "tiny",
+	.address4 = "10.82.0.5",
+	.address6 = "fd82:766d:3200::5",
+	.cpu = 100,
+	.memory = 64 << 20,
+	.processes = 50,
+};
+
+static int shell(const char *command)
+{
+	return system(command);
+}
+
+static void setup(void)
+{
+	const struct rules_base base = { config.instance, config.pool4, config.pool6 };
+	const char *why;
+	struct err err = { 0 };
+
+	if (geteuid() != 0 || access("/run/host/init", F_OK) < 0)
+		cr_skip_test("needs root in a disposable host: tests/host run ...");
+	why = guest_probe(&config);
+	if (why)
+		cr_skip_test("%s", why);
+	if (access("/bin/busybox", X_OK) < 0)
+		cr_skip_test("needs busybox-static");
+	cr_assert_eq(shell("mkdir -p " TEMPLATE "/bin " TEMPLATE "/tmp " TEMPLATE "/etc && "
+			   "cp /bin/busybox " TEMPLATE "/bin/ && for a in sh id hostname cat ls ps "
+			   "mount touch ip grep kill sleep test head; do ln -sf busybox " TEMPLATE
+			   "/bin/$a; done"),
+		     0);
+	cr_assert_eq(rules_restore(&base, NULL, 0, &err), 0, "%s", err.text);
+}
+
+static void teardown(void)
+{
+	if (geteuid() == 0 && access("/run/host/init", F_OK) == 0)
+		guest_destroy(&config, &spec, NULL);
+}
+
+TestSuite(guest, .init = setup, .fini = teardown, .timeout = 60);
+
+static void start(void)
+{
+	struct err err = { 0 };
+
+	cr_assert_eq(guest_start(&config, &spec, NULL, NULL, NULL, &err), 0, "%s", err.text);
+}
+
+static void stop(void)
+{
+	struct err err = { 0 };
+
+	cr_assert_eq(guest_stop(&config, &spec, &err), 0, "%s", err.text);
+}
+
+/* Run a shell command in the guest; its exit status, its output in text. */
+static int inside(const char *command, char *text, size_t cap)
+{
+	static const int keep[] = { 0, 1, 2 };
+	char *const argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char *)(uintptr_t)command, NULL };
+	char *const env[] = { (char[]){ "PATH=/bin" }, NULL };
+	struct guest_run run;
+	struct err err = { 0 };
+	int pipefd[2], status;
+	size_t len = 0;
+	ssize_t n;
+	pid_t pid;
+
+	cr_assert_eq(pipe2(pipefd, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) { /* the caller's next child is born elsewhere: that is for a process of its own */
+		if (guest_find(&config, spec.name, &run, &err) ||
+		    guest_enter_prepare(&config, spec.name, &run, &err))
+			_exit(120);
+		pid = fork();
+		if (pid == 0) {
+			dup2(pipefd[1], 1);
+			dup2(pipefd[1], 2);
+			if (guest_enter(&run, keep, 3, &err))
+				_exit(121);
+			execve("/bin/sh", argv, env);
+			_exit(122);
+		}
+		waitpid(pid, &status, 0);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 123);
+	}
+	close(pipefd[1]);
+	while (len < cap - 1 && (n = read(pipefd[0], text + len, cap - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(pipefd[0]);
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+static void expect_inside(const char *command, const char *wanted)
+{
+	char text[16384];
+	int status = inside(command, text, sizeof(text));
+
+	cr_expect_eq(status, 0, "%s: status %d: %s", command, status, text);
+	cr_expect(strstr(text, wanted), "%s: no \"%s\" in: %s", command, wanted, text);
+}
+
+static void refuse_inside(const char *command)
+{
+	char text[16384];
+
+	cr_expect_neq(inside(command, text, sizeof(text)), 0, "%s: %s", command, text);
+}
+
+/* Nothing of the guest is left on the host but its files. */
+static void expect_nothing_left(void)
+{
+	cr_expect_neq(shell("ip link show tgst-7 >/dev/null 2>&1"), 0, "an interface is left");
+	cr_expect_neq(shell("find /sys/fs/cgroup -name acme | grep -q ."), 0, "a cgroup is left");
+	cr_expect_neq(shell("pgrep -f '[v]m2-guest acme' >/dev/null"), 0, "a supervisor is left");
+	cr_expect_neq(shell("grep -q /guests/ /proc/mounts"), 0, "a mount is left");
+	cr_expect_neq(shell("nft list table inet tgst 2>/dev/null | grep -q tgst-7"), 0, "rules are left");
+	cr_expect_neq(access("/run/vm2-tgst/guests/acme", F_OK), 0, "its folder in /run is left");
+}
+
+Test(guest, root_is_root_and_sees_only_itself)
+{
+	start();
+	expect_inside("id", "uid=0 gid=0");
+	expect_inside("hostname", "acme");
+	expect_inside("cat /proc/self/uid_map", "0  603979776      65536");
+	expect_inside("cat /etc/resolv.conf", "nameserver 192.0.2.53");
+	expect_inside("ip -4 addr show eth0", "10.82.0.5/32");
+	refuse_inside("ip link set eth0 down");
+	refuse_inside("ip addr add 10.82.0.6/32 dev eth0");
+	refuse_inside("ps | grep -q [v]m2");
+	refuse_inside("mount | grep -E 'guests|templates|/var/'");
+	refuse_inside("ls /proc/self/fd/3/ >/dev/null && test -e /proc/self/fd/4");
+	refuse_inside("echo b >/proc/sysrq-trigger && grep . /proc/sysrq-trigger");
+	refuse_inside("echo 1 >/proc/sys/vm/drop_caches");
+	refuse_inside("mount -o remount,rw /sys && touch /sys/kernel/profiling");
+	expect_inside("grep Seccomp: /proc/self/status", "2");
+	expect_inside("cat /proc/self/cgroup", "/");
+}
+
+Test(guest, limits_hold)
+{
+	char text[4096];
+
+	start();
+	cr_expect_neq(inside("i=0; while test $i -lt 60; do sleep 5 & i=$((i+1)); done", text,
+			     sizeof(text)),
+		      0, "60 processes fit into 50");
+}
+
+Test(guest, files_survive_and_a_restart_is_clean)
+{
+	char text[256];
+
+	start();
+	start(); /* runs already */
+	cr_expect_eq(inside("echo kept >/root.txt && id >/tmp/x", text, sizeof(text)), 0);
+	stop();
+	expect_nothing_left();
+	stop();
+	start();
+	expect_inside("cat /root.txt", "kept");
+}
+
+Test(guest, a_killed_supervisor_leaves_nothing_that_a_start_does_not_mend)
+{
+	struct guest_run run, found;
+	struct err err = { 0 };
+
+	cr_assert_eq(guest_start(&config, &spec, NULL, NULL, &run, &err), 0, "%s", err.text);
+	process_signal(run.supervisor_pidfd, SIGKILL);
+	cr_expect_eq(process_wait(run.init_pidfd, 5000), 0, "init outlived its supervisor");
+	guest_run_close(&run);
+	cr_expect_eq(guest_find(&config, spec.name, &found, &err), ERR_NOT_FOUND);
+	start();
+	expect_inside("id", "uid=0");
+	cr_assert_eq(guest_find(&config, spec.name, &run, &err), 0);
+	process_signal(run.supervisor_pidfd, SIGKILL);
+	guest_run_close(&run);
+	stop();
+	expect_nothing_left();
+}
+
+Test(guest, a_start_killed_at_any_time_can_be_repeated)
+{
+	for (int ms = 0; ms < 40; ms += 5) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			guest_start(&config, &spec, NULL, NULL, NULL, NULL);
+			_exit(0);
+		}
+		usleep((useconds_t)ms * 1000);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		if (ms % 10)
+			stop();
+		start();
+		expect_inside("hostname", "acme");
+		cr_assert_eq(guest_destroy(&config, &spec, NULL), 0);
+		expect_nothing_left();
+	}
+}
+
+Test(guest, what_cannot_be_is_named)
+{
+	struct guest_spec wrong = spec;
+	struct err err = { 0 };
+
+	wrong.template = "nosuch";
+	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, NULL, &err), ERR_NOT_FOUND);
+	cr_expect(strstr(err.text, "no template 'nosuch'"), "%s", err.text);
+	expect_nothing_left();
+	wrong = spec;
+	wrong.name = "../x";
+	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, NULL, &err), ERR_USAGE);
+}
+
+Test(guest, a_missing_table_is_enoent)
+{
+	const struct rules_base base = { config.instance, config.pool4, config.pool6 };
+	struct err err = { 0 };
+
+	cr_assert_eq(rules_remove(&base, &err), 0);
+	cr_expect_eq(guest_start(&config, &spec, NULL, NULL, NULL, &err), -ENOENT);
+	expect_nothing_left();
+	cr_expect_neq(access("/var/lib/vm2/guests/acme", F_OK), 0, "fresh files are left");
+}

@@ -273,3 +273,23 @@ Test(guest, a_missing_table_is_enoent)
 	expect_nothing_left();
 	cr_expect_neq(access("/var/lib/vm2/guests/acme", F_OK), 0, "fresh files are left");
 }
+
+Test(guest, a_reboot_inside_begins_anew_and_a_poweroff_ends_it)
+{
+	struct guest_run before, after = { .init_pid = 0 };
+	char text[256];
+
+	start();
+	cr_assert_eq(guest_find(&config, spec.name, &before, NULL), 0);
+	inside("busybox reboot -f", text, sizeof(text));
+	cr_expect_eq(process_wait(before.init_pidfd, 5000), 0);
+	for (int i = 0; i < 500 && guest_find(&config, spec.name, &after, NULL) != 0; i++)
+		usleep(10000);
+	cr_expect_neq(after.init_pid, 0, "did not come back");
+	expect_inside("ip -4 addr show eth0", "10.82.0.5/32");
+	inside("busybox poweroff -f", text, sizeof(text));
+	cr_expect_eq(process_wait(after.supervisor_pidfd, 5000), 0);
+	cr_expect_eq(guest_find(&config, spec.name, &before, NULL), ERR_NOT_FOUND);
+	stop();
+	expect_nothing_left();
+}

@@ -20,7 +20,11 @@ struct screen {
 /* Append to out what may be shown of len bytes. */
 void screen_filter(struct screen *s, const char *data, size_t len, struct buf *out);
 
-/* What puts a terminal back in order after a replay. */
-#define SCREEN_RESET "\033[?1049l\033[?25h\033[?7h\033[4l\033[r\033(B\033[0m\017"
+/*
+ * What puts a terminal back in order after a replay. The cursor is saved before what would move it
+ * on a terminal that was in order already.
+ */
+#define SCREEN_RESET \
+	"\0337\033[?1049l\0337\033[r\0338\033[?25h\033[?7h\033[?5l\033[?6l\033[4l\033(B\033[0m\017"
 
 #endif

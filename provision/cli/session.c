@@ -114,7 +114,7 @@ static int replay(struct cli *cli, struct err *err)
 
 static const struct option_spec list_options[] = {
 	{ "tenant", OPTION_TEXT, "NAME", "tenant", "only this tenant's", false },
-	{ "limit", OPTION_NUMBER, "N", "limit", "only the last N", false },
+	{ "limit", OPTION_NUMBER, "N", "limit", "only the latest N", false },
 	{ 0 },
 };
 
@@ -127,7 +127,7 @@ static const struct option_spec replay_options[] = {
 };
 
 static const struct verb verbs[] = {
-	{ .name = "list", .help = "List sessions, the latest last.", .op = "session.list",
+	{ .name = "list", .help = "List sessions, the latest first.", .op = "session.list",
 	  .options = list_options, .columns = columns, .shape = TABLE_MANY },
 	{ .name = "show", .help = "Show a session.", .usage = "ID", .op = "session.show",
 	  .words = { "id" }, .min_words = 1, .max_words = 1, .columns = columns,

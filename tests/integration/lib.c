@@ -127,7 +127,7 @@ struct result ssh(const char *tenant, const char *options, const char *fmt, ...)
 	CLEANUP_BUF struct buf line = { 0 };
 
 	FORMAT(command);
-	buf_printf(&line, "ssh %s %s %s@127.0.0.1", ssh_options, options, tenant);
+	buf_printf(&line, "ssh %s %s %s@127.0.0.1", options, ssh_options, tenant);
 	if (*command) {
 		buf_puts(&line, " '");
 		for (const char *p = command; *p; p++) {

@@ -35,7 +35,7 @@ void tenant_ready(const char *name);
 struct result ssh(const char *tenant, const char *options, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The options of ssh() as text: port, key, known hosts. */
+/* The options of ssh() as text: port, key, known hosts. Of an option given twice ssh takes the first. */
 extern const char ssh_options[];
 
 /* Run a line of shell until it exits 0, at most `seconds`; fail the test after that. */

@@ -26,7 +26,7 @@ Test(evidence, a_terminal_is_recorded_and_replayed)
 
 	assert_has(ok("vm2 session replay %s", id), "seen-by-the-auditor \xc3\xa9\xe2\x82\xac");
 	file = ok("ls /var/lib/vm2/sessions/audited/%s/000000.cast", id);
-	assert_has(ok("asciinema cat %s", file), "seen-by-the-auditor \xc3\xa9\xe2\x82\xac");
+	assert_has(ok("script -qec 'asciinema cat %s' /dev/null", file), "seen-by-the-auditor \xc3\xa9\xe2\x82\xac");
 	ok("script -qec 'timeout 20 asciinema play -i 0.1 %s' /dev/null | grep -q seen-by", file);
 	cr_assert_str_eq(ok("head -1 %s | jq .version", file), "2");
 	cr_assert_str_eq(ok("vm2 session show %s --json | jq -r '.tenant, .kind, .recorded'", id),
@@ -81,7 +81,7 @@ Test(evidence, a_session_row_says_lost_when_its_keeper_was_killed)
 		tenant_ready("audited");
 	ok("ssh -tt %s audited@127.0.0.1 'exec sleep 3210' >/dev/null 2>&1 </dev/zero & ", ssh_options);
 	wait_for(20, "pgrep -f '^sleep 3210'");
-	ok("kill -9 $(pgrep -f 'vm2-session .*audited')");
+	ok("kill -9 $(pgrep -f '[v]m2-session .*audited')");
 	wait_for(20, "! pgrep -f '^sleep 3210'");
 	ok("/usr/libexec/vm2/supervise stop vm2d && /usr/libexec/vm2/supervise start vm2d -- vm2d");
 	wait_for(20, "vm2 session list --tenant audited --json | jq -e '.[0].state == \"lost\"'");

@@ -73,7 +73,7 @@ Test(network, spoofed_sources_are_dropped)
 	ok("! nsenter -t %s -n ping -c 1 -W 1 -I 10.82.200.200 198.51.100.1", pid);
 	ok("! nsenter -t %s -n ping -c 1 -W 1 -I fd82:766d:3200::dead 2001:db8:1::1", pid);
 	ok("nsenter -t %s -n ping -c 1 -W 3 198.51.100.1", pid);
-	ok("nft list table inet vm2 | grep -E 'counter packets [1-9]' >&2");
+	ok("nft list counter inet vm2 spoofed | grep -qE 'packets [1-9]'");
 	ok("nsenter -t %s -n ip address del 10.82.200.200/32 dev eth0", pid);
 	ok("nsenter -t %s -n ip -6 address del fd82:766d:3200::dead/128 dev eth0", pid);
 }

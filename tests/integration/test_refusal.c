@@ -83,9 +83,10 @@ Test(refusal, a_suspended_tenant_is_told_why)
 	tenant_ready("debtor");
 	assert_status(ssh("debtor", "", "true"), 0);
 	ok("vm2 tenant suspend debtor --reason 'unpaid invoice 17'");
-	r = ssh("debtor", "", "true");
+	/* As a banner, which stock ssh shows at its normal log level. */
+	r = ssh("debtor", "-o LogLevel=INFO", "true");
 	cr_assert_neq(r.status, 0);
-	assert_has(r.err, "unpaid invoice 17");
+	assert_has(r.err, "suspended: unpaid invoice 17");
 	cr_assert_str_eq(ok("vm2 guest show debtor --json | jq -r .state"), "stopped");
 	ok("vm2 tenant resume debtor");
 	assert_status(ssh("debtor", "", "true"), 0);

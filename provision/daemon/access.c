@@ -104,12 +104,12 @@ void access_words(unsigned int roles, char *ret, size_t size)
 		unsigned int role;
 		const char *word;
 	} words[] = { { ROLE_GATEWAY, "gateway" }, { ROLE_STAFF, "staff" }, { ROLE_AUDIT, "audit" },
-		      { ROLE_SELF, "self" }, { ROLE_SESSION, "session" } };
+		{ ROLE_SELF, "self" }, { ROLE_SESSION, "session" } };
 	size_t len = 0;
 
 	snprintf(ret, size, "root");
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (roles & words[i].role && len < size)
-			len += (size_t)snprintf(ret + len, size - len, "%s%s", len ? " " : "",
-						words[i].word);
+			len += (size_t)snprintf(
+				ret + len, size - len, "%s%s", len ? " " : "", words[i].word);
 }

@@ -12,10 +12,10 @@
 #include "provision/base/err.h"
 
 enum {
-	ROLE_ROOT = 1,	   /* uid 0: may do all but what only a session may */
-	ROLE_GATEWAY = 2,  /* the configured user */
-	ROLE_SELF = 4,	   /* a tenant's account, for that tenant: found when the request is known */
-	ROLE_STAFF = 8,	   /* members of the configured groups */
+	ROLE_ROOT = 1,	  /* uid 0: may do all but what only a session may */
+	ROLE_GATEWAY = 2, /* the configured user */
+	ROLE_SELF = 4,	  /* a tenant's account, for that tenant: found when the request is known */
+	ROLE_STAFF = 8,	  /* members of the configured groups */
 	ROLE_AUDIT = 16,
 	ROLE_SESSION = 32, /* the vm2-session of the session that the request names */
 };

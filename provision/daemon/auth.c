@@ -25,7 +25,7 @@ static int denied(struct request *r, const char *what, const char *tenant)
 {
 	log_notice("%s for '%.40s' from %.80s: denied", what, tenant, source_of(r));
 	return err_set(&r->err, ERR_DENIED, "this %s lets nobody of that name in",
-		       strcmp(what, "password") ? "key" : "password");
+		strcmp(what, "password") ? "key" : "password");
 }
 
 /* Equal blobs are the same key: nothing of the cryptography is needed here. */
@@ -110,7 +110,8 @@ int auth_account(struct request *r)
 		return err_set(&r->err, ERR_NOT_FOUND, "there is no such tenant");
 	n = store_tenant_get(r->store, name, &t, &r->err);
 	if (n == 0 && t.suspended)
-		return err_set(&r->err, ERR_DENIED, "suspended%s%s", t.reason[0] ? ": " : "", t.reason);
+		return err_set(
+			&r->err, ERR_DENIED, "suspended%s%s", t.reason[0] ? ": " : "", t.reason);
 	return n;
 }
 

@@ -73,7 +73,10 @@ int life_end_sessions(struct store *store, const char *name, struct err *err)
 		if (r != 0 && r != ERR_BUSY)
 			return r;
 		end_batch(&batch);
-		/* Those that said how they ended are closed already: then there is nothing to change. */
+		/*
+		 * Those that said how they ended are closed already: then there is nothing to
+		 * change.
+		 */
 		for (int i = 0; i < batch.n; i++)
 			store_session_lost(store, batch.of[i].id, time(NULL), NULL);
 	} while (r == ERR_BUSY);

@@ -7,7 +7,7 @@
 #include "provision/daemon/life.h"
 
 static void add_running(struct request *r, struct msg *row, const struct store_tenant *t,
-			const struct guest_run *run)
+	const struct guest_run *run)
 {
 	uint64_t memory = 0, processes = 0;
 
@@ -75,8 +75,8 @@ static int need_guest(struct request *r, struct store_tenant *ret)
 		n = store_tenant_get(r->store, name, ret, &r->err);
 	if (n == 0 && ret->guest.intent == STORE_GUEST_NONE)
 		return err_set(&r->err, ERR_NOT_FOUND,
-			       "tenant '%s' has no guest yet: the first login makes it, or vm2 guest start %s",
-			       name, name);
+			"tenant '%s' has no guest yet: log in, or vm2 guest start %s",
+			name, name);
 	return n;
 }
 

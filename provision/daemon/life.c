@@ -10,22 +10,28 @@
 #include "provision/daemon/locks.h"
 #include "provision/store/accounts.h"
 
-/* Stopping guests hold it shared for as long as they take: only a replacement of the table waits. */
+/*
+ * Stopping guests hold it shared for as long as they take: only a replacement of the table waits.
+ */
 #define RULES_WAIT_MS 60000
 
 void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 {
 	*ret = (struct guest_spec){
-		.name = t->name, .number = t->guest.number, .uid_base = t->guest.uid_base,
+		.name = t->name,
+		.number = t->guest.number,
+		.uid_base = t->guest.uid_base,
 		.template = t->guest.template,
 		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
 		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
-		.cpu = t->plan.cpu, .memory = t->plan.memory, .processes = t->plan.processes,
+		.cpu = t->plan.cpu,
+		.memory = t->plan.memory,
+		.processes = t->plan.processes,
 	};
 }
 
-const char *life_state(const struct config *config, const struct store_tenant *tenant,
-		       struct guest_run *run)
+const char *life_state(
+	const struct config *config, const struct store_tenant *tenant, struct guest_run *run)
 {
 	struct guest_run found;
 
@@ -58,7 +64,8 @@ static int admit(struct store *store, const char *name, struct store_tenant *t, 
 	int r = store_tenant_get(store, name, t, err);
 
 	if (r == 0 && t->suspended)
-		return err_set(err, ERR_DENIED, "suspended%s%s", t->reason[0] ? ": " : "", t->reason);
+		return err_set(
+			err, ERR_DENIED, "suspended%s%s", t->reason[0] ? ": " : "", t->reason);
 	return r;
 }
 
@@ -98,7 +105,7 @@ static int restore_rules(const struct config *config, struct store *store, struc
 		const struct store_guest *g = &fence.tenants[i].guest;
 
 		guests[i] = (struct rules_guest){ g->number, g->address4[0] ? g->address4 : NULL,
-						  g->address6[0] ? g->address6 : NULL };
+			g->address6[0] ? g->address6 : NULL };
 	}
 	if (r == 0)
 		r = rules_restore(&base, guests, fence.count, err);
@@ -116,8 +123,7 @@ int life_restore_rules(const struct config *config, struct store *store, struct 
 }
 
 static int start_once(const struct config *config, const struct guest_spec *spec,
-		      guest_progress_fn progress, void *data, struct guest_run *run,
-		      struct err *err)
+	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
 	int r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
@@ -125,9 +131,11 @@ static int start_once(const struct config *config, const struct guest_spec *spec
 	return r == 0 ? guest_start(config, spec, progress, data, run, err) : r;
 }
 
-/* The rules are put in first when the table is not there: somebody flushed it, or it is the first. */
+/*
+ * The rules are put in first when the table is not there: somebody flushed it, or it is the first.
+ */
 static int start(const struct config *config, struct store *store, const struct guest_spec *spec,
-		 guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
+	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
 {
 	const struct rules_base base = { config->instance, config->pool4, config->pool6 };
 	int r = start_once(config, spec, progress, data, run, err);
@@ -140,7 +148,7 @@ static int start(const struct config *config, struct store *store, const struct 
 
 /* Under the lock: nothing of it is left on the host, and then no row. */
 static int destroy_locked(const struct config *config, struct store *store,
-			  const struct store_tenant *t, struct err *err)
+	const struct store_tenant *t, struct err *err)
 {
 	CLEANUP_CLOSE int rules = -1;
 	struct guest_spec spec;
@@ -156,18 +164,19 @@ static int destroy_locked(const struct config *config, struct store *store,
 	return r;
 }
 
-static void take_back(const struct config *config, struct store *store, const struct store_tenant *t)
+static void take_back(
+	const struct config *config, struct store *store, const struct store_tenant *t)
 {
 	struct err err = { 0 };
 
 	if (destroy_locked(config, store, t, &err) != 0)
-		log_err("cannot take back the guest of '%s': %s; vm2d's next start tries again", t->name,
-			err.text);
+		log_err("cannot take back the guest of '%s': %s; vm2d's next start tries again",
+			t->name, err.text);
 	publish(config, store);
 }
 
 static int create(const struct config *config, struct store *store, guest_progress_fn progress,
-		  void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
+	void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
 {
 	struct guest_spec spec;
 	int r = store_guest_allocate(store, config, t->name, &t->guest, err);
@@ -191,15 +200,18 @@ static int create(const struct config *config, struct store *store, guest_progre
 }
 
 static int up_locked(const struct config *config, struct store *store, const char *name,
-		     guest_progress_fn progress, void *data, struct store_tenant *t,
-		     struct guest_run *run, struct err *err)
+	guest_progress_fn progress, void *data, struct store_tenant *t, struct guest_run *run,
+	struct err *err)
 {
 	struct guest_spec spec;
 	int r = admit(store, name, t, err);
 
 	if (r != 0)
 		return r;
-	/* Whoever began this is gone, since we have the lock: finish taking it back, then start anew. */
+	/*
+	 * Whoever began this is gone, since we have the lock: finish taking it back, then start
+	 * anew.
+	 */
 	if (t->guest.intent == STORE_GUEST_CREATING || t->guest.intent == STORE_GUEST_DESTROYING) {
 		r = destroy_locked(config, store, t, err);
 		if (r != 0)
@@ -215,8 +227,8 @@ static int up_locked(const struct config *config, struct store *store, const cha
 }
 
 int life_up(const struct config *config, struct store *store, const char *name,
-	    guest_progress_fn progress, void *data, struct store_tenant *tenant,
-	    struct guest_run *run, struct err *err)
+	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
+	struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
 	int r = admit(store, name, tenant, err);
@@ -232,8 +244,8 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	return up_locked(config, store, name, progress, data, tenant, run, err);
 }
 
-static int stop_locked(const struct config *config, struct store *store, const char *name,
-		       struct err *err)
+static int stop_locked(
+	const struct config *config, struct store *store, const char *name, struct err *err)
 {
 	CLEANUP_CLOSE int rules = -1;
 	struct guest_spec spec;
@@ -249,7 +261,10 @@ static int stop_locked(const struct config *config, struct store *store, const c
 	return r == 0 ? guest_stop(config, &spec, err) : r;
 }
 
-/* Whoever holds a tenant's lock may be starting its guest, and then stopping one: both have limits. */
+/*
+ * Whoever holds a tenant's lock may be starting its guest, and then stopping one: both have
+ * limits.
+ */
 static int patience_ms(const struct config *config)
 {
 	return (int)(config->start_timeout + config->stop_timeout) * 1000;
@@ -263,8 +278,8 @@ int life_stop(const struct config *config, struct store *store, const char *name
 	return r == 0 ? stop_locked(config, store, name, err) : r;
 }
 
-int life_destroy(const struct config *config, struct store *store, const char *name, bool tenant_too,
-		 struct err *err)
+int life_destroy(const struct config *config, struct store *store, const char *name,
+	bool tenant_too, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
 	struct store_tenant t;

@@ -14,10 +14,13 @@
  * template; ERR_DENIED: suspended.
  */
 int life_up(const struct config *config, struct store *store, const char *name,
-	    guest_progress_fn progress, void *data, struct store_tenant *tenant,
-	    struct guest_run *run, struct err *err);
+	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
+	struct err *err);
 
-/* End all open sessions of a tenant: asked, then killed. Rows of those that are gone become "lost". */
+/*
+ * End all open sessions of a tenant: asked, then killed. Rows of those that are gone become
+ * "lost".
+ */
 int life_end_sessions(struct store *store, const char *name, struct err *err);
 
 /* Stop the guest, files stay. No guest is success. */
@@ -27,11 +30,12 @@ int life_stop(const struct config *config, struct store *store, const char *name
  * Destroy the guest and forget its row. No guest is success. With `tenant_too` the tenant goes
  * as well, under the same lock.
  */
-int life_destroy(const struct config *config, struct store *store, const char *name, bool tenant_too,
-		 struct err *err);
+int life_destroy(const struct config *config, struct store *store, const char *name,
+	bool tenant_too, struct err *err);
 
 /* Bring a guest's row and the host in line after a crash; skipped while another works on it. */
-int life_repair(const struct config *config, struct store *store, const char *name, struct err *err);
+int life_repair(
+	const struct config *config, struct store *store, const char *name, struct err *err);
 
 /* Put the rules of all running guests into the kernel. */
 int life_restore_rules(const struct config *config, struct store *store, struct err *err);
@@ -39,8 +43,11 @@ int life_restore_rules(const struct config *config, struct store *store, struct 
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 
-/* "none", "creating", "running", "stopped" or "destroying"; run (may be NULL) is filled when running. */
-const char *life_state(const struct config *config, const struct store_tenant *tenant,
-		       struct guest_run *run);
+/*
+ * "none", "creating", "running", "stopped" or "destroying"; run (may be NULL) is filled when
+ * running.
+ */
+const char *life_state(
+	const struct config *config, const struct store_tenant *tenant, struct guest_run *run);
 
 #endif

@@ -14,7 +14,8 @@
 
 static int lock_path(const struct config *config, const char *name, char *ret)
 {
-	return snprintf(ret, PATH_MAX, "%s/locks/%s", config->run, name) < PATH_MAX ? 0 : -ENAMETOOLONG;
+	return snprintf(ret, PATH_MAX, "%s/locks/%s", config->run, name) < PATH_MAX ? 0 :
+										      -ENAMETOOLONG;
 }
 
 int lock_folder(const struct config *config, struct err *err)
@@ -44,7 +45,7 @@ static int try_lock(const char *path, bool shared, int *ret)
 }
 
 int lock_take(const struct config *config, const char *name, bool shared, int timeout_ms, int *ret,
-	      struct err *err)
+	struct err *err)
 {
 	int64_t deadline = clock_ms() + timeout_ms;
 	struct timespec pause = { .tv_nsec = 2000000 };
@@ -60,8 +61,8 @@ int lock_take(const struct config *config, const char *name, bool shared, int ti
 		r = try_lock(path, shared, ret);
 	}
 	if (r == -EAGAIN)
-		return err_set(err, ERR_BUSY, "'%s' is being worked on by another request; try again",
-			       name);
+		return err_set(err, ERR_BUSY,
+			"'%s' is being worked on by another request; try again", name);
 	return r < 0 ? err_sys(err, -r, "cannot lock %s", path) : 0;
 }
 

@@ -14,7 +14,7 @@
 #include "provision/base/err.h"
 
 /* Names that no tenant can have: they start with a dot. */
-#define LOCK_RULES    ".rules"	  /* shared: a guest's rules change; exclusive: the table is replaced */
+#define LOCK_RULES    ".rules" /* shared: a guest's change; exclusive: the table is replaced */
 #define LOCK_TEMPLATE ".template" /* one template is made or removed at a time */
 #define LOCK_PASSWORD ".password" /* with a number: so many are verified at once */
 
@@ -23,7 +23,7 @@
  * text says who waits for what.
  */
 int lock_take(const struct config *config, const char *name, bool shared, int timeout_ms, int *ret,
-	      struct err *err);
+	struct err *err);
 
 /* Delete the file of a lock that is held, for a tenant that is no more. */
 void lock_remove(const struct config *config, const char *name);

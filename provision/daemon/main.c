@@ -23,8 +23,9 @@
 
 static int usage(FILE *out)
 {
-	fprintf(out, "usage: vm2d [--config FILE]\n"
-		     "Serves VM2's local socket in the foreground, see vm2d(8).\n");
+	fprintf(out,
+		"usage: vm2d [--config FILE]\n"
+		"Serves VM2's local socket in the foreground, see vm2d(8).\n");
 	return out == stdout ? 0 : ERR_USAGE;
 }
 
@@ -32,9 +33,7 @@ static int usage(FILE *out)
 static int parse_options(int argc, char **argv, char **ret_path)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-						 { "help", no_argument, NULL, 'h' },
-						 { "version", no_argument, NULL, 'V' },
-						 { 0 } };
+		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -69,8 +68,9 @@ static int take_instance(const struct config *config, int *ret, struct err *err)
 			return err_sys(err, errno, "cannot lock %s", path);
 		if (++tries == LOCK_TRIES)
 			return err_set(err, ERR_BUSY,
-				       "another vm2d runs on %s: stop that one, or give this one another "
-				       "paths.state", config->state);
+				"another vm2d runs on %s: stop that one, or give this one another "
+				"paths.state",
+				config->state);
 		nanosleep(&pause, NULL);
 	}
 	*ret = steal_fd(&fd);

@@ -23,8 +23,8 @@
 #define PROGRAM VM2_LIBEXECDIR "/vm2-session"
 
 /* What the order takes over from the request. */
-static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols", "rows",
-				      "xpixel", "ypixel", "env", "via" };
+static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
+	"rows", "xpixel", "ypixel", "env", "via" };
 /* What only root and the gateway are believed about. */
 static const char *const believed[] = { "source", "local", "credential" };
 
@@ -61,12 +61,13 @@ static int check_via(struct request *r, const char *via)
 	unsigned int roles = r->peer.roles;
 
 	if (!is_in(via, (const char *const[]){ "gateway", "shell", "exec" }, 3))
-		return err_set(&r->err, ERR_USAGE, "via = '%.40s' is none of gateway, shell, exec", via);
+		return err_set(
+			&r->err, ERR_USAGE, "via = '%.40s' is none of gateway, shell, exec", via);
 	if (roles & ROLE_ROOT || (roles & ROLE_GATEWAY && !strcmp(via, "gateway")) ||
-	    (roles & ROLE_STAFF && !strcmp(via, "exec")) || (r->self && !strcmp(via, "shell")))
+		(roles & ROLE_STAFF && !strcmp(via, "exec")) || (r->self && !strcmp(via, "shell")))
 		return 0;
 	return err_set(&r->err, ERR_DENIED, "uid %u may not open sessions with via = %s",
-		       (unsigned int)r->peer.uid, via);
+		(unsigned int)r->peer.uid, via);
 }
 
 static int check_numbers(struct request *r, bool *ret_pty)
@@ -88,11 +89,15 @@ static int check_texts(struct request *r)
 	const char *env, *term = msg_get(&r->in, "term");
 	size_t pos = 0;
 
-	if (term && (strlen(term) > 64 || term[strspn(term, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS"
-							   "TUVWXYZ0123456789+-._")]))
+	if (term &&
+		(strlen(term) > 64 ||
+			term[strspn(term,
+				"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS"
+				"TUVWXYZ0123456789+-._")]))
 		return err_set(&r->err, ERR_USAGE, "term = '%.64s' is no name of a terminal", term);
 	while ((env = msg_next_value(&r->in, "env", &pos))) {
-		size_t len = strspn(env, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+		size_t len = strspn(
+			env, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 
 		if (len == 0 || env[len] != '=' || (*env >= '0' && *env <= '9'))
 			return err_set(&r->err, ERR_USAGE, "env = '%.40s' is not NAME=VALUE", env);
@@ -106,10 +111,11 @@ static int check_command(struct opening *o)
 	const char *command = msg_get(&r->in, "command"), *argv = msg_get(&r->in, "argv");
 
 	if (!is_in(o->kind, (const char *const[]){ "shell", "exec", "subsystem" }, 3))
-		return err_set(&r->err, ERR_USAGE, "kind = '%.40s' is none of shell, exec, subsystem",
-			       o->kind);
+		return err_set(&r->err, ERR_USAGE,
+			"kind = '%.40s' is none of shell, exec, subsystem", o->kind);
 	if (argv && (strcmp(o->via, "exec") || strcmp(o->kind, "exec") || command))
-		return err_set(&r->err, ERR_USAGE, "argv is for kind=exec via=exec without a command");
+		return err_set(
+			&r->err, ERR_USAGE, "argv is for kind=exec via=exec without a command");
 	if (strcmp(o->kind, "shell") && !command && !argv)
 		return err_set(&r->err, ERR_USAGE, "kind = %s lacks 'command'", o->kind);
 	if (!strcmp(o->kind, "shell") && command)
@@ -122,8 +128,9 @@ static int check_fds(struct opening *o)
 	int want = o->pty ? 2 : 3;
 
 	if (o->r->in.n_fds != want)
-		return err_set(&o->r->err, ERR_USAGE, "a session with pty=%d takes %d descriptors, not %d",
-			       o->pty, want, o->r->in.n_fds);
+		return err_set(&o->r->err, ERR_USAGE,
+			"a session with pty=%d takes %d descriptors, not %d", o->pty, want,
+			o->r->in.n_fds);
 	return 0;
 }
 
@@ -145,7 +152,8 @@ static int check(struct opening *o)
 	if (n == 0)
 		n = check_fds(o);
 	if (n == 0 && access(PROGRAM, X_OK) < 0)
-		return err_sys(&r->err, errno, "cannot run %s: VM2 is not installed whole", PROGRAM);
+		return err_sys(
+			&r->err, errno, "cannot run %s: VM2 is not installed whole", PROGRAM);
 	return n;
 }
 
@@ -212,9 +220,16 @@ static int make_folder(struct opening *o)
 static int add_row(struct opening *o)
 {
 	const struct store_session row = {
-		.id = o->id, .tenant = o->tenant.name, .kind = o->kind, .command = o->command,
-		.source = o->source, .credential = o->credential, .via = o->via,
-		.started = o->started, .pid = getpid(), .pid_start = process_start_time(getpid()),
+		.id = o->id,
+		.tenant = o->tenant.name,
+		.kind = o->kind,
+		.command = o->command,
+		.source = o->source,
+		.credential = o->credential,
+		.via = o->via,
+		.started = o->started,
+		.pid = getpid(),
+		.pid_start = process_start_time(getpid()),
 	};
 
 	return store_session_open(o->r->store, &row, &o->r->err);
@@ -242,7 +257,8 @@ static void write_order(struct opening *o, struct msg *order)
 	msg_add(order, "session", o->id);
 	msg_add_i64(order, "started", o->started);
 	msg_add(order, "config", r->host->config_path ? r->host->config_path : "");
-	msg_add(order, "plan_recording", o->tenant.plan.recording_required ? "required" : "best-effort");
+	msg_add(order, "plan_recording",
+		o->tenant.plan.recording_required ? "required" : "best-effort");
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);
@@ -260,7 +276,9 @@ static int seal_order(struct opening *o, int *ret)
 		n = -errno;
 	if (n == 0)
 		n = fd_write_all(fd, order.data.data, order.data.len);
-	if (n == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+	if (n == 0 &&
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) <
+			0)
 		n = -errno;
 	if (n == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		n = -errno;
@@ -277,7 +295,7 @@ static int seal_order(struct opening *o, int *ret)
 static int place_fds(struct opening *o, int order)
 {
 	const int from[] = { o->r->fd, order, o->r->in.fds[0], o->r->in.fds[1],
-			     o->pty ? -1 : o->r->in.fds[2], o->run.init_pidfd, o->folder };
+		o->pty ? -1 : o->r->in.fds[2], o->run.init_pidfd, o->folder };
 	int moved[ARRAY_LEN(from)];
 
 	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
@@ -335,7 +353,8 @@ static int prepare(struct opening *o)
 	if (n == 0)
 		n = check(o);
 	if (n == 0)
-		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run, &r->err);
+		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run,
+			&r->err);
 	if (n != 0)
 		return n;
 	trace(o);

@@ -5,10 +5,10 @@
 
 #include "provision/daemon/handlers.h"
 
-#define CPU_MAX	      102400		/* percent: 1,024 processors */
+#define CPU_MAX	      102400 /* percent: 1,024 processors */
 #define BYTES_MAX     (1ULL << 50)
-#define MEMORY_MIN    (16ULL << 20)	/* less starts no Debian */
-#define PROCESSES_MAX 4194304		/* PID_MAX_LIMIT of the kernel */
+#define MEMORY_MIN    (16ULL << 20) /* less starts no Debian */
+#define PROCESSES_MAX 4194304	    /* PID_MAX_LIMIT of the kernel */
 
 static int limits(struct request *r, struct store_plan *p)
 {
@@ -24,12 +24,12 @@ static int limits(struct request *r, struct store_plan *p)
 	if (n != 0)
 		return n;
 	if (p->memory && p->memory < MEMORY_MIN)
-		return err_set(&r->err, ERR_USAGE, "memory = %" PRIu64 " bytes is too little: 16M at least",
-			       p->memory);
+		return err_set(&r->err, ERR_USAGE,
+			"memory = %" PRIu64 " bytes is too little: 16M at least", p->memory);
 	p->recording_required = recording && !strcmp(recording, "required");
 	if (recording && !p->recording_required && strcmp(recording, "best-effort"))
 		return err_set(&r->err, ERR_USAGE,
-			       "recording = '%.40s' is neither required nor best-effort", recording);
+			"recording = '%.40s' is neither required nor best-effort", recording);
 	return 0;
 }
 

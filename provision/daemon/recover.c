@@ -35,8 +35,7 @@ int recover_folders(const struct config *config, struct err *err)
 		const char *path;
 		mode_t mode;
 	} folders[] = { { config->state, 0755 }, { config->run, 0755 }, { empty, 0555 },
-			{ config->templates, 0700 }, { config->guests, 0700 },
-			{ config->sessions, 0700 } };
+		{ config->templates, 0700 }, { config->guests, 0700 }, { config->sessions, 0700 } };
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)
@@ -44,7 +43,9 @@ int recover_folders(const struct config *config, struct err *err)
 	return r == 0 ? lock_folder(config, err) : r;
 }
 
-/* Names are collected first: what is then done to each writes to the database that is being read. */
+/*
+ * Names are collected first: what is then done to each writes to the database that is being read.
+ */
 struct names {
 	size_t n, cap;
 	char (*of)[STORE_NAME_SIZE];
@@ -130,7 +131,8 @@ int recover_keep(const struct config *config)
 		sleep(KEEP_INTERVAL_S);
 		if (store_checkpoint(store, &err) != 0)
 			log_warn("%s", err.text);
-		if (access(config->ledger, F_OK) == 0 && ledger_sync(config->ledger, &synced, &err) != 0)
+		if (access(config->ledger, F_OK) == 0 &&
+			ledger_sync(config->ledger, &synced, &err) != 0)
 			log_warn("cannot sync the ledger: %s", err.text);
 		/* A session whose process was killed ends in the books while vm2d runs, too. */
 		recover_sessions(store);

@@ -45,8 +45,8 @@ int request_name(struct request *r, const char *key, const char **ret)
 
 	if (n == 0 && !name_valid(name))
 		return err_set(&r->err, ERR_USAGE,
-			       "'%.40s' is no name: it takes a-z first, then a-z, 0-9 and '-', at most %d",
-			       name, NAME_LEN_MAX);
+			"'%.40s' is no name: it takes a-z first, then a-z, 0-9 and '-', at most %d",
+			name, NAME_LEN_MAX);
 	if (n == 0)
 		*ret = name;
 	return n;
@@ -128,8 +128,9 @@ static int authorise(struct request *r, const struct request_kind *kind)
 
 	/* Which session's process a peer is, only the handler can tell: it looks at the row. */
 	if (kind->roles & ROLE_SESSION)
-		return r->peer.uid == 0 ? 0 :
-			       err_set(&r->err, ERR_DENIED, "%s is for vm2-session only", kind->op);
+		return r->peer.uid == 0 ?
+			0 :
+			err_set(&r->err, ERR_DENIED, "%s is for vm2-session only", kind->op);
 	if (r->peer.roles & (ROLE_ROOT | kind->roles))
 		return 0;
 	if (kind->roles & ROLE_SELF) {
@@ -139,7 +140,7 @@ static int authorise(struct request *r, const struct request_kind *kind)
 	}
 	access_words(kind->roles, words, sizeof(words));
 	return err_set(&r->err, ERR_DENIED, "%s is not for uid %u: it takes root or %s%s", kind->op,
-		       (unsigned int)r->peer.uid, kind->roles ? "one of: " : "nobody else", words);
+		(unsigned int)r->peer.uid, kind->roles ? "one of: " : "nobody else", words);
 }
 
 /* Values are logged only where they are names or ids: a password or a key never is. */
@@ -149,9 +150,13 @@ static void log_request(const struct request *r, const struct request_kind *kind
 	CLEANUP_BUF struct buf line = { 0 };
 
 	buf_printf(&line, "uid %u (%s%s%s): %s", (unsigned int)r->peer.uid,
-		   r->peer.uid == 0 ? "root" : r->self ? "self" : "",
-		   r->peer.roles & ROLE_GATEWAY ? "gateway" : r->peer.roles & ROLE_STAFF ? "staff" : "",
-		   r->peer.roles & ROLE_AUDIT ? " audit" : "", kind->op);
+		r->peer.uid == 0 ? "root" :
+			r->self	 ? "self" :
+				   "",
+		r->peer.roles & ROLE_GATEWAY	   ? "gateway" :
+			r->peer.roles & ROLE_STAFF ? "staff" :
+						     "",
+		r->peer.roles & ROLE_AUDIT ? " audit" : "", kind->op);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		if (msg_get(&r->in, keys[i]))
 			buf_printf(&line, " %s=%.80s", keys[i], msg_get(&r->in, keys[i]));
@@ -206,8 +211,7 @@ static void wipe(struct msg *m)
 int request_serve(const struct host *host, int fd, struct store *store)
 {
 	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
-	struct request r = { .host = host, .config = host->config, .fd = fd,
-			     .store = store };
+	struct request r = { .host = host, .config = host->config, .fd = fd, .store = store };
 	int status;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));

@@ -27,7 +27,7 @@ struct request {
 	struct msg in;
 	struct msg out; /* fields and descriptors that the end message takes along */
 	struct store *store;
-	bool self;     /* the peer is the account of the tenant that the request names */
+	bool self;	/* the peer is the account of the tenant that the request names */
 	struct err err; /* what a handler says when it fails */
 };
 
@@ -43,7 +43,10 @@ struct request_kind {
 	const char *op;
 	unsigned int roles; /* who may, beside root */
 	unsigned int flags;
-	/* Fields: those without brackets must be there. The request_serve() refuses what lacks them. */
+	/*
+	 * Fields: those without brackets must be there. The request_serve() refuses what lacks
+	 * them.
+	 */
 	const char *fields;
 	request_fn handle;
 	const char *text;

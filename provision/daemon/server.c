@@ -56,9 +56,10 @@ static int passed_socket(int *ret)
 	socklen_t len = sizeof(type);
 
 	if (!pid || !fds || parse_u64(pid, INT32_MAX, &number) < 0 || (pid_t)number != getpid() ||
-	    parse_u64(fds, 1, &count) < 0 || count != 1)
+		parse_u64(fds, 1, &count) < 0 || count != 1)
 		return -ENOENT;
-	if (getsockopt(LISTEN_FDS_START, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
+	if (getsockopt(LISTEN_FDS_START, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+		type != SOCK_SEQPACKET)
 		return -EINVAL;
 	*ret = LISTEN_FDS_START;
 	return fd_cloexec(LISTEN_FDS_START, 1);
@@ -77,7 +78,7 @@ static int own_socket(const struct config *config, int *ret)
 	memcpy(address.sun_path, config->socket, strlen(config->socket) + 1);
 	unlink(config->socket);
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(config->socket, 0666) < 0 || listen(fd, BACKLOG) < 0)
+		chmod(config->socket, 0666) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	*ret = steal_fd(&fd);
 	return 0;
@@ -124,7 +125,8 @@ static bool may_work(const struct server *s, uid_t uid)
 
 static void refuse_busy(int fd)
 {
-	request_refuse(fd, ERR_BUSY, "vm2d serves as many requests as daemon.workers allows; try again");
+	request_refuse(
+		fd, ERR_BUSY, "vm2d serves as many requests as daemon.workers allows; try again");
 	fd_close(fd);
 }
 
@@ -146,17 +148,17 @@ static int take_over(struct host *host, int link)
 	uint64_t workers = 0;
 
 	if (msg_recv(link, &m, 0, NULL) != 0 ||
-	    msg_get_u64(&m, "workers", 1, UINT32_MAX, &workers, NULL) != 0)
+		msg_get_u64(&m, "workers", 1, UINT32_MAX, &workers, NULL) != 0)
 		return -1;
 	host->workers = (unsigned int)workers;
 	return msg_take_fd(&m, 0);
 }
 
 /*
- * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals as
- * they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes by
- * itself at exit, and when the worker becomes a vm2-session). It opens the database before there is
- * a request, since that and the fork are most of what a request costs; it serves one only.
+ * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals
+ * as they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes
+ * by itself at exit, and when the worker becomes a vm2-session). It opens the database before there
+ * is a request, since that and the fork are most of what a request costs; it serves one only.
  */
 static void __attribute__((noreturn)) work(struct server *s, int link)
 {
@@ -166,7 +168,8 @@ static void __attribute__((noreturn)) work(struct server *s, int link)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL); /* what is ignored stays so over execve, up to a customer's shell */
+	signal(SIGPIPE,
+		SIG_DFL); /* what is ignored stays so over execve, up to a customer's shell */
 	setsid();
 	if (link != LINK_FD && dup3(link, LINK_FD, O_CLOEXEC) < 0)
 		_exit(1);
@@ -236,7 +239,7 @@ static void accept_one(struct server *s)
 		return;
 	}
 	if (s->n_pending == PENDING_MAX ||
-	    (!privileged(s, uid) && count_uid(s->pending, s->n_pending, uid) >= PENDING_USER)) {
+		(!privileged(s, uid) && count_uid(s->pending, s->n_pending, uid) >= PENDING_USER)) {
 		refuse_busy(fd);
 		return;
 	}
@@ -295,7 +298,10 @@ static void start_keeper(struct server *s)
 	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* It ends with the listener, even with one that is killed: all that it does may be cut off. */
+	/*
+	 * It ends with the listener, even with one that is killed: all that it does may be cut
+	 * off.
+	 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid();
 	fd_close_from(3);

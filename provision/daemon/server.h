@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The listener: accepts connections, waits until a request has come, and hands each to a worker of
- * its own, forked ahead of time. It reads nothing of them and touches no database. A connection that says nothing costs no worker.
+ * its own, forked ahead of time. It reads nothing of them and touches no database. A connection
+ * that says nothing costs no worker.
  */
 #ifndef VM2_DAEMON_SERVER_H
 #define VM2_DAEMON_SERVER_H

@@ -48,7 +48,9 @@ int session_list(struct request *r)
 
 	if (n == 0 && msg_get(&r->in, "tenant"))
 		n = request_name(r, "tenant", &tenant);
-	return n == 0 ? store_session_each(r->store, tenant, false, limit, send_session, r, &r->err) : n;
+	return n == 0 ?
+		store_session_each(r->store, tenant, false, limit, send_session, r, &r->err) :
+		n;
 }
 
 int session_show(struct request *r)
@@ -85,7 +87,9 @@ static int find(struct request *r, struct found *ret)
 	return n == 0 ? store_session_get(r->store, id, note, ret, &r->err) : n;
 }
 
-/* Tenant and id come from the database, and were checked when they went in: no path of the peer's. */
+/*
+ * Tenant and id come from the database, and were checked when they went in: no path of the peer's.
+ */
 int session_read(struct request *r)
 {
 	CLEANUP_FREE char *path = NULL;
@@ -99,11 +103,12 @@ int session_read(struct request *r)
 		n = msg_get_u64(&r->in, "segment", 0, 999999, &segment, &r->err);
 	if (n != 0)
 		return n;
-	path = xasprintf("%s/%s/%s/%06" PRIu64 ".cast", r->config->sessions, f.tenant, f.id, segment);
+	path = xasprintf(
+		"%s/%s/%s/%06" PRIu64 ".cast", r->config->sessions, f.tenant, f.id, segment);
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 && errno == ENOENT)
-		return err_set(&r->err, ERR_NOT_FOUND, "session %s has no recording with number %" PRIu64,
-			       f.id, segment);
+		return err_set(&r->err, ERR_NOT_FOUND,
+			"session %s has no recording with number %" PRIu64, f.id, segment);
 	if (fd < 0)
 		return err_sys(&r->err, errno, "cannot open %s", path);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -127,7 +132,8 @@ static int read_end(struct request *r, struct store_session *s)
 	s->signal = msg_get(&r->in, "signal");
 	s->recorded = recorded;
 	if (n == 0 && s->signal && strlen(s->signal) > 16)
-		return err_set(&r->err, ERR_USAGE, "signal = '%.20s…' is no signal's name", s->signal);
+		return err_set(
+			&r->err, ERR_USAGE, "signal = '%.20s…' is no signal's name", s->signal);
 	return n;
 }
 
@@ -139,9 +145,13 @@ int session_close(struct request *r)
 
 	if (n != 0)
 		return n;
-	/* The very process that became the session: root itself is not believed about another's end. */
+	/*
+	 * The very process that became the session: root itself is not believed about another's
+	 * end.
+	 */
 	if (r->peer.pid != f.pid || process_start_time(r->peer.pid) != f.pid_start)
-		return err_set(&r->err, ERR_DENIED, "session.close is for the session's own vm2-session");
+		return err_set(
+			&r->err, ERR_DENIED, "session.close is for the session's own vm2-session");
 	s.id = f.id;
 	n = read_end(r, &s);
 	return n == 0 ? store_session_close(r->store, &s, &r->err) : n;

@@ -54,10 +54,13 @@ static int making_begin(struct request *r, struct making *m)
 		n = lock_take(r->config, LOCK_TEMPLATE, false, 0, &m->lock, &r->err);
 	if (n != 0)
 		return n == ERR_BUSY ?
-			err_set(&r->err, n, "a template is being made; try again when it is ready") : n;
+			err_set(&r->err, n,
+				"a template is being made; try again when it is ready") :
+			n;
 	if (store_template_get(r->store, m->name, &there, NULL) == 0)
 		return err_set(&r->err, ERR_EXISTS,
-			       "there is a template '%s' already: vm2 template remove %s", m->name, m->name);
+			"there is a template '%s' already: vm2 template remove %s", m->name,
+			m->name);
 	n = open_templates(r, &m->folder);
 	if (n != 0)
 		return n;
@@ -75,7 +78,8 @@ static int making_begin(struct request *r, struct making *m)
 /* Bytes on disk below a folder, its own file system only. */
 static uint64_t tree_bytes(int folder, const char *name, int depth)
 {
-	CLEANUP_CLOSE int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	CLEANUP_CLOSE int fd =
+		openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	CLEANUP_CLOSEDIR DIR *dir = fd < 0 || depth > 200 ? NULL : fdopendir(fd);
 	const struct dirent *e;
 	uint64_t bytes = 0;
@@ -113,7 +117,10 @@ static int making_finish(struct request *r, struct making *m, const char *suite)
 	return n;
 }
 
-/* The child: our own program or cp(1), by its full path, without a shell, with an environment of ours. */
+/*
+ * The child: our own program or cp(1), by its full path, without a shell, with an environment of
+ * ours.
+ */
 static void __attribute__((noreturn)) become(const char *const argv[], int out, int error)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
@@ -173,14 +180,16 @@ static int run(struct request *r, const char *const argv[])
 }
 
 static int check_word(struct request *r, const char *key, const char *fallback, const char *chars,
-		      const char **ret)
+	const char **ret)
 {
 	const char *value = msg_get(&r->in, key);
 
 	*ret = value ? value : fallback;
-	if (value && (*value == '-' || strlen(value) > 2000 || value[strspn(value, chars)] ||
-		      (!*value && *fallback)))
-		return err_set(&r->err, ERR_USAGE, "%s = '%.80s' is nothing that it can be", key, value);
+	if (value &&
+		(*value == '-' || strlen(value) > 2000 || value[strspn(value, chars)] ||
+			(!*value && *fallback)))
+		return err_set(
+			&r->err, ERR_USAGE, "%s = '%.80s' is nothing that it can be", key, value);
 	return 0;
 }
 
@@ -199,15 +208,15 @@ int template_build(struct request *r)
 	if (n == 0)
 		n = check_word(r, "mirror", "", WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZ:/.-_~%@", &mirror);
 	if (n == 0 && *mirror && !str_starts(mirror, "http://") && !str_starts(mirror, "https://"))
-		return err_set(&r->err, ERR_USAGE, "mirror = '%.80s' starts with neither http:// nor https://",
-			       mirror);
+		return err_set(&r->err, ERR_USAGE,
+			"mirror = '%.80s' starts with neither http:// nor https://", mirror);
 	if (n == 0 && strlen(suite) > NAME_LEN_MAX)
 		return err_set(&r->err, ERR_USAGE, "suite = '%.40s' is too long", suite);
 	if (n == 0)
 		n = making_begin(r, &m);
 	if (n == 0) {
-		const char *argv[] = { VM2_LIBEXECDIR "/template-build", m.name, suite, variant, include,
-				       m.tree, *mirror ? mirror : NULL, NULL };
+		const char *argv[] = { VM2_LIBEXECDIR "/template-build", m.name, suite, variant,
+			include, m.tree, *mirror ? mirror : NULL, NULL };
 
 		n = run(r, argv);
 	}
@@ -224,10 +233,12 @@ int template_import(struct request *r)
 	if (n != 0)
 		return n;
 	if (*path != '/' || stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-		return err_set(&r->err, ERR_USAGE, "'%.200s' is no absolute path of a directory", path);
+		return err_set(
+			&r->err, ERR_USAGE, "'%.200s' is no absolute path of a directory", path);
 	n = making_begin(r, &m);
 	if (n == 0) {
-		const char *argv[] = { "/bin/cp", "-a", "--reflink=auto", "-T", "--", path, m.tree, NULL };
+		const char *argv[] = { "/bin/cp", "-a", "--reflink=auto", "-T", "--", path, m.tree,
+			NULL };
 
 		n = run(r, argv);
 	}

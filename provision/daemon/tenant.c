@@ -34,8 +34,8 @@ static int check_host(struct request *r, const char *name)
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		if (file_has(files[i], name))
 			return err_set(&r->err, ERR_EXISTS,
-				       "'%s' is a name of this host already (%s): choose another", name,
-				       files[i]);
+				"'%s' is a name of this host already (%s): choose another", name,
+				files[i]);
 	return 0;
 }
 
@@ -137,7 +137,8 @@ int tenant_add(struct request *r)
 	if (n == 0) {
 		n = accounts_publish(r->store, r->config, &r->err);
 		if (n != 0)
-			err_wrap(&r->err, "the tenant is added, but programs of this host do not see it");
+			err_wrap(&r->err,
+				"the tenant is added, but programs of this host do not see it");
 	}
 	return n == 0 ? show(r, tenant.name) : n;
 }
@@ -181,10 +182,12 @@ static const char *reason_of(struct request *r, int *ret)
 	if (!reason)
 		return "";
 	if (strlen(reason) > STORE_REASON_MAX)
-		*ret = err_set(&r->err, ERR_USAGE, "the reason is longer than %d bytes", STORE_REASON_MAX);
+		*ret = err_set(
+			&r->err, ERR_USAGE, "the reason is longer than %d bytes", STORE_REASON_MAX);
 	for (const char *p = reason; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*ret = err_set(&r->err, ERR_USAGE, "the reason has control characters in it");
+			*ret = err_set(
+				&r->err, ERR_USAGE, "the reason has control characters in it");
 	return reason;
 }
 

@@ -30,8 +30,9 @@ static int fill(struct store *store, struct list *l, uint64_t count, struct err 
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-			   "SELECT t.name, t.uid, g.uid_base FROM tenant t"
-			   " LEFT JOIN guest g ON g.tenant = t.id", "");
+		"SELECT t.name, t.uid, g.uid_base FROM tenant t"
+		" LEFT JOIN guest g ON g.tenant = t.id",
+		"");
 
 	if (r != 0)
 		return r;
@@ -40,8 +41,8 @@ static int fill(struct store *store, struct list *l, uint64_t count, struct err 
 	while ((r = db_step(store, s, err)) == 1 && l->count < count) {
 		db_text(s, 0, l->names[l->count], STORE_NAME_SIZE);
 		l->accounts[l->count] = (struct snapshot_account){ .name = l->names[l->count],
-								   .uid = (uint32_t)db_u64(s, 1),
-								   .guest_base = (uint32_t)db_u64(s, 2) };
+			.uid = (uint32_t)db_u64(s, 1),
+			.guest_base = (uint32_t)db_u64(s, 2) };
 		l->count++;
 	}
 	return r;

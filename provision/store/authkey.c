@@ -11,8 +11,19 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* What stands in a key's blob after its type (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4, PROTOCOL.u2f). */
-enum part { END, RSA_E, RSA_N, CURVE, POINT, ED25519, APPLICATION };
+/*
+ * What stands in a key's blob after its type (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4,
+ * PROTOCOL.u2f).
+ */
+enum part {
+	END,
+	RSA_E,
+	RSA_N,
+	CURVE,
+	POINT,
+	ED25519,
+	APPLICATION
+};
 
 static const struct kind {
 	const char *type;
@@ -97,19 +108,22 @@ static size_t mpint_bits(const unsigned char *p, size_t n)
 }
 
 /* NULL when the part is right, else what is wrong with the key. */
-static const char *check_part(const struct kind *k, enum part part, const unsigned char *p, size_t n)
+static const char *check_part(
+	const struct kind *k, enum part part, const unsigned char *p, size_t n)
 {
 	switch (part) {
 	case ED25519:
 		return n == 32 ? NULL : "its key is not of 32 bytes";
 	case CURVE:
-		return n == strlen(k->curve) && !memcmp(p, k->curve, n) ? NULL :
-									  "its curve is not that of its type";
+		return n == strlen(k->curve) && !memcmp(p, k->curve, n) ?
+			NULL :
+			"its curve is not that of its type";
 	case POINT:
 		return n == k->point && p[0] == 4 ? NULL : "its point is not of the curve's length";
 	case RSA_E:
 		return n > 0 && !(p[0] & 0x80) && (p[n - 1] & 1) && mpint_bits(p, n) > 1 ?
-			       NULL : "its exponent makes no sense";
+			NULL :
+			"its exponent makes no sense";
 	case RSA_N:
 		if (n == 0 || p[0] & 0x80)
 			return "its modulus makes no sense";
@@ -166,18 +180,19 @@ static void copy_comment(const char *from, size_t len, char *ret, size_t size)
 static int bad_type(const char *line, size_t len, struct err *err)
 {
 	if (str_starts(line, "ssh-dss"))
-		return err_set(err, ERR_USAGE, "the key is of type ssh-dss, which is not safe any more");
+		return err_set(
+			err, ERR_USAGE, "the key is of type ssh-dss, which is not safe any more");
 	if (memchr(line, '=', len) || strstr(line, " ssh-") || strstr(line, " ecdsa-") ||
-	    strstr(line, " sk-"))
+		strstr(line, " sk-"))
 		return err_set(err, ERR_USAGE,
-			       "the key has options before its type ('%.40s'): give it without them",
-			       line);
+			"the key has options before its type ('%.40s'): give it without them",
+			line);
 	if (str_starts(line, "-----BEGIN"))
 		return err_set(err, ERR_USAGE,
-			       "this is a private key or a certificate: give the .pub file's line");
+			"this is a private key or a certificate: give the .pub file's line");
 	return err_set(err, ERR_USAGE,
-		       "'%.*s' is no type of key known here: give a line as in id_ed25519.pub",
-		       (int)(len < 40 ? len : 40), line);
+		"'%.*s' is no type of key known here: give a line as in id_ed25519.pub",
+		(int)(len < 40 ? len : 40), line);
 }
 
 int authkey_parse(const char *line, struct authkey *ret, struct err *err)
@@ -195,7 +210,7 @@ int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 		return err_set(err, ERR_USAGE, "the key has several lines: give one key at a time");
 	if (memchr(line, '\r', len))
 		return err_set(err, ERR_USAGE,
-			       "the key has a carriage return in it: give it with Unix line ends");
+			"the key has a carriage return in it: give it with Unix line ends");
 	n = strcspn(line, " \t\n");
 	if (n == 0)
 		return err_set(err, ERR_USAGE, "the key is empty or starts with a space");
@@ -231,7 +246,7 @@ void authkey_fingerprint(const void *blob, size_t len, char ret[64])
 	sha256_digest(&context, SHA256_DIGEST_SIZE, digest);
 	for (size_t i = 0; i < SHA256_DIGEST_SIZE; i += 3) {
 		uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 |
-				 (i + 2 < sizeof(digest) ? digest[i + 2] : 0);
+			(i + 2 < sizeof(digest) ? digest[i + 2] : 0);
 
 		for (int j = 0; j < 4; j++)
 			*p++ = alphabet[group >> (18 - 6 * j) & 63];

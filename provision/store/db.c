@@ -26,10 +26,10 @@ int db_fault(struct store *store, const char *what, struct err *err)
 	int code = sqlite3_errcode(store->db) & 0xff;
 
 	if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
-		return err_set(err, ERR_BUSY, "cannot %s: the tenant database is locked; try again",
-			       what);
-	return err_set(err, ERR_FAILED, "cannot %s: tenant database: %s", what,
-		       sqlite3_errmsg(store->db));
+		return err_set(
+			err, ERR_BUSY, "cannot %s: the tenant database is locked; try again", what);
+	return err_set(
+		err, ERR_FAILED, "cannot %s: tenant database: %s", what, sqlite3_errmsg(store->db));
 }
 
 int db_exec(struct store *store, const char *sql, const char *what, struct err *err)
@@ -58,19 +58,19 @@ static int bind_all(sqlite3_stmt *s, const char *types, va_list ap)
 }
 
 static int prepare(struct store *store, sqlite3_stmt **ret, struct err *err, const char *sql,
-		   const char *types, va_list ap)
+	const char *types, va_list ap)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 
 	if (sqlite3_prepare_v2(store->db, sql, -1, &s, NULL) != SQLITE_OK ||
-	    bind_all(s, types, ap) != SQLITE_OK)
+		bind_all(s, types, ap) != SQLITE_OK)
 		return db_fault(store, "prepare a statement", err);
 	*ret = steal_ptr(&s);
 	return 0;
 }
 
 int db_prepare(struct store *store, sqlite3_stmt **ret, struct err *err, const char *sql,
-	       const char *types, ...)
+	const char *types, ...)
 {
 	va_list ap;
 	int r;
@@ -96,7 +96,7 @@ int db_step(struct store *store, sqlite3_stmt *s, struct err *err)
 }
 
 int db_run(struct store *store, int *ret_changes, struct err *err, const char *sql,
-	   const char *types, ...)
+	const char *types, ...)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	va_list ap;
@@ -158,21 +158,22 @@ static int dense(struct store *store, const struct db_pool *p, uint64_t *ret, st
 	int r;
 
 	snprintf(sql, sizeof(sql),
-		 "SELECT (SELECT min(%s) FROM %s), (SELECT max(%s) FROM %s), (SELECT count(*) FROM %s)",
-		 p->column, p->table, p->column, p->table, p->table);
+		"SELECT (SELECT min(%s) FROM %s), (SELECT max(%s) FROM %s), "
+		"(SELECT count(*) FROM %s)",
+		p->column, p->table, p->column, p->table, p->table);
 	r = db_prepare(store, &s, err, sql, "");
 	if (r == 0)
 		r = db_step(store, s, err);
 	if (r != 1)
 		return r;
 	if (db_u64(s, 2) > 0 && db_u64(s, 0) == p->first &&
-	    db_u64(s, 1) == p->first + (db_u64(s, 2) - 1) * p->step)
+		db_u64(s, 1) == p->first + (db_u64(s, 2) - 1) * p->step)
 		*ret = db_u64(s, 1) + p->step;
 	return 0;
 }
 
-int db_smallest_free(struct store *store, const struct db_pool *pool, uint64_t *ret,
-		     struct err *err)
+int db_smallest_free(
+	struct store *store, const struct db_pool *pool, uint64_t *ret, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	char sql[128];
@@ -182,7 +183,7 @@ int db_smallest_free(struct store *store, const struct db_pool *pool, uint64_t *
 	if (r != 0)
 		return r;
 	snprintf(sql, sizeof(sql), "SELECT %s FROM %s WHERE %s >= ? AND %s < ? ORDER BY %s",
-		 pool->column, pool->table, pool->column, pool->column, pool->column);
+		pool->column, pool->table, pool->column, pool->column, pool->column);
 	r = db_prepare(store, &s, err, sql, "ii", (int64_t)next, (int64_t)end);
 	if (r != 0)
 		return r;
@@ -193,7 +194,7 @@ int db_smallest_free(struct store *store, const struct db_pool *pool, uint64_t *
 		return r;
 	if (next >= end)
 		return err_set(err, ERR_BUSY, "%s is full (%" PRIu64 " of %" PRIu64 " in use); %s",
-			       pool->what, pool->count, pool->count, pool->advice);
+			pool->what, pool->count, pool->count, pool->advice);
 	*ret = next;
 	return 0;
 }
@@ -236,8 +237,9 @@ static int migrate(struct store *store, const char *path, struct err *err)
 
 	if (r == 0 && version > schema_version)
 		return err_set(err, ERR_FAILED,
-			       "%s has schema %d, and this vm2d knows up to %d: a newer VM2 wrote it; "
-			       "start that one", path, version, schema_version);
+			"%s has schema %d, and this vm2d knows up to %d: a newer VM2 wrote it; "
+			"start that one",
+			path, version, schema_version);
 	if (r == 0 && version < schema_version)
 		r = db_exec(store, "PRAGMA journal_mode = WAL", "turn on write-ahead logging", err);
 	for (; r == 0 && version < schema_version; version++)
@@ -249,12 +251,15 @@ static int configure(struct store *store, struct err *err)
 {
 	sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
 	sqlite3_extended_result_codes(store->db, 0);
-	/* Whoever closes last does not stop to checkpoint and fsync: a login's worker may be that. */
+	/*
+	 * Whoever closes last does not stop to checkpoint and fsync: a login's worker may be that.
+	 */
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	return db_exec(store, "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = " AUTOCHECKPOINT,
-		       "configure", err);
+	return db_exec(store,
+		"PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = " AUTOCHECKPOINT,
+		"configure", err);
 }
 
 int store_open(const char *path, struct store **ret, struct err *err)
@@ -268,7 +273,7 @@ int store_open(const char *path, struct store **ret, struct err *err)
 		return err_sys(err, errno, "cannot open the tenant database %s", path);
 	fd_close(fd);
 	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-	    SQLITE_OK)
+		SQLITE_OK)
 		return db_fault(store, "open", err);
 	r = configure(store, err);
 	if (r == 0)
@@ -305,16 +310,19 @@ int store_count(struct store *store, struct store_counts *ret, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-			   "SELECT (SELECT count(*) FROM tenant), (SELECT count(*) FROM guest),"
-			   " (SELECT count(*) FROM session WHERE state = 'open'),"
-			   " (SELECT count(*) FROM template), (SELECT count(address4) FROM guest)", "");
+		"SELECT (SELECT count(*) FROM tenant), (SELECT count(*) FROM guest),"
+		" (SELECT count(*) FROM session WHERE state = 'open'),"
+		" (SELECT count(*) FROM template), (SELECT count(address4) FROM guest)",
+		"");
 
 	if (r == 0)
 		r = db_step(store, s, err);
 	if (r != 1)
 		return r;
-	*ret = (struct store_counts){ .tenants = db_u64(s, 0), .guests = db_u64(s, 1),
-				      .sessions = db_u64(s, 2), .templates = db_u64(s, 3),
-				      .addresses4 = db_u64(s, 4) };
+	*ret = (struct store_counts){ .tenants = db_u64(s, 0),
+		.guests = db_u64(s, 1),
+		.sessions = db_u64(s, 2),
+		.templates = db_u64(s, 3),
+		.addresses4 = db_u64(s, 4) };
 	return 0;
 }

@@ -30,7 +30,7 @@ int db_exec(struct store *store, const char *sql, const char *what, struct err *
  * binds null), 'i' int64_t, 'b' const void * and size_t. What is bound must outlive the statement.
  */
 int db_prepare(struct store *store, sqlite3_stmt **ret, struct err *err, const char *sql,
-	       const char *types, ...);
+	const char *types, ...);
 
 /* One step: 1 a row, 0 the end, else an error. */
 int db_step(struct store *store, sqlite3_stmt *s, struct err *err);
@@ -40,13 +40,16 @@ int db_step(struct store *store, sqlite3_stmt *s, struct err *err);
  * A broken UNIQUE is ERR_EXISTS, a broken foreign key ERR_BUSY; both without a good text.
  */
 int db_run(struct store *store, int *ret_changes, struct err *err, const char *sql,
-	   const char *types, ...);
+	const char *types, ...);
 
 /* A column's text into an array; null becomes "". */
 void db_text(sqlite3_stmt *s, int column, char *ret, size_t size);
 uint64_t db_u64(sqlite3_stmt *s, int column);
 
-/* BEGIN IMMEDIATE; then COMMIT when r is 0, else ROLLBACK. db_end returns r, or the commit's fault. */
+/*
+ * BEGIN IMMEDIATE; then COMMIT when r is 0, else ROLLBACK. db_end returns r, or the commit's
+ * fault.
+ */
 int db_begin(struct store *store, struct err *err);
 int db_end(struct store *store, int r, struct err *err);
 
@@ -63,8 +66,8 @@ struct db_pool {
 	uint64_t first, count, step;
 	const char *what, *advice;
 };
-int db_smallest_free(struct store *store, const struct db_pool *pool, uint64_t *ret,
-		     struct err *err);
+int db_smallest_free(
+	struct store *store, const struct db_pool *pool, uint64_t *ret, struct err *err);
 
 /* Add a key within a transaction (keys.c). */
 int db_key_insert(struct store *store, int64_t tenant, struct store_key *key, struct err *err);

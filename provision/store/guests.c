@@ -10,33 +10,31 @@
 
 #define RANGE 65536 /* uids of a guest */
 
-static int free_number(struct store *store, const struct config *config, uint64_t *ret,
-		       struct err *err)
+static int free_number(
+	struct store *store, const struct config *config, uint64_t *ret, struct err *err)
 {
 	const struct db_pool pool = { "guest", "number", 1, config->guest_count, 1,
-				      "the range of guest numbers",
-				      "enlarge uids.guest-count in vm2.conf" };
+		"the range of guest numbers", "enlarge uids.guest-count in vm2.conf" };
 
 	return db_smallest_free(store, &pool, ret, err);
 }
 
-static int free_range(struct store *store, const struct config *config, uint64_t *ret,
-		      struct err *err)
+static int free_range(
+	struct store *store, const struct config *config, uint64_t *ret, struct err *err)
 {
 	const struct db_pool pool = { "guest", "uid_base", config->guest_base, config->guest_count,
-				      RANGE, "the range of guests' uids",
-				      "enlarge uids.guest-count in vm2.conf" };
+		RANGE, "the range of guests' uids", "enlarge uids.guest-count in vm2.conf" };
 
 	return db_smallest_free(store, &pool, ret, err);
 }
 
 /* -1 when the configuration has no IPv4 pool. */
-static int free_address4(struct store *store, const struct config *config, int64_t *ret,
-			 struct err *err)
+static int free_address4(
+	struct store *store, const struct config *config, int64_t *ret, struct err *err)
 {
 	char what[128];
 	struct db_pool pool = { "guest", "address4", 0, 0, 1, what,
-				"enlarge network.pool4 in vm2.conf" };
+		"enlarge network.pool4 in vm2.conf" };
 	struct pool4 range;
 	uint64_t value = 0;
 	int r = pool4_parse(config->pool4, &range, err);
@@ -56,25 +54,26 @@ static int free_address4(struct store *store, const struct config *config, int64
 	return r;
 }
 
-static int insert_guest(struct store *store, int64_t tenant, struct store_guest *g, int64_t address4,
-			struct err *err)
+static int insert_guest(struct store *store, int64_t tenant, struct store_guest *g,
+	int64_t address4, struct err *err)
 {
 	const char *sql = address4 < 0 ?
-		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent, created)"
+		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent,"
+		" created)"
 		" VALUES (?, ?, ?, ?, ?, ?, 'creating', ?)" :
-		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent, created,"
-		" address4) VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?)";
+		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent,"
+		" created, address4) VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?)";
 	struct in_addr a = { .s_addr = htonl((uint32_t)address4) };
 
 	if (address4 >= 0)
 		inet_ntop(AF_INET, &a, g->address4, sizeof(g->address4));
 	return db_run(store, NULL, err, sql, address4 < 0 ? "isiissi" : "isiissii", tenant,
-		      g->template, (int64_t)g->number, (int64_t)g->uid_base, g->address6[0] ? g->address6 : NULL,
-		      g->type, g->created, address4);
+		g->template, (int64_t)g->number, (int64_t)g->uid_base,
+		g->address6[0] ? g->address6 : NULL, g->type, g->created, address4);
 }
 
 static int allocate(struct store *store, const struct config *config, const char *tenant,
-		    struct store_guest *g, struct err *err)
+	struct store_guest *g, struct err *err)
 {
 	uint64_t number = 0, range = 0;
 	struct store_template template;
@@ -83,8 +82,8 @@ static int allocate(struct store *store, const struct config *config, const char
 	int r = store_tenant_get(store, tenant, &t, err);
 
 	if (r == 0)
-		r = store_template_get(store, t.template[0] ? t.template : config->template, &template,
-				       err);
+		r = store_template_get(
+			store, t.template[0] ? t.template : config->template, &template, err);
 	if (r == 0)
 		r = free_number(store, config, &number, err);
 	if (r == 0)
@@ -108,7 +107,7 @@ static int allocate(struct store *store, const struct config *config, const char
 }
 
 int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
-			 struct store_guest *ret, struct err *err)
+	struct store_guest *ret, struct err *err)
 {
 	struct store_guest guest = { 0 };
 	int r = db_begin(store, err);
@@ -121,16 +120,16 @@ int store_guest_allocate(struct store *store, const struct config *config, const
 	return r;
 }
 
-int store_guest_intent(struct store *store, const char *tenant, enum store_intent intent,
-		       struct err *err)
+int store_guest_intent(
+	struct store *store, const char *tenant, enum store_intent intent, struct err *err)
 {
 	static const char *const words[] = { [STORE_GUEST_CREATING] = "creating",
-					     [STORE_GUEST_PRESENT] = "present",
-					     [STORE_GUEST_DESTROYING] = "destroying" };
+		[STORE_GUEST_PRESENT] = "present",
+		[STORE_GUEST_DESTROYING] = "destroying" };
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "UPDATE guest SET intent = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
-		       "ss", words[intent], tenant);
+		"UPDATE guest SET intent = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"ss", words[intent], tenant);
 
 	if (r == 0 && changes == 0)
 		return err_set(err, ERR_NOT_FOUND, "tenant '%s' has no guest", tenant);
@@ -141,8 +140,8 @@ int store_guest_remove(struct store *store, const char *tenant, struct err *err)
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "DELETE FROM guest WHERE tenant = (SELECT id FROM tenant WHERE name = ?)", "s",
-		       tenant);
+		"DELETE FROM guest WHERE tenant = (SELECT id FROM tenant WHERE name = ?)", "s",
+		tenant);
 
 	if (r == 0 && changes == 0)
 		return err_set(err, ERR_NOT_FOUND, "tenant '%s' has no guest", tenant);

@@ -12,9 +12,10 @@ int db_key_insert(struct store *store, int64_t tenant, struct store_key *key, st
 
 	key->created = time(NULL);
 	r = db_run(store, NULL, err,
-		   "INSERT INTO key (tenant, type, blob, fingerprint, comment, created)"
-		   " VALUES (?, ?, ?, ?, ?, ?)", "isbssi", tenant, key->type, key->blob, key->blob_len,
-		   key->fingerprint, key->comment, key->created);
+		"INSERT INTO key (tenant, type, blob, fingerprint, comment, created)"
+		" VALUES (?, ?, ?, ?, ?, ?)",
+		"isbssi", tenant, key->type, key->blob, key->blob_len, key->fingerprint,
+		key->comment, key->created);
 	if (r == ERR_EXISTS)
 		return err_set(err, r, "the tenant has the key %s already", key->fingerprint);
 	if (r == 0)
@@ -42,8 +43,8 @@ static void read_key(sqlite3_stmt *s, struct store_key *k)
 
 #define KEY_COLUMNS "SELECT k.id, k.type, k.fingerprint, k.comment, k.created FROM key k "
 
-int store_key_each(struct store *store, const char *tenant, store_key_fn fn, void *data,
-		   struct err *err)
+int store_key_each(
+	struct store *store, const char *tenant, store_key_fn fn, void *data, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_key key;
@@ -51,7 +52,8 @@ int store_key_each(struct store *store, const char *tenant, store_key_fn fn, voi
 	int r = db_tenant_id(store, tenant, &id, err);
 
 	if (r == 0)
-		r = db_prepare(store, &s, err, KEY_COLUMNS "WHERE k.tenant = ? ORDER BY k.id", "i", id);
+		r = db_prepare(
+			store, &s, err, KEY_COLUMNS "WHERE k.tenant = ? ORDER BY k.id", "i", id);
 	if (r != 0)
 		return r;
 	while ((r = db_step(store, s, err)) == 1) {
@@ -64,12 +66,12 @@ int store_key_each(struct store *store, const char *tenant, store_key_fn fn, voi
 }
 
 int store_key_match(struct store *store, const char *tenant, const void *blob, size_t len,
-		    struct store_key *ret, struct err *err)
+	struct store_key *ret, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-			   KEY_COLUMNS "JOIN tenant t ON t.id = k.tenant WHERE t.name = ? AND k.blob = ?",
-			   "sb", tenant, blob, len);
+		KEY_COLUMNS "JOIN tenant t ON t.id = k.tenant WHERE t.name = ? AND k.blob = ?",
+		"sb", tenant, blob, len);
 
 	if (r == 0)
 		r = db_step(store, s, err);
@@ -88,13 +90,13 @@ int store_key_remove(struct store *store, const char *tenant, const char *which,
 	if (r != 0)
 		return r;
 	if (parse_u64(which, INT64_MAX, &number) == 0)
-		r = db_run(store, &changes, err, "DELETE FROM key WHERE tenant = ? AND id = ?", "ii", id,
-			   (int64_t)number);
+		r = db_run(store, &changes, err, "DELETE FROM key WHERE tenant = ? AND id = ?",
+			"ii", id, (int64_t)number);
 	else
-		r = db_run(store, &changes, err, "DELETE FROM key WHERE tenant = ? AND fingerprint = ?",
-			   "is", id, which);
+		r = db_run(store, &changes, err,
+			"DELETE FROM key WHERE tenant = ? AND fingerprint = ?", "is", id, which);
 	if (r == 0 && changes == 0)
-		return err_set(err, ERR_NOT_FOUND, "tenant '%s' has no key '%s': see vm2 key list %s",
-			       tenant, which, tenant);
+		return err_set(err, ERR_NOT_FOUND,
+			"tenant '%s' has no key '%s': see vm2 key list %s", tenant, which, tenant);
 	return r;
 }

@@ -10,7 +10,10 @@
 /* The longest password, in bytes: CRYPT_MAX_PASSPHRASE_SIZE of crypt(3), with its NUL. */
 #define PASSWORD_MAX 511
 
-/* Hash a password; *ret is to be freed with free(3). ERR_USAGE: empty, too long, or control characters. */
+/*
+ * Hash a password; *ret is to be freed with free(3). ERR_USAGE: empty, too long, or control
+ * characters.
+ */
 int password_hash(const char *password, char **ret, struct err *err);
 
 /*

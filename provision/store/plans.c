@@ -8,9 +8,8 @@
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err)
 {
 	int r = db_run(store, NULL, err, "INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?)", "siiiis",
-		       plan->name, (int64_t)plan->cpu, (int64_t)plan->memory, (int64_t)plan->disk,
-		       (int64_t)plan->processes,
-		       plan->recording_required ? "required" : "best-effort");
+		plan->name, (int64_t)plan->cpu, (int64_t)plan->memory, (int64_t)plan->disk,
+		(int64_t)plan->processes, plan->recording_required ? "required" : "best-effort");
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a plan '%s' already", plan->name);
@@ -43,7 +42,8 @@ int store_plan_get(struct store *store, const char *name, struct store_plan *ret
 	if (r == 0)
 		r = db_step(store, s, err);
 	if (r == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no plan '%s': see vm2 plan list", name);
+		return err_set(
+			err, ERR_NOT_FOUND, "there is no plan '%s': see vm2 plan list", name);
 	if (r != 1)
 		return r;
 	read_plan(s, ret);
@@ -69,8 +69,8 @@ int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct er
 
 int store_template_add(struct store *store, const struct store_template *t, struct err *err)
 {
-	int r = db_run(store, NULL, err, "INSERT INTO template VALUES (?, ?, ?, ?, ?)", "ssiis", t->name,
-		       t->suite, t->created, (int64_t)t->bytes, t->state);
+	int r = db_run(store, NULL, err, "INSERT INTO template VALUES (?, ?, ?, ?, ?)", "ssiis",
+		t->name, t->suite, t->created, (int64_t)t->bytes, t->state);
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a template '%s' already: vm2 template remove %s", t->name,
@@ -87,20 +87,20 @@ static void read_template(sqlite3_stmt *s, struct store_template *t)
 	db_text(s, 4, t->state, sizeof(t->state));
 }
 
-int store_template_get(struct store *store, const char *name, struct store_template *ret,
-		       struct err *err)
+int store_template_get(
+	struct store *store, const char *name, struct store_template *ret, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-			   "SELECT name, suite, created, bytes, state FROM template WHERE name = ?",
-			   "s", name);
+		"SELECT name, suite, created, bytes, state FROM template WHERE name = ?", "s",
+		name);
 
 	if (r == 0)
 		r = db_step(store, s, err);
 	if (r == 0)
 		return err_set(err, ERR_NOT_FOUND,
-			       "template '%s' is not there: build it with vm2 template build %s", name,
-			       name);
+			"template '%s' is not there: build it with vm2 template build %s", name,
+			name);
 	if (r != 1)
 		return r;
 	read_template(s, ret);
@@ -112,7 +112,7 @@ int store_template_each(struct store *store, store_template_fn fn, void *data, s
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_template t;
 	int r = db_prepare(store, &s, err,
-			   "SELECT name, suite, created, bytes, state FROM template ORDER BY name", "");
+		"SELECT name, suite, created, bytes, state FROM template ORDER BY name", "");
 
 	if (r != 0)
 		return r;
@@ -131,9 +131,10 @@ int store_template_remove(struct store *store, const char *name, struct err *err
 	int r = db_run(store, &changes, err, "DELETE FROM template WHERE name = ?", "s", name);
 
 	if (r == ERR_BUSY && err && strstr(err->text, "FOREIGN"))
-		return err_set(err, r, "template '%s' is in use: tenants name it, or guests stand on it", name);
+		return err_set(err, r,
+			"template '%s' is in use: tenants name it, or guests stand on it", name);
 	if (r == 0 && changes == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no template '%s': see vm2 template list",
-			       name);
+		return err_set(err, ERR_NOT_FOUND,
+			"there is no template '%s': see vm2 template list", name);
 	return r;
 }

@@ -14,8 +14,8 @@ struct pool4 {
 };
 
 /*
- * Parse "10.82.0.0/16" (/8 to /30). The network's, the broadcast and the first address are left out.
- * "" is an empty pool. ERR_USAGE: no such prefix, or bits set right of it.
+ * Parse "10.82.0.0/16" (/8 to /30). The network's, the broadcast and the first address are left
+ * out. "" is an empty pool. ERR_USAGE: no such prefix, or bits set right of it.
  */
 int pool4_parse(const char *text, struct pool4 *ret, struct err *err);
 

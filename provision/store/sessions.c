@@ -9,16 +9,17 @@ static int insert_session(struct store *store, const struct store_session *n, st
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "INSERT INTO session (id, tenant, kind, command, source, credential, via, started,"
-		       " pid, pid_start, recorded, state)"
-		       " SELECT ?, name, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open'"
-		       " FROM tenant WHERE name = ? AND state = 'active'", "ssssssiiiis", n->id, n->kind,
-		       n->command, n->source, n->credential, n->via, n->started, (int64_t)n->pid,
-		       (int64_t)n->pid_start, (int64_t)n->recorded, n->tenant);
+		"INSERT INTO session (id, tenant, kind, command, source, credential, via, started,"
+		" pid, pid_start, recorded, state)"
+		" SELECT ?, name, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open'"
+		" FROM tenant WHERE name = ? AND state = 'active'",
+		"ssssssiiiis", n->id, n->kind, n->command, n->source, n->credential, n->via,
+		n->started, (int64_t)n->pid, (int64_t)n->pid_start, (int64_t)n->recorded,
+		n->tenant);
 
 	if (r == 0 && changes == 0)
 		return err_set(err, ERR_DENIED, "tenant '%s' has just been suspended or removed",
-			       n->tenant);
+			n->tenant);
 	return r;
 }
 
@@ -45,10 +46,11 @@ int store_session_close(struct store *store, const struct store_session *n, stru
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "UPDATE session SET ended = ?1, status = CASE WHEN ?2 < 0 THEN NULL ELSE ?2 END,"
-		       " signal = ?3, recorded = ?4, bytes_in = ?5, bytes_out = ?6, state = 'closed'"
-		       " WHERE id = ?7 AND state = 'open'", "iisiiis", n->ended, n->status, n->signal,
-		       (int64_t)n->recorded, (int64_t)n->bytes_in, (int64_t)n->bytes_out, n->id);
+		"UPDATE session SET ended = ?1, status = CASE WHEN ?2 < 0 THEN NULL ELSE ?2 END,"
+		" signal = ?3, recorded = ?4, bytes_in = ?5, bytes_out = ?6, state = 'closed'"
+		" WHERE id = ?7 AND state = 'open'",
+		"iisiiis", n->ended, n->status, n->signal, (int64_t)n->recorded,
+		(int64_t)n->bytes_in, (int64_t)n->bytes_out, n->id);
 
 	return one_changed(r, changes, n->id, err);
 }
@@ -57,13 +59,13 @@ int store_session_lost(struct store *store, const char *id, int64_t ended, struc
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "UPDATE session SET ended = ?, state = 'lost' WHERE id = ? AND state = 'open'",
-		       "is", ended, id);
+		"UPDATE session SET ended = ?, state = 'lost' WHERE id = ? AND state = 'open'",
+		"is", ended, id);
 
 	return one_changed(r, changes, id, err);
 }
 
-#define SESSION_COLUMNS                                                                     \
+#define SESSION_COLUMNS                                                                       \
 	"SELECT id, tenant, kind, command, source, credential, via, started, ended, status, " \
 	"signal, pid, pid_start, recorded, bytes_in, bytes_out, state FROM session "
 
@@ -75,18 +77,29 @@ static const char *text(sqlite3_stmt *s, int column)
 static void read_session(sqlite3_stmt *s, struct store_session *n)
 {
 	*n = (struct store_session){
-		.id = text(s, 0), .tenant = text(s, 1), .kind = text(s, 2), .command = text(s, 3),
-		.source = text(s, 4), .credential = text(s, 5), .via = text(s, 6),
-		.started = sqlite3_column_int64(s, 7), .ended = sqlite3_column_int64(s, 8),
-		.status = sqlite3_column_type(s, 9) == SQLITE_NULL ? -1 : sqlite3_column_int64(s, 9),
-		.signal = text(s, 10), .pid = sqlite3_column_int(s, 11), .pid_start = db_u64(s, 12),
-		.recorded = sqlite3_column_int(s, 13), .bytes_in = db_u64(s, 14),
-		.bytes_out = db_u64(s, 15), .state = text(s, 16),
+		.id = text(s, 0),
+		.tenant = text(s, 1),
+		.kind = text(s, 2),
+		.command = text(s, 3),
+		.source = text(s, 4),
+		.credential = text(s, 5),
+		.via = text(s, 6),
+		.started = sqlite3_column_int64(s, 7),
+		.ended = sqlite3_column_int64(s, 8),
+		.status = sqlite3_column_type(s, 9) == SQLITE_NULL ? -1 :
+								     sqlite3_column_int64(s, 9),
+		.signal = text(s, 10),
+		.pid = sqlite3_column_int(s, 11),
+		.pid_start = db_u64(s, 12),
+		.recorded = sqlite3_column_int(s, 13),
+		.bytes_in = db_u64(s, 14),
+		.bytes_out = db_u64(s, 15),
+		.state = text(s, 16),
 	};
 }
 
-int store_session_get(struct store *store, const char *id, store_session_fn fn, void *data,
-		      struct err *err)
+int store_session_get(
+	struct store *store, const char *id, store_session_fn fn, void *data, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_session session;
@@ -103,7 +116,7 @@ int store_session_get(struct store *store, const char *id, store_session_fn fn, 
 }
 
 int store_session_each(struct store *store, const char *tenant, bool only_open, uint64_t limit,
-		       store_session_fn fn, void *data, struct err *err)
+	store_session_fn fn, void *data, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_session session;
@@ -111,7 +124,7 @@ int store_session_each(struct store *store, const char *tenant, bool only_open, 
 	int r;
 
 	snprintf(sql, sizeof(sql), SESSION_COLUMNS "WHERE %s AND %s ORDER BY id DESC LIMIT ?",
-		 only_open ? "state = 'open'" : "1", tenant ? "tenant = ?" : "? IS NULL");
+		only_open ? "state = 'open'" : "1", tenant ? "tenant = ?" : "? IS NULL");
 	r = db_prepare(store, &s, err, sql, "si", tenant, (int64_t)limit);
 	if (r != 0)
 		return r;

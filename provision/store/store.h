@@ -9,9 +9,10 @@
  * may however take back the last changes. store_durable() makes the changes of one process survive
  * that too (one fsync each): vm2d's worker calls it for what staff orders, and logins go without.
  *
- * Unless said otherwise functions return 0, ERR_NOT_FOUND, ERR_EXISTS, or ERR_BUSY when the database
- * stayed locked, ERR_FAILED for any other fault of it; outputs are untouched on failure. Times are
- * seconds since the epoch, sizes bytes. Names are taken as valid (name_valid()).
+ * Unless said otherwise functions return 0, ERR_NOT_FOUND, ERR_EXISTS, or ERR_BUSY when the
+ * database stayed locked, ERR_FAILED for any other fault of it; lists may return a negative errno.
+ * Outputs are untouched on failure. Times are seconds since the epoch, sizes bytes. Names are taken
+ * as valid (name_valid()).
  */
 #ifndef VM2_STORE_STORE_H
 #define VM2_STORE_STORE_H
@@ -148,8 +149,8 @@ int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct er
 
 /* Templates. remove: ERR_BUSY while tenants name it or guests stand on it. */
 int store_template_add(struct store *store, const struct store_template *t, struct err *err);
-int store_template_get(struct store *store, const char *name, struct store_template *ret,
-		       struct err *err);
+int store_template_get(
+	struct store *store, const char *name, struct store_template *ret, struct err *err);
 int store_template_each(struct store *store, store_template_fn fn, void *data, struct err *err);
 int store_template_remove(struct store *store, const char *name, struct err *err);
 
@@ -160,24 +161,25 @@ int store_template_remove(struct store *store, const char *name, struct err *err
  * remove: ERR_BUSY while it still has a guest.
  */
 int store_tenant_add(struct store *store, const struct config *config,
-		     const struct store_tenant *tenant, const struct store_key *keys, size_t n,
-		     struct err *err);
-int store_tenant_get(struct store *store, const char *name, struct store_tenant *ret,
-		     struct err *err);
+	const struct store_tenant *tenant, const struct store_key *keys, size_t n, struct err *err);
+int store_tenant_get(
+	struct store *store, const char *name, struct store_tenant *ret, struct err *err);
 int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struct err *err);
 int store_tenant_remove(struct store *store, const char *name, struct err *err);
 
-/* The name of the tenant whose account has this uid. ERR_NOT_FOUND is without a text: it is usual. */
+/*
+ * The name of the tenant whose account has this uid. ERR_NOT_FOUND is without a text: it is usual.
+ */
 int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err);
 
 /* Suspend with a reason (may be ""), or resume with NULL. */
-int store_tenant_suspend(struct store *store, const char *name, const char *reason,
-			 struct err *err);
+int store_tenant_suspend(
+	struct store *store, const char *name, const char *reason, struct err *err);
 
 /* The password's hash; NULL takes it away. The hash of a tenant without one: ERR_NOT_FOUND. */
 int store_password_set(struct store *store, const char *name, const char *hash, struct err *err);
-int store_password_get(struct store *store, const char *name, char ret[STORE_HASH_SIZE],
-		       struct err *err);
+int store_password_get(
+	struct store *store, const char *name, char ret[STORE_HASH_SIZE], struct err *err);
 
 /* The tenant logged in now. */
 int store_tenant_login(struct store *store, const char *name, struct err *err);
@@ -187,10 +189,10 @@ int store_tenant_login(struct store *store, const char *name, struct err *err);
  * key with exactly this blob: ERR_NOT_FOUND without a text. remove takes a fingerprint or an id.
  */
 int store_key_add(struct store *store, const char *tenant, struct store_key *key, struct err *err);
-int store_key_each(struct store *store, const char *tenant, store_key_fn fn, void *data,
-		   struct err *err);
+int store_key_each(
+	struct store *store, const char *tenant, store_key_fn fn, void *data, struct err *err);
 int store_key_match(struct store *store, const char *tenant, const void *blob, size_t len,
-		    struct store_key *ret, struct err *err);
+	struct store_key *ret, struct err *err);
 int store_key_remove(struct store *store, const char *tenant, const char *which, struct err *err);
 
 /*
@@ -199,9 +201,9 @@ int store_key_remove(struct store *store, const char *tenant, const char *which,
  * ERR_BUSY: a pool is full; ERR_EXISTS; ERR_NOT_FOUND: the tenant, or the template.
  */
 int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
-			 struct store_guest *ret, struct err *err);
-int store_guest_intent(struct store *store, const char *tenant, enum store_intent intent,
-		       struct err *err);
+	struct store_guest *ret, struct err *err);
+int store_guest_intent(
+	struct store *store, const char *tenant, enum store_intent intent, struct err *err);
 int store_guest_remove(struct store *store, const char *tenant, struct err *err);
 
 /*
@@ -214,9 +216,9 @@ int store_guest_remove(struct store *store, const char *tenant, struct err *err)
 int store_session_open(struct store *store, const struct store_session *session, struct err *err);
 int store_session_close(struct store *store, const struct store_session *session, struct err *err);
 int store_session_lost(struct store *store, const char *id, int64_t ended, struct err *err);
-int store_session_get(struct store *store, const char *id, store_session_fn fn, void *data,
-		      struct err *err);
+int store_session_get(
+	struct store *store, const char *id, store_session_fn fn, void *data, struct err *err);
 int store_session_each(struct store *store, const char *tenant, bool only_open, uint64_t limit,
-		       store_session_fn fn, void *data, struct err *err);
+	store_session_fn fn, void *data, struct err *err);
 
 #endif

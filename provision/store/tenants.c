@@ -23,27 +23,26 @@ int db_tenant_id(struct store *store, const char *name, int64_t *ret, struct err
 }
 
 static int insert_tenant(struct store *store, const struct config *config,
-			 const struct store_tenant *t, struct err *err)
+	const struct store_tenant *t, struct err *err)
 {
-	const struct db_pool uids = { "tenant", "uid", config->account_base, config->account_count, 1,
-				      "the range of account uids",
-				      "enlarge uids.account-count in vm2.conf" };
+	const struct db_pool uids = { "tenant", "uid", config->account_base, config->account_count,
+		1, "the range of account uids", "enlarge uids.account-count in vm2.conf" };
 	uint64_t uid = 0;
 	int r = db_smallest_free(store, &uids, &uid, err);
 
 	if (r != 0)
 		return r;
 	r = db_run(store, NULL, err,
-		   "INSERT INTO tenant (name, uid, plan, template, created) VALUES (?, ?, ?, ?, ?)",
-		   "sissi", t->name, (int64_t)uid, t->plan.name, t->template[0] ? t->template : NULL,
-		   (int64_t)time(NULL));
+		"INSERT INTO tenant (name, uid, plan, template, created) VALUES (?, ?, ?, ?, ?)",
+		"sissi", t->name, (int64_t)uid, t->plan.name, t->template[0] ? t->template : NULL,
+		(int64_t)time(NULL));
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a tenant '%s' already", t->name);
 	return r;
 }
 
 static int add_all(struct store *store, const struct config *config, const struct store_tenant *t,
-		   const struct store_key *keys, size_t n, struct err *err)
+	const struct store_key *keys, size_t n, struct err *err)
 {
 	struct store_template template;
 	struct store_plan plan;
@@ -65,8 +64,7 @@ static int add_all(struct store *store, const struct config *config, const struc
 }
 
 int store_tenant_add(struct store *store, const struct config *config,
-		     const struct store_tenant *tenant, const struct store_key *keys, size_t n,
-		     struct err *err)
+	const struct store_tenant *tenant, const struct store_key *keys, size_t n, struct err *err)
 {
 	int r = db_begin(store, err);
 
@@ -75,12 +73,12 @@ int store_tenant_add(struct store *store, const struct config *config,
 	return db_end(store, add_all(store, config, tenant, keys, n, err), err);
 }
 
-#define TENANT_COLUMNS                                                                            \
-	"SELECT t.id, t.name, t.template, t.suspended_reason, t.uid, t.state = 'suspended', "     \
-	"t.password IS NOT NULL, t.created, t.last_login, t.password_set, "                       \
-	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                    \
-	"p.name, p.cpu, p.memory, p.disk, p.processes, p.recording = 'required', "                \
-	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template "  \
+#define TENANT_COLUMNS                                                                           \
+	"SELECT t.id, t.name, t.template, t.suspended_reason, t.uid, t.state = 'suspended', "    \
+	"t.password IS NOT NULL, t.created, t.last_login, t.password_set, "                      \
+	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                   \
+	"p.name, p.cpu, p.memory, p.disk, p.processes, p.recording = 'required', "               \
+	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
 
 static enum store_intent intent_of(const char *text)
@@ -134,8 +132,8 @@ static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)
 	read_guest(s, 17, &t->guest);
 }
 
-int store_tenant_get(struct store *store, const char *name, struct store_tenant *ret,
-		     struct err *err)
+int store_tenant_get(
+	struct store *store, const char *name, struct store_tenant *ret, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err, TENANT_COLUMNS "WHERE t.name = ?", "s", name);
@@ -170,7 +168,8 @@ int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struc
 int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
-	int r = db_prepare(store, &s, err, "SELECT name FROM tenant WHERE uid = ?", "i", (int64_t)uid);
+	int r = db_prepare(
+		store, &s, err, "SELECT name FROM tenant WHERE uid = ?", "i", (int64_t)uid);
 
 	if (r == 0)
 		r = db_step(store, s, err);
@@ -198,13 +197,12 @@ int store_tenant_remove(struct store *store, const char *name, struct err *err)
 	return one_changed(r, changes, name, err);
 }
 
-int store_tenant_suspend(struct store *store, const char *name, const char *reason,
-			 struct err *err)
+int store_tenant_suspend(struct store *store, const char *name, const char *reason, struct err *err)
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "UPDATE tenant SET state = ?, suspended_reason = ? WHERE name = ?", "sss",
-		       reason ? "suspended" : "active", reason, name);
+		"UPDATE tenant SET state = ?, suspended_reason = ? WHERE name = ?", "sss",
+		reason ? "suspended" : "active", reason, name);
 
 	return one_changed(r, changes, name, err);
 }
@@ -213,19 +211,19 @@ int store_password_set(struct store *store, const char *name, const char *hash, 
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		       "UPDATE tenant SET password = ?1, password_set = CASE WHEN ?1 IS NULL THEN NULL"
-		       " ELSE ?2 END WHERE name = ?3", "sis", hash, (int64_t)time(NULL), name);
+		"UPDATE tenant SET password = ?1, password_set = CASE WHEN ?1 IS NULL THEN NULL"
+		" ELSE ?2 END WHERE name = ?3",
+		"sis", hash, (int64_t)time(NULL), name);
 
 	return one_changed(r, changes, name, err);
 }
 
-int store_password_get(struct store *store, const char *name, char ret[STORE_HASH_SIZE],
-		       struct err *err)
+int store_password_get(
+	struct store *store, const char *name, char ret[STORE_HASH_SIZE], struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-			   "SELECT password FROM tenant WHERE name = ? AND password IS NOT NULL", "s",
-			   name);
+		"SELECT password FROM tenant WHERE name = ? AND password IS NOT NULL", "s", name);
 
 	if (r == 0)
 		r = db_step(store, s, err);
@@ -238,8 +236,8 @@ int store_password_get(struct store *store, const char *name, char ret[STORE_HAS
 int store_tenant_login(struct store *store, const char *name, struct err *err)
 {
 	int changes = 0;
-	int r = db_run(store, &changes, err, "UPDATE tenant SET last_login = ? WHERE name = ?", "is",
-		       (int64_t)time(NULL), name);
+	int r = db_run(store, &changes, err, "UPDATE tenant SET last_login = ? WHERE name = ?",
+		"is", (int64_t)time(NULL), name);
 
 	return one_changed(r, changes, name, err);
 }

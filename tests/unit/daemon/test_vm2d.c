@@ -21,7 +21,7 @@
 #include "provision/daemon/server.h"
 #include "provision/store/store.h"
 
-#define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N"
+#define KEY	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N"
 #define WAIT_MS 20000
 
 static struct {
@@ -37,7 +37,8 @@ static pid_t start_vm2d(void)
 		int log = open(t.log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 		dup2(log, 2);
-		execl(BUILD_ROOT "/provision/daemon/vm2d", "vm2d", "--config", t.config_path, (char *)NULL);
+		execl(BUILD_ROOT "/provision/daemon/vm2d", "vm2d", "--config", t.config_path,
+			(char *)NULL);
 		_exit(127);
 	}
 	return pid;
@@ -72,9 +73,11 @@ static void setup(void)
 	snprintf(t.socket, sizeof(t.socket), "%s/run/vm2d.sock", t.folder);
 	snprintf(t.log, sizeof(t.log), "%s/log", t.folder);
 	f = fopen(t.config_path, "we");
-	fprintf(f, "[instance]\nname = vm2test\n[paths]\nstate = %s/state\nrun = %s/run\n"
-		   "[access]\ngateway-user = games\nstaff-group = games\naudit-group = news\n"
-		   "[daemon]\nworkers = 8\n", t.folder, t.folder);
+	fprintf(f,
+		"[instance]\nname = vm2test\n[paths]\nstate = %s/state\nrun = %s/run\n"
+		"[access]\ngateway-user = games\nstaff-group = games\naudit-group = news\n"
+		"[daemon]\nworkers = 8\n",
+		t.folder, t.folder);
 	fclose(f);
 	t.vm2d = start_vm2d();
 	wait_for_socket();
@@ -131,9 +134,9 @@ static int ask(const char *const words[], int *ret_rows, char *ret_text, size_t 
 static char text[4096];
 static int n_rows;
 #define ASK(...) ask((const char *const[]){ __VA_ARGS__, NULL }, &n_rows, text, sizeof(text))
-#define EXPECT(status, ...)                          \
-	do {                                         \
-		int got_ = ASK(__VA_ARGS__);         \
+#define EXPECT(status, ...)                                                         \
+	do {                                                                        \
+		int got_ = ASK(__VA_ARGS__);                                        \
 		cr_expect_eq(got_, status, "%s: %d: %s", #__VA_ARGS__, got_, text); \
 	} while (0)
 #define EXPECT_WORDS(words) cr_expect(strstr(text, words), "'%s' is not in: %s", words, text)
@@ -291,11 +294,14 @@ Test(vm2d, tells_roles_apart)
 		}
 		cr_expect_eq(ask_as(nobody, none, words), ERR_DENIED, "%s as nobody", k->op);
 		if (!(k->roles & ROLE_STAFF))
-			cr_expect_eq(ask_as(nobody, staff, words), ERR_DENIED, "%s as staff", k->op);
+			cr_expect_eq(
+				ask_as(nobody, staff, words), ERR_DENIED, "%s as staff", k->op);
 		if (!(k->roles & ROLE_AUDIT))
-			cr_expect_eq(ask_as(nobody, audit, words), ERR_DENIED, "%s as auditor", k->op);
+			cr_expect_eq(
+				ask_as(nobody, audit, words), ERR_DENIED, "%s as auditor", k->op);
 		if (!(k->roles & ROLE_GATEWAY))
-			cr_expect_eq(ask_as(games, none, words), ERR_DENIED, "%s as gateway", k->op);
+			cr_expect_eq(
+				ask_as(games, none, words), ERR_DENIED, "%s as gateway", k->op);
 	}
 	cr_expect_eq(ASK_AS(nobody, staff, "op=tenant.list"), 0);
 	cr_expect_eq(ASK_AS(nobody, audit, "op=tenant.list"), 0);
@@ -304,10 +310,12 @@ Test(vm2d, tells_roles_apart)
 	cr_expect_eq(ASK_AS(acme, acme, "op=tenant.show", "name=acme"), 0);
 	cr_expect_eq(ASK_AS(acme, acme, "op=tenant.show", "name=other"), ERR_DENIED);
 	cr_expect_eq(ASK_AS(acme, acme, "op=tenant.show", "name=other", "tenant=acme"), ERR_DENIED);
-	cr_expect_eq(ASK_AS(acme, acme, "op=session.open", "tenant=other", "kind=shell", "via=shell"),
-		     ERR_DENIED);
-	cr_expect_eq(ASK_AS(acme, acme, "op=session.open", "tenant=acme", "kind=shell", "via=gateway"),
-		     ERR_DENIED);
+	cr_expect_eq(
+		ASK_AS(acme, acme, "op=session.open", "tenant=other", "kind=shell", "via=shell"),
+		ERR_DENIED);
+	cr_expect_eq(
+		ASK_AS(acme, acme, "op=session.open", "tenant=acme", "kind=shell", "via=gateway"),
+		ERR_DENIED);
 	cr_expect_eq(ASK_AS(acme + 1, acme, "op=tenant.show", "name=acme"), ERR_DENIED);
 }
 
@@ -398,8 +406,14 @@ Test(vm2d, finds_lost_sessions_at_its_start)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
 	CLEANUP_STORE struct store *store = NULL;
-	struct store_session s = { .id = "0123456789abcdef", .tenant = "acme", .kind = "shell",
-				   .via = "gateway", .started = 1, .pid = 1, .pid_start = 12345, .status = -1 };
+	struct store_session s = { .id = "0123456789abcdef",
+		.tenant = "acme",
+		.kind = "shell",
+		.via = "gateway",
+		.started = 1,
+		.pid = 1,
+		.pid_start = 12345,
+		.status = -1 };
 	struct err err = { 0 };
 
 	EXPECT(0, "op=tenant.add", "name=acme");

@@ -12,8 +12,8 @@
 
 Test(authkey, agrees_with_ssh_keygen)
 {
-	static const char *const kinds[] = { "ed25519", "ecdsa -b 256", "ecdsa -b 384", "ecdsa -b 521",
-					     "rsa -b 2048" };
+	static const char *const kinds[] = { "ed25519", "ecdsa -b 256", "ecdsa -b 384",
+		"ecdsa -b 521", "rsa -b 2048" };
 	char folder[] = "/tmp/vm2-test-key.XXXXXX", command[256], line[AUTHKEY_LINE_MAX], want[256];
 	struct authkey key;
 	struct err err;
@@ -26,8 +26,9 @@ Test(authkey, agrees_with_ssh_keygen)
 		FILE *f;
 
 		snprintf(command, sizeof(command),
-			 "cd %s && ssh-keygen -q -N '' -C 'me@here (%zu)' -f k%zu -t %s && "
-			 "cat k%zu.pub && ssh-keygen -lf k%zu.pub", folder, i, i, kinds[i], i, i);
+			"cd %s && ssh-keygen -q -N '' -C 'me@here (%zu)' -f k%zu -t %s && "
+			"cat k%zu.pub && ssh-keygen -lf k%zu.pub",
+			folder, i, i, kinds[i], i, i);
 		f = popen(command, "re");
 		cr_assert(f && fgets(line, sizeof(line), f) && fgets(want, sizeof(want), f));
 		pclose(f);
@@ -70,7 +71,8 @@ Test(authkey, refuses_what_is_wrong_and_says_why)
 		{ "ssh-ed25519 " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9", "base64" },
 		{ "ssh-ed25519 AAAA", "not of the type" },
 		{ "ssh-ed25519 " ED "J5p", "cut short" },
-		{ "ssh-ed25519 " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9NAAAA", "after its end" },
+		{ "ssh-ed25519 " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9NAAAA",
+			"after its end" },
 		{ "ssh-rsa " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N", "not of the type" },
 		{ "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCx", "cut short" },
 		{ "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAwEAAQ==", "2048 bits" },

@@ -47,7 +47,7 @@ static void place_close(struct place *p)
 	if (p->folder[0])
 		fd_remove_tree(AT_FDCWD, p->folder);
 }
-#define PLACE(name, settings)                                     \
+#define PLACE(name, settings)                                            \
 	__attribute__((cleanup(place_close))) struct place name = { 0 }; \
 	place_open(&name, settings)
 
@@ -160,8 +160,9 @@ Test(store, allocates_the_smallest_free_until_full)
 	cr_assert_str_eq(g.address4, "10.82.0.6");
 	cr_assert_str_eq(g.address6, "fd82:766d:3200::6");
 	cr_assert_eq(add_guest(&p, "late", &g), ERR_BUSY);
-	cr_assert_str_eq(p.err.text, "the address pool 10.82.0.0/29 is full (5 of 5 in use); "
-				     "enlarge network.pool4 in vm2.conf");
+	cr_assert_str_eq(p.err.text,
+		"the address pool 10.82.0.0/29 is full (5 of 5 in use); "
+		"enlarge network.pool4 in vm2.conf");
 	cr_assert_eq(store_guest_remove(p.store, "t2", &p.err), 0);
 	cr_assert_eq(store_guest_allocate(p.store, p.config, "late", &g, &p.err), 0);
 	cr_assert_eq(g.number, 3);
@@ -190,9 +191,10 @@ Test(store, runs_without_addresses)
 
 Test(store, checks_pools)
 {
-	static const char *const bad[] = { "10.0.0.0", "10.0.0.1/24", "10.0.0.0/31", "10.0.0.0/7", "x/24",
-					   "10.0.0/24", "10.0.0.0/", "10.0.0.0/99" };
-	static const char *const bad6[] = { "fd82::", "fd82::1/64", "fd82::/97", "fd82::/31", "1.2.3.4/64" };
+	static const char *const bad[] = { "10.0.0.0", "10.0.0.1/24", "10.0.0.0/31", "10.0.0.0/7",
+		"x/24", "10.0.0/24", "10.0.0.0/", "10.0.0.0/99" };
+	static const char *const bad6[] = { "fd82::", "fd82::1/64", "fd82::/97", "fd82::/31",
+		"1.2.3.4/64" };
 	struct pool4 pool;
 	char text[46];
 
@@ -224,8 +226,14 @@ static int check_closed(void *data, const struct store_session *s)
 Test(store, follows_sessions)
 {
 	PLACE(p, "");
-	struct store_session s = { .id = "a", .tenant = "acme", .kind = "exec", .command = "true",
-				   .via = "gateway", .started = 1, .pid = 1, .status = -1 };
+	struct store_session s = { .id = "a",
+		.tenant = "acme",
+		.kind = "exec",
+		.command = "true",
+		.via = "gateway",
+		.started = 1,
+		.pid = 1,
+		.status = -1 };
 	int n = 0;
 
 	cr_assert_eq(store_session_open(p.store, &s, &p.err), ERR_DENIED);
@@ -238,8 +246,9 @@ Test(store, follows_sessions)
 	cr_assert_eq(store_session_open(p.store, &s, &p.err), ERR_DENIED);
 	cr_assert_eq(store_session_each(p.store, "acme", true, 10, count_session, &n, &p.err), 0);
 	cr_assert_eq(n, 2);
-	s = (struct store_session){ .id = "a", .ended = 9, .status = 3, .bytes_in = 5, .bytes_out = 7,
-				    .recorded = true };
+	s = (struct store_session){
+		.id = "a", .ended = 9, .status = 3, .bytes_in = 5, .bytes_out = 7, .recorded = true
+	};
 	cr_assert_eq(store_session_close(p.store, &s, &p.err), 0);
 	cr_assert_eq(store_session_close(p.store, &s, &p.err), ERR_NOT_FOUND);
 	cr_assert_eq(store_session_get(p.store, "a", check_closed, NULL, &p.err), 42);
@@ -253,8 +262,9 @@ Test(store, follows_sessions)
 Test(store, adds_a_tenant_with_all_its_keys_or_not)
 {
 	PLACE(p, "");
-	struct store_key keys[2] = { { .type = "ssh-ed25519", .blob = "x", .blob_len = 1,
-				       .fingerprint = "SHA256:x" } };
+	struct store_key keys[2] = {
+		{ .type = "ssh-ed25519", .blob = "x", .blob_len = 1, .fingerprint = "SHA256:x" }
+	};
 	struct store_tenant t = { .name = "acme", .plan.name = "small" };
 	struct store_key found;
 

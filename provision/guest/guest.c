@@ -44,7 +44,8 @@ int guest_find(const struct config *config, const char *name, struct guest_run *
 	if (r < 0 && r != -ENOENT)
 		return err_sys(err, -r, "cannot read the state of guest %s", name);
 	init = r < 0 ? -ESRCH : process_open(state.init_pid, state.init_start);
-	if (init < 0)
+	/* A pidfd can also be had of one that has ended and was not reaped yet: it is readable. */
+	if (init < 0 || process_wait(init, 0) == 0)
 		return err_set(err, ERR_NOT_FOUND, "guest %s does not run", name);
 	/* Without its supervisor a guest is a leftover, which the next start takes away. */
 	supervisor = process_open(state.supervisor_pid, state.supervisor_start);

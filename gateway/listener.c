@@ -20,9 +20,10 @@
 #include <sys/wait.h>
 
 #include "build.h"
+#include "gateway/farewell.h"
+#include "gateway/launch.h"
 #include "gateway/listen.h"
 #include "gateway/sandbox.h"
-#include "gateway/launch.h"
 #include "provision/api/msg.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
@@ -39,10 +40,6 @@
  */
 #define SPARES 2
 #define SPARE_DELAY_MS 250
-
-/* A connection that was turned away stays open this long, so that the reason arrives. */
-#define FAREWELL_MS 2000
-#define FAREWELLS_MAX 64
 
 struct listener {
 	const struct config *config;
@@ -61,11 +58,7 @@ struct listener {
 	uint64_t monitors;  /* processes: connections and spares */
 	int *starting; /* of each connection that is not yet authenticated: a pipe that then closes */
 	uint64_t n_starting;
-	struct {
-		int fd;
-		int64_t until;
-	} farewells[FAREWELLS_MAX];
-	int n_farewells;
+	struct farewells farewells;
 	struct pollfd *polled;
 };
 
@@ -76,42 +69,6 @@ static void set_options(int fd)
 	/* Packets are whole when libssh writes them; waiting for more would cost 40 ms each. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-}
-
-/*
- * A line before the version is legal (RFC 4253, 4.2). Closing at once with the client's version
- * unread would send a reset, which may overtake the line: the client is to close first.
- */
-static void turn_away(struct listener *l, int fd, const char *reason)
-{
-	CLEANUP_BUF struct buf line = { 0 };
-
-	buf_printf(&line, "vm2: %s, try again later\r\n", reason);
-	(void)!send(fd, line.data, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	shutdown(fd, SHUT_WR);
-	if (l->n_farewells == FAREWELLS_MAX) {
-		fd_close(fd);
-		return;
-	}
-	l->farewells[l->n_farewells].fd = fd;
-	l->farewells[l->n_farewells++].until = clock_ms() + FAREWELL_MS;
-}
-
-static void part(struct listener *l)
-{
-	int64_t now = clock_ms();
-	char ignored[512];
-
-	for (int i = 0; i < l->n_farewells;) {
-		ssize_t n = recv(l->farewells[i].fd, ignored, sizeof(ignored), MSG_DONTWAIT);
-
-		if (now < l->farewells[i].until && (n > 0 || (n < 0 && errno == EAGAIN))) {
-			i++;
-			continue;
-		}
-		fd_close(l->farewells[i].fd);
-		l->farewells[i] = l->farewells[--l->n_farewells];
-	}
 }
 
 static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
@@ -204,13 +161,24 @@ static void take(struct listener *l, int fd)
 		return;
 	set_options(connection);
 	if (connections(l) >= l->config->max_connections) {
-		turn_away(l, steal_fd(&connection), "too many connections");
+		farewell_say(&l->farewells, steal_fd(&connection), "too many connections");
 	} else if (l->n_starting >= l->config->max_starting) {
-		turn_away(l, steal_fd(&connection), "too many connections are logging in");
+		farewell_say(&l->farewells, steal_fd(&connection), "too many connections are logging in");
 	} else if (hand_over(l, connection, &err) != 0) {
 		log_err("%s", err.text);
-		turn_away(l, steal_fd(&connection), "the gateway cannot serve you now");
+		farewell_say(&l->farewells, steal_fd(&connection), "the gateway cannot serve you now");
 	}
+}
+
+/* Those that wait have read the old configuration and host keys: they go, and new ones come. */
+static void replace_spares(struct listener *l)
+{
+	while (l->n_spares > 0) {
+		l->n_spares--;
+		fd_close(l->spares[l->n_spares].control);
+		fd_close(l->spares[l->n_spares].pipe);
+	}
+	l->spares_due = 0;
 }
 
 /* Monitors that have ended, and the signals that end this process. False: stop. */
@@ -219,7 +187,9 @@ static bool on_signal(struct listener *l)
 	struct signalfd_siginfo info;
 
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo != SIGCHLD)
+		if (info.ssi_signo == SIGHUP)
+			replace_spares(l);
+		else if (info.ssi_signo != SIGCHLD)
 			return false;
 	}
 	while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -246,7 +216,7 @@ static int patience(const struct listener *l)
 {
 	int64_t left = l->spares_due - clock_ms();
 
-	if (l->n_farewells)
+	if (l->farewells.n)
 		return FAREWELL_MS / 4;
 	if (l->spares_due == INT64_MAX)
 		return -1;
@@ -274,7 +244,7 @@ static void serve(struct listener *l)
 			if (fds[1 + i].revents)
 				take(l, l->fds[i]);
 		}
-		part(l);
+		farewell_part(&l->farewells);
 		fill_spares(l);
 	}
 }
@@ -334,6 +304,7 @@ static int prepare(struct listener *l, struct err *err)
 		log_warn("%s; connections are handled without it", why.text);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -367,7 +338,8 @@ static void usage(FILE *out)
 	      "The SSH front door of VM2: accepts connections on the addresses of the configuration.\n"
 	      "  --config FILE  read FILE instead of " CONFIG_DEFAULT_PATH "\n"
 	      "  --check        only check configuration, user and host keys\n"
-	      "SIGTERM ends it; connections that are open go on.\n",
+	      "SIGTERM ends it; connections that are open go on. SIGHUP: connections from now on see new\n"
+	      "settings and host keys; addresses and limits in all need a restart.\n",
 	      out);
 }
 

@@ -158,3 +158,45 @@ Test(requests, sessions_of_no_known_kind_or_channel)
 	cr_assert_eq(ask(&m, "close", "channel", "7"), 0);
 	cr_assert_eq(m.n_sessions, 0);
 }
+
+static int some_request(struct monitor *m, unsigned int *seed)
+{
+	static const char *const keys[] = { "name", "key",  "channel", "kind", "command", "pty",
+					    "env",  "cols", "signal",  "term", "answer" };
+	static const char *const values[] = { "acme", "1",  "-1",  "99999999999999999999", "exec", "shell",
+					      "",     "0",  "KILL", "LANG=C", "ssh-ed25519 AAAA", "2" };
+	/* Not those that ask PAM: its modules are the machine's. */
+	static const char *const ops[] = { "user", "auth-none",	   "key-offer", "key-proved", "kbdint-answer",
+					   "open", "resize", "signal", "close", "nonsense" };
+	struct msg request = { 0 };
+	int r;
+
+	msg_add(&request, "op", ops[rand_r(seed) % 10]);
+	for (int i = rand_r(seed) % 6; i > 0; i--)
+		msg_add(&request, keys[rand_r(seed) % 11], values[rand_r(seed) % 12]);
+	r = requests_serve(m, &request, NULL);
+	msg_free(&request);
+	return r;
+}
+
+Test(requests, no_order_of_requests_gets_in)
+{
+	unsigned int seed = 1;
+
+	for (int connection = 0; connection < 2000; connection++) {
+		struct monitor m = fresh();
+
+		/* A refused request ends the connection; a hostile wire starts another. */
+		for (int i = 0; i < 50; i++) {
+			int r = some_request(&m, &seed);
+
+			cr_assert_neq(m.state, STATE_AUTHENTICATED);
+			cr_assert_eq(m.n_sessions, 0);
+			if (r != 0 && m.state == STATE_STARTING)
+				break;
+		}
+		free(m.user);
+		free(m.key);
+		free(m.key_credential);
+	}
+}

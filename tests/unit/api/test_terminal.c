@@ -29,7 +29,7 @@ static void teardown(void)
 	unlink(sock);
 }
 
-TestSuite(terminal, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(terminal, .init = setup, .fini = teardown, .timeout = 60);
 
 /* A session: says what was asked, then echoes a line and the resizes and signals it hears of. */
 static void session(int fd, struct msg *request)

@@ -311,7 +311,7 @@ Test(snapshot, is_fast_with_100000_accounts)
 		cr_assert_eq(found_number(&f), uid);
 	}
 	end = now_us();
-	cr_log_warn("100,000 accounts: by name %.1f us, by a guest's uid %.1f us a lookup",
+	cr_log_info("100,000 accounts: by name %.1f us, by a guest's uid %.1f us a lookup",
 		    (mid - start) / 10000, (end - mid) / 10000);
 	free(data);
 }

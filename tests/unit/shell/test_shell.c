@@ -62,7 +62,7 @@ static void teardown(void)
 		stub_stop(stub);
 }
 
-TestSuite(shell, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(shell, .init = setup, .fini = teardown, .timeout = 60);
 
 /* Run it as uid with these words; its output (with errors) goes to seen. The exit status. */
 static int run(uid_t uid, char *const argv[], char *const envp[], char seen[4096])

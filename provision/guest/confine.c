@@ -16,7 +16,7 @@
 
 /* Made at build time by seccomp_gen.c: the filter as struct sock_filter initialisers. */
 static const struct sock_filter filter[] = {
-#include "seccomp.inc"
+#include "provision/guest/seccomp.inc"
 };
 
 /*

@@ -76,6 +76,36 @@ Test(refusal, strangers_over_ssh_get_the_standard_words)
 	assert_status(sh("vm2 guest show known"), 3);
 }
 
+Test(refusal, too_many_tries_end_the_connection)
+{
+	struct result r;
+
+	tenant_ready("tries");
+	ok("for i in 1 2 3 4 5 6 7; do ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/bad$i <<<y; done");
+	r = sh("ssh -F none -p 2222 -o BatchMode=yes -o StrictHostKeyChecking=no -o IdentitiesOnly=yes "
+	       "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+	       "$(printf -- '-i /run/vm2-test/bad%%d ' 1 2 3 4 5 6 7) tries@127.0.0.1 true");
+	assert_status(r, 255);
+	assert_has(r.err, "too many failed attempts");
+}
+
+Test(refusal, a_crowd_at_the_door_is_told)
+{
+	struct result r;
+
+	host_ready();
+	/* As many silent connections as may be unauthenticated at once; then one more. */
+	ok("printf '[gateway]\nmax-starting = 5\nlisten = 127.0.0.1:2299\n' >/etc/vm2/crowd.conf");
+	ok("/usr/libexec/vm2/supervise start crowd -- vm2-gateway --config /etc/vm2/crowd.conf");
+	wait_for(20, "ss -Hltn 'sport = 2299' | grep -q 2299");
+	ok("for i in 1 2 3 4 5; do sleep 20 | nc 127.0.0.1 2299 >/dev/null & done");
+	wait_for(20, "test $(ss -Htn state established 'sport = 2299' | wc -l) = 5");
+	r = sh("timeout 5 nc 127.0.0.1 2299 </dev/null");
+	ok("pkill -x nc; /usr/libexec/vm2/supervise stop crowd");
+	assert_has(r.out, "vm2: ");
+	assert_lacks(r.out, "SSH-2.0");
+}
+
 Test(refusal, a_suspended_tenant_is_told_why)
 {
 	struct result r;

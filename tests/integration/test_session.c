@@ -156,6 +156,50 @@ Test(session, several_on_one_connection)
 	ok("ssh -S /run/vm2-test/mux -O exit sess@127.0.0.1");
 }
 
+Test(session, only_the_variables_of_language_come_along)
+{
+	ready();
+	cr_assert_str_eq(ok("LANG=C LC_TIME=C.UTF-8 FOO=x ssh -o 'SendEnv=LANG LC_* FOO' %s "
+			    "sess@127.0.0.1 'echo $LANG $LC_TIME $FOO'",
+			    ssh_options),
+			 "C C.UTF-8");
+}
+
+Test(session, keepalives_are_answered)
+{
+	ready();
+	cr_assert_str_eq(ok("ssh -o ServerAliveInterval=1 -o ServerAliveCountMax=1 %s sess@127.0.0.1 "
+			    "'sleep 3; echo alive'",
+			    ssh_options),
+			 "alive");
+}
+
+Test(session, new_keys_and_slow_readers_harm_nothing)
+{
+	const char *sum;
+
+	ready();
+	ok("head -c 30000000 /dev/urandom >/var/tmp/random");
+	sum = ok("sha256sum </var/tmp/random");
+	cr_assert_str_eq(ok("ssh -o RekeyLimit=1M %s sess@127.0.0.1 cat </var/tmp/random | sha256sum",
+			    ssh_options),
+			 sum);
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 'sleep 1; sha256sum' </var/tmp/random", ssh_options),
+			 sum);
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 'cat /dev/zero | head -c 30000000' | "
+			    "{ sleep 1; wc -c; }",
+			    ssh_options),
+			 "30000000");
+	ok("rm /var/tmp/random");
+}
+
+Test(session, forwarding_is_refused_cleanly)
+{
+	ready();
+	assert_status(ssh("sess", "-o ExitOnForwardFailure=yes -R 9998:127.0.0.1:22", "true"), 255);
+	assert_status(ssh("sess", "", "true"), 0);
+}
+
 Test(session, a_dropped_line_hangs_up_what_runs_there)
 {
 	ready();

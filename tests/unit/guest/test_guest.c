@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +61,7 @@ static void setup(void)
 	const struct rules_base base = { config.instance, config.pool4, config.pool6 };
 	const char *why;
 	struct err err = { 0 };
+	int lock;
 
 	if (geteuid() != 0 || access("/run/host/init", F_OK) < 0)
 		cr_skip_test("needs root in a disposable host: tests/host run ...");
@@ -68,6 +70,9 @@ static void setup(void)
 		cr_skip_test("%s", why);
 	if (access("/bin/busybox", X_OK) < 0)
 		cr_skip_test("needs busybox-static");
+	/* Criterion runs several tests at once, but here there is one guest: held until the end. */
+	lock = open("/run/vm2-test-guest.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0);
 	cr_assert_eq(shell("mkdir -p " TEMPLATE "/bin " TEMPLATE "/tmp " TEMPLATE "/etc && "
 			   "cp /bin/busybox " TEMPLATE "/bin/ && for a in sh id hostname cat ls ps "
 			   "mount touch ip grep kill sleep test head; do ln -sf busybox " TEMPLATE
@@ -82,7 +87,7 @@ static void teardown(void)
 		guest_destroy(&config, &spec, NULL);
 }
 
-TestSuite(guest, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(guest, .init = setup, .fini = teardown, .timeout = 110);
 
 static void start(void)
 {

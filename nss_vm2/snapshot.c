@@ -137,7 +137,7 @@ int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, con
 	const struct snapshot_account **sorted;
 	struct entry *entries = NULL;
 	unsigned char *data = NULL;
-	size_t head_len, total;
+	size_t head_len, total = 0;
 	int64_t ranges;
 	int r = -ENOMEM;
 

@@ -4,10 +4,19 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+
+/* connect(2) waits for room in the listener's queue as long as a send would: unix(7), socket(7). */
+static int limit_sends(int fd, int ms)
+{
+	struct timeval limit = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ? -errno : 0;
+}
 
 int client_connect(const char *socket_path, int *ret_fd, struct err *err)
 {
@@ -20,7 +29,7 @@ int client_connect(const char *socket_path, int *ret_fd, struct err *err)
 		return err_set(err, ERR_USAGE, "the socket path %s is too long", socket_path);
 	memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+	if (fd < 0 || limit_sends(fd, CLIENT_CONNECT_MS) < 0)
 		return err_sys(err, errno, "cannot make a socket");
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		err_sys(err, errno, "vm2d does not answer at %s", socket_path);
@@ -51,11 +60,16 @@ static int end_status(const struct msg *m, struct err *err)
 int client_finish(int fd, int timeout_ms, const struct client_sink *sink, struct msg *reply,
 		  struct err *err)
 {
+	int64_t deadline = timeout_ms > 0 ? clock_ms() + timeout_ms : 0;
+
 	for (;;) {
 		CLEANUP_MSG struct msg m = { 0 };
 		const char *event;
-		int r = msg_recv(fd, &m, timeout_ms > 0 ? clock_ms() + timeout_ms : 0, err);
+		int r;
 
+		if (sink && deadline)
+			deadline = clock_ms() + timeout_ms;
+		r = msg_recv(fd, &m, deadline, err);
 		if (r < 0) {
 			err_wrap(err, "vm2d did not finish its answer");
 			return ERR_BUSY;

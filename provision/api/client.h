@@ -15,13 +15,16 @@ struct client_sink {
 /*
  * Connect to vm2d. *ret_fd is to be closed by the caller. The connection is refused when the
  * socket's owner is neither root nor the caller's own uid (SO_PEERCRED), so that nobody else can
- * pose as vm2d. Errors: ERR_BUSY when vm2d does not answer, with what to do.
+ * pose as vm2d. It is waited for CLIENT_CONNECT_MS at most, and so is each send on it later
+ * (SO_SNDTIMEO). Errors: ERR_BUSY when vm2d does not answer, with what to do.
  */
+#define CLIENT_CONNECT_MS 5000
 int client_connect(const char *socket_path, int *ret_fd, struct err *err);
 
 /*
  * Read messages until the one with event=end, or until the first with event=open (a session that
- * goes on). Rows and progress go to sink (may be NULL). timeout_ms (0: none) bounds each wait.
+ * goes on). Rows and progress go to sink (may be NULL). timeout_ms (0: none) bounds all of it; with
+ * a sink, which takes time of its own (a person in a pager), it bounds each wait.
  * The last message is put into reply when it is not NULL (an empty message; to be freed).
  * Returns 0 or what the end message says: its status, with its error text in err.
  */

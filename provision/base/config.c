@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -13,7 +14,10 @@
 
 #define FILE_MAX 65536
 
-enum kind { TEXT, PATH, NAME, NUMBER };
+enum kind { TEXT, PATH, NAME, INSTANCE, NUMBER };
+
+/* An interface is called INSTANCE-NUMBER, within the kernel's 15 bytes (IFNAMSIZ). */
+#define INSTANCE_LEN_MAX 8
 
 struct setting {
 	const char *section;
@@ -29,7 +33,7 @@ struct setting {
 
 /* The one table: parser, defaults and the commented file all come from it. */
 static const struct setting settings[] = {
-	{ "instance", "name", NAME, AT(instance), "vm2", 0, 0,
+	{ "instance", "name", INSTANCE, AT(instance), "vm2", 0, 0,
 	  "What this instance's names on the host derive from: nftables table, interfaces, cgroup." },
 	{ "paths", "state", PATH, AT(state), VM2_LOCALSTATEDIR "/lib/vm2", 0, 0,
 	  "What must survive. All paths below derive from these two unless given." },
@@ -92,6 +96,14 @@ static char **text_at(struct config *c, const struct setting *s)
 	return (char **)(void *)((char *)c + s->offset);
 }
 
+static bool instance_valid(const char *value)
+{
+	size_t len = strlen(value);
+
+	return len <= INSTANCE_LEN_MAX && value[0] >= 'a' && value[0] <= 'z' &&
+	       strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
 static const char *check_value(const struct setting *s, const char *value, uint64_t *ret_number)
 {
 	switch (s->kind) {
@@ -103,6 +115,9 @@ static const char *check_value(const struct setting *s, const char *value, uint6
 		return value[0] == '/' ? NULL : "must be an absolute path";
 	case NAME:
 		return name_valid(value) ? NULL : "must be a name of lower-case letters, digits and '-'";
+	case INSTANCE:
+		return instance_valid(value) ? NULL :
+					       "must be 1 to 8 of a-z, 0-9 and '_', a letter first";
 	case TEXT:
 		return NULL;
 	}

@@ -2,8 +2,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "provision/api/client.h"
@@ -108,4 +112,53 @@ Test(client, an_error_crosses_whole)
 	cr_assert_str_eq(err.text, "tenant acme: there is one already");
 	close(s[0]);
 	cr_assert_eq(client_finish(s[1], 1000, NULL, NULL, &err), ERR_BUSY);
+}
+
+/* A daemon that says a word now and then, and never that it is done. */
+static pid_t start_chatter(int fd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CLEANUP_MSG struct msg m = { 0 };
+
+		msg_add(&m, "event", "progress");
+		msg_add(&m, "text", "soon");
+		for (int i = 0; i < 100 && msg_send(fd, &m, NULL) == 0; i++)
+			usleep(30000);
+		_exit(0);
+	}
+	return pid;
+}
+
+Test(client, a_daemon_that_goes_on_and_on_is_left)
+{
+	int64_t start = clock_ms();
+	int s[2];
+	pid_t pid;
+
+	pair(s);
+	pid = start_chatter(s[0]);
+	cr_expect_eq(client_finish(s[1], 300, NULL, NULL, NULL), ERR_BUSY);
+	cr_expect_lt(clock_ms() - start, 2000);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+Test(client, a_daemon_that_does_not_accept_is_left, .timeout = 60)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), fd, n = 0, r = 0;
+	struct err err = { 0 };
+	int64_t start;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/vm2-unit-%d.sock", (int)getpid());
+	cr_assert_eq(bind(s, (const struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(s, 1), 0);
+	start = clock_ms();
+	while (r == 0 && n++ < 10)
+		r = client_connect(address.sun_path, &fd, &err);
+	unlink(address.sun_path);
+	cr_expect_eq(r, ERR_BUSY, "%d %s", r, err.text);
+	cr_expect_lt(clock_ms() - start, CLIENT_CONNECT_MS + 10000);
 }

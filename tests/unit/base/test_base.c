@@ -159,7 +159,12 @@ Test(config, says_what_is_wrong_and_where)
 		{ "[paths]\nstate = var\n", "absolute" },
 		{ "hello\n", "neither" },
 		{ "[open\n", "must end with ']'" },
-		{ "[instance]\nname = ../x\n", "must be a name" },
+		{ "[instance]\nname = ../x\n", ":2: name = '../x' must be 1 to 8 of a-z, 0-9 and '_'" },
+		{ "[instance]\nname = a-b\n", "a letter first" },
+		{ "[instance]\nname = 1ab\n", "a letter first" },
+		{ "[instance]\nname = ninechars\n", "1 to 8" },
+		{ "[instance]\nname =\n", "1 to 8" },
+		{ "[guest]\nplan = a_b\n", "must be a name" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -11,9 +11,11 @@
 #include "provision/base/fd.h"
 #include "provision/cli/setup.h"
 
-#define FILE_PATH VM2_SYSCONFDIR "/sysctl.d/60-vm2.conf"
 #define FILE_MAX 16384
+#define FOLDER VM2_SYSCONFDIR "/sysctl.d"
+#define FILE_PATH FOLDER "/60-vm2.conf"
 #define BEFORE "# before: "
+#define NO_FOLDER BEFORE "no " FOLDER
 #define RTF_ADDRCONF 0x40000 /* linux/ipv6_route.h: learned from a router */
 
 /* "net.ipv4.ip_forward" as a file; dots within an interface's name are written as slashes, as
@@ -138,8 +140,10 @@ int setup_forwarding_up(struct setup *s, struct err *err)
 		r = set(s, &file, "net.ipv6.conf.all.forwarding", "1", err);
 	if (r != 0)
 		return r;
-	r = fd_mkdirs(VM2_SYSCONFDIR "/sysctl.d", 0755);
-	dir = r < 0 ? -1 : open(VM2_SYSCONFDIR "/sysctl.d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (access(FOLDER, F_OK) < 0)
+		buf_puts(&file, NO_FOLDER "\n");
+	r = fd_mkdirs(FOLDER, 0755);
+	dir = r < 0 ? -1 : open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0)
 		r = dir < 0 ? -errno : fd_replace_file(dir, "60-vm2.conf", file.data, file.len, 0644, 1);
 	if (r < 0)
@@ -166,6 +170,7 @@ int setup_forwarding_down(struct setup *s, struct err *err)
 {
 	CLEANUP_FREE char *text = xcalloc(1, FILE_MAX);
 	ssize_t len = fd_read_path(AT_FDCWD, FILE_PATH, text, FILE_MAX);
+	bool made_folder = strstr(text, NO_FOLDER "\n");
 	char *rest = text, *line;
 
 	if (len == -ENOENT)
@@ -177,5 +182,7 @@ int setup_forwarding_down(struct setup *s, struct err *err)
 	if (unlink(FILE_PATH) < 0)
 		return err_sys(err, errno, "cannot remove %s", FILE_PATH);
 	setup_note(s, "removed %s", FILE_PATH);
+	if (made_folder && rmdir(FOLDER) == 0)
+		setup_note(s, "removed %s", FOLDER);
 	return 0;
 }

@@ -105,7 +105,8 @@ gives_prompt() {
 	mkfifo keys
 	script -qec "$quickstart" /dev/null <keys >"$out" 2>&1 &
 	pid=$!
-	exec 8>keys
+	# Not for writing only: whoever reads may have ended.
+	exec 8<>keys
 	for ((try = 0; try < 300; try++)); do
 		grep -q 'root@demo' "$out" && break
 		sleep 0.1
@@ -119,16 +120,19 @@ gives_prompt() {
 
 # Whatever runs beside the shells of this test.
 processes() {
-	local dir
+	local dir line
 
 	for dir in /proc/[0-9]*; do
-		echo "${dir#/proc/} $(tr '\0' ' ' <"$dir/cmdline")"
-	done 2>/dev/null | grep -E 'vm2|supervise|/sbin/init|ssh' | grep -vF "$self"
+		line=$(tr '\0' ' ' <"$dir/cmdline") || continue
+		[[ $line == *"$self"* || ! $line =~ vm2|supervise|sbin/init|ssh ]] ||
+			echo "process ${dir#/proc/} is $line"
+	done 2>/dev/null
 }
 
 is_down() {
 	"$quickstart" --down || return
-	! processes && [[ -z $(ip -o link | grep -F ': vm2') ]]
+	processes
+	[[ -z $(processes) && -z $(ip -o link | grep -F ': vm2') ]]
 }
 
 stays_when_down() {
@@ -139,7 +143,8 @@ stays_when_down() {
 leaves_nothing() {
 	"$quickstart" --purge || return
 	snapshot | comparable >after
-	! processes && diff before after && [[ ! -e /var/cache/vm2 && ! -e /var/log/vm2 ]]
+	processes
+	diff before after && [[ -z $(processes) && ! -e /var/cache/vm2 && ! -e /var/log/vm2 ]]
 }
 
 purges_twice() {

@@ -79,12 +79,14 @@ int auth_password(struct request *r)
 {
 	const char *tenant = NULL, *password = NULL;
 	char hash[STORE_HASH_SIZE] = "";
-	CLEANUP_CLOSE int slot = -1;
+	CLEANUP_CLOSE int seat = -1, slot = -1;
 	bool right, known = false;
 	int n = msg_need(&r->in, "tenant", &tenant, &r->err);
 
 	if (n == 0)
 		n = msg_need(&r->in, "password", &password, &r->err);
+	if (n == 0)
+		n = lock_seat(r->config, LOCK_PASSWORD, &seat, &r->err);
 	if (n == 0)
 		n = password_slot(r, &slot);
 	if (n != 0)

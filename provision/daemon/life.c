@@ -230,7 +230,7 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
 	struct err *err)
 {
-	CLEANUP_CLOSE int lock = -1;
+	CLEANUP_CLOSE int seat = -1, lock = -1;
 	int r = admit(store, name, tenant, err);
 
 	if (r != 0)
@@ -238,7 +238,9 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	/* The usual case takes no lock: what runs needs nothing. */
 	if (tenant->guest.intent == STORE_GUEST_PRESENT && guest_find(config, name, run, NULL) == 0)
 		return 0;
-	r = lock_take(config, name, false, (int)config->start_timeout * 1000, &lock, err);
+	r = lock_seat(config, name, &seat, err);
+	if (r == 0)
+		r = lock_take(config, name, false, (int)config->start_timeout * 1000, &lock, err);
 	if (r != 0)
 		return r;
 	return up_locked(config, store, name, progress, data, tenant, run, err);

@@ -66,6 +66,42 @@ int lock_take(const struct config *config, const char *name, bool shared, int ti
 	return r < 0 ? err_sys(err, -r, "cannot lock %s", path) : 0;
 }
 
+/*
+ * A seat is a byte of the lock's file, locked as fcntl(2) says ("open file description locks"):
+ * that and the flock(2) of the file itself know nothing of each other.
+ */
+static int take_seat(const char *path, uint64_t seats, int *ret)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	for (uint64_t i = 0; i < seats; i++) {
+		struct flock seat = { .l_type = F_WRLCK, .l_start = (off_t)i, .l_len = 1 };
+
+		if (fcntl(fd, F_OFD_SETLK, &seat) == 0) {
+			*ret = steal_fd(&fd);
+			return 0;
+		}
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+	}
+	return -EAGAIN;
+}
+
+int lock_seat(const struct config *config, const char *name, int *ret, struct err *err)
+{
+	char path[PATH_MAX];
+	int r = lock_path(config, name, path);
+
+	if (r == 0)
+		r = take_seat(path, (config->workers + 3) / 4, ret);
+	if (r == -EAGAIN)
+		return err_set(err, ERR_BUSY, "too many requests about '%s' at once; try again",
+			name[0] == '.' ? name + 1 : name);
+	return r < 0 ? err_sys(err, -r, "cannot lock %s", path) : 0;
+}
+
 void lock_remove(const struct config *config, const char *name)
 {
 	char path[PATH_MAX];

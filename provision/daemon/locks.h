@@ -16,7 +16,7 @@
 /* Names that no tenant can have: they start with a dot. */
 #define LOCK_RULES    ".rules" /* shared: a guest's change; exclusive: the table is replaced */
 #define LOCK_TEMPLATE ".template" /* one template is made or removed at a time */
-#define LOCK_PASSWORD ".password" /* with a number: so many are verified at once */
+#define LOCK_PASSWORD ".password" /* with a number: so many are verified at once; without: seats */
 
 /*
  * Take a lock, waiting at most timeout_ms (0: not at all). *ret is to be closed; on ERR_BUSY the
@@ -24,6 +24,13 @@
  */
 int lock_take(const struct config *config, const char *name, bool shared, int timeout_ms, int *ret,
 	struct err *err);
+
+/*
+ * Take a seat in the crowd that waits for a lock or holds it. There are as many as a quarter of
+ * daemon.workers; ERR_BUSY when all are taken: so neither a tenant whose guest hangs nor a flood of
+ * passwords holds all workers. *ret is to be closed.
+ */
+int lock_seat(const struct config *config, const char *name, int *ret, struct err *err);
 
 /* Delete the file of a lock that is held, for a tenant that is no more. */
 void lock_remove(const struct config *config, const char *name);

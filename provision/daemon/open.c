@@ -131,6 +131,17 @@ static int check_fds(struct opening *o)
 		return err_set(&o->r->err, ERR_USAGE,
 			"a session with pty=%d takes %d descriptors, not %d", o->pty, want,
 			o->r->in.n_fds);
+	/*
+	 * An O_PATH descriptor is a name and no right to what it names; vm2-session, which opens
+	 * pipes anew, has more rights than the peer.
+	 */
+	for (int i = 0; i < want; i++) {
+		int flags = fcntl(o->r->in.fds[i], F_GETFL);
+
+		if (flags < 0 || flags & O_PATH)
+			return err_set(&o->r->err, ERR_USAGE,
+				"descriptor %d of the session is open neither for reading nor for writing", i);
+	}
 	return 0;
 }
 

@@ -23,6 +23,7 @@
 #define BACKLOG		 1024
 #define PENDING_MAX	 512  /* connections that have not asked yet */
 #define PENDING_USER	 32   /* of one uid that is neither root nor the gateway */
+#define PENDING_OTHERS	 384  /* of all such uids */
 #define PENDING_MS	 5000 /* how long one may say nothing */
 
 /* Workers that wait for a request. */
@@ -223,6 +224,13 @@ static void start_worker(struct server *s, const struct client *c)
 	refuse_busy(c->fd);
 }
 
+/* Whether users without a role, one or all together, have as many connections as they may. */
+static bool crowded(const struct server *s, uid_t uid)
+{
+	return s->n_pending >= PENDING_OTHERS ||
+		count_uid(s->pending, s->n_pending, uid) >= PENDING_USER;
+}
+
 static void accept_one(struct server *s)
 {
 	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -238,8 +246,7 @@ static void accept_one(struct server *s)
 		fd_close(fd);
 		return;
 	}
-	if (s->n_pending == PENDING_MAX ||
-		(!privileged(s, uid) && count_uid(s->pending, s->n_pending, uid) >= PENDING_USER)) {
+	if (s->n_pending == PENDING_MAX || (!privileged(s, uid) && crowded(s, uid))) {
 		refuse_busy(fd);
 		return;
 	}

@@ -18,6 +18,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
 #include "provision/base/fd.h"
+#include "provision/daemon/locks.h"
 #include "provision/daemon/server.h"
 #include "provision/store/store.h"
 
@@ -444,4 +445,89 @@ Test(vm2d, answers_fast)
 	for (int i = 0; i < 200; i++)
 		ASK("op=auth.account", "tenant=acme");
 	fprintf(stderr, "auth.account: %.2f ms a request\n", (double)(clock_ms() - start) / 200);
+}
+
+static const struct config *own_config(void)
+{
+	const struct config *config = NULL;
+	struct err err = { 0 };
+
+	cr_assert_eq(config_load(t.config_path, &config, &err), 0, "%s", err.text);
+	return config;
+}
+
+/* Ask in a process of its own, and do not wait for it. */
+static pid_t ask_aside(const char *const words[])
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fd_close_from(3); /* the lock is the parent's alone */
+		_exit(ask(words, NULL, NULL, 0));
+	}
+	return pid;
+}
+
+/* A tenant whose guest takes its time to start may log in as often as they like: others are served. */
+Test(vm2d, no_tenant_takes_all_workers)
+{
+	CLEANUP_CONFIG const struct config *config = own_config();
+	pid_t waiting[2];
+	int lock = -1, status = 0;
+	int64_t start;
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	EXPECT(0, "op=tenant.add", "name=other", "key=" KEY);
+	cr_assert_eq(lock_take(config, "acme", false, 0, &lock, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		waiting[i] = ask_aside((const char *const[]){ "op=auth.open", "tenant=acme", NULL });
+	usleep(500000);
+	start = clock_ms();
+	for (int i = 0; i < 10; i++)
+		EXPECT(ERR_BUSY, "op=auth.open", "tenant=acme");
+	EXPECT_WORDS("too many requests about 'acme'");
+	EXPECT(0, "op=auth.key", "tenant=other", "key=" KEY);
+	cr_expect_lt(clock_ms() - start, 5000);
+	close(lock);
+	for (int i = 0; i < 2; i++) {
+		waitpid(waiting[i], &status, 0);
+		/* There is no template. */
+		cr_expect_eq(WEXITSTATUS(status), ERR_NOT_FOUND);
+	}
+}
+
+Test(vm2d, nor_does_a_flood_of_passwords)
+{
+	CLEANUP_CONFIG const struct config *config = own_config();
+	int seats[2] = { -1, -1 }, more = -1;
+
+	EXPECT(0, "op=tenant.add", "name=acme", "key=" KEY);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(lock_seat(config, LOCK_PASSWORD, &seats[i], NULL), 0);
+	cr_expect_eq(lock_seat(config, LOCK_PASSWORD, &more, NULL), ERR_BUSY);
+	EXPECT(ERR_BUSY, "op=auth.password", "tenant=acme", "password=x");
+	EXPECT(0, "op=auth.key", "tenant=acme", "key=" KEY);
+	close(seats[0]);
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=x");
+	close(seats[1]);
+}
+
+/* Whoever may not read a pipe does not get it read by a session either. */
+Test(vm2d, takes_no_descriptor_that_is_only_a_name)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	CLEANUP_CLOSE int name = open("/dev/null", O_PATH | O_CLOEXEC), all = open("/dev/null", O_RDWR);
+	struct err err = { 0 };
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	msg_add(&m, "op", "session.open");
+	msg_add(&m, "tenant", "acme");
+	msg_add(&m, "kind", "shell");
+	msg_add(&m, "via", "exec");
+	msg_add(&m, "pty", "1");
+	cr_assert_eq(msg_add_fd(&m, name), 0);
+	cr_assert_eq(msg_add_fd(&m, all), 0);
+	cr_expect_eq(client_call(t.socket, &m, WAIT_MS, NULL, NULL, &err), ERR_USAGE);
+	cr_expect(strstr(err.text, "descriptor 0"), "%s", err.text);
+	close(all);
 }

@@ -190,3 +190,10 @@ void tenant_ready(const char *name)
 	sh("vm2 tenant remove --yes %s", name);
 	ok("vm2 tenant add %s --key /run/vm2-test/key.pub", name);
 }
+
+void tenant_shared(const char *name)
+{
+	host_ready();
+	ok("flock /run/vm2-test.lock sh -c 'vm2 tenant show %s || "
+	   "vm2 tenant add %s --key /run/vm2-test/key.pub'", name, name);
+}

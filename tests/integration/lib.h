@@ -31,6 +31,9 @@ void host_ready(void);
 /* A tenant of this name with the key that ssh() uses; removed and made anew. */
 void tenant_ready(const char *name);
 
+/* The same, but made only if it is not there: one that the tests of a program share. */
+void tenant_shared(const char *name);
+
 /* Run a command in a tenant's guest by stock ssh with the tests' key. */
 struct result ssh(const char *tenant, const char *options, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -9,9 +9,7 @@ TestSuite(evidence, .timeout = 240);
 /* A terminal session that shows a line, and its id. */
 static const char *recorded(const char *text)
 {
-	host_ready();
-	if (sh("vm2 tenant show audited").status != 0)
-		tenant_ready("audited");
+	tenant_shared("audited");
 	struct result r = ssh("audited", "-tt", "stty -echo; printf '%s\\n'", text);
 
 	assert_status(r, 0);
@@ -52,9 +50,7 @@ Test(evidence, the_credential_is_known)
 
 Test(evidence, commands_without_a_terminal_leave_counts)
 {
-	host_ready();
-	if (sh("vm2 tenant show audited").status != 0)
-		tenant_ready("audited");
+	tenant_shared("audited");
 	assert_status(ssh("audited", "", "head -c 12345 /dev/zero; exit 3"), 3);
 	wait_for(10, "vm2 session list --tenant audited --json | jq -e '.[0].state == \"closed\"'");
 	cr_assert_str_eq(ok("vm2 session list --tenant audited --json | "
@@ -76,9 +72,7 @@ Test(evidence, staff_do_not_read_recordings_and_auditors_change_nothing)
 
 Test(evidence, a_session_row_says_lost_when_its_keeper_was_killed)
 {
-	host_ready();
-	if (sh("vm2 tenant show audited").status != 0)
-		tenant_ready("audited");
+	tenant_shared("audited");
 	ok("ssh -tt %s audited@127.0.0.1 'exec sleep 3210' >/dev/null 2>&1 </dev/zero & ", ssh_options);
 	wait_for(20, "pgrep -f '^sleep 3210'");
 	ok("kill -9 $(pgrep -f '[v]m2-session .*audited')");

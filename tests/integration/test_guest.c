@@ -8,9 +8,7 @@ TestSuite(guest, .timeout = 240);
 
 static void ready(void)
 {
-	host_ready();
-	if (sh("vm2 tenant show inside").status != 0)
-		tenant_ready("inside");
+	tenant_shared("inside");
 	assert_status(ssh("inside", "", "true"), 0);
 }
 

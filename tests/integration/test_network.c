@@ -8,11 +8,8 @@ TestSuite(network, .timeout = 240);
 
 static void ready(void)
 {
-	host_ready();
-	if (sh("vm2 tenant show neta && vm2 tenant show netb").status != 0) {
-		tenant_ready("neta");
-		tenant_ready("netb");
-	}
+	tenant_shared("neta");
+	tenant_shared("netb");
 	assert_status(ssh("neta", "", "true"), 0);
 	assert_status(ssh("netb", "", "true"), 0);
 }

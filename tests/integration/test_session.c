@@ -17,9 +17,7 @@ TestSuite(session, .timeout = 400);
 /* One tenant serves all tests here. */
 static void ready(void)
 {
-	host_ready();
-	ok("flock /run/vm2-test.lock sh -c 'vm2 tenant show sess || "
-	   "vm2 tenant add sess --key /run/vm2-test/key.pub'");
+	tenant_shared("sess");
 }
 
 Test(session, exit_status)

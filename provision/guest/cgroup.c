@@ -21,6 +21,12 @@
 
 /* How deep the groups that a guest makes are followed when they are removed. */
 #define DEPTH_MAX 64
+/*
+ * What a guest may make below its own group: service managers need a dozen levels. Deeper than
+ * DEPTH_MAX it could not be removed; each group is memory of the kernel's.
+ */
+#define GUEST_DEPTH 32
+#define GUEST_GROUPS 2000
 /* How long killed processes have to be gone: memory of a big one takes time to be freed. */
 #define KILL_MS 10000
 
@@ -80,8 +86,11 @@ int cgroup_delegate(const char *tree, const char *instance, const char *name, ui
 
 	/*
 	 * Safe: these files only move the guest's own processes among groups below this one. The
-	 * limits are in files of their own, which stay root's.
+	 * limits are in files of their own, which stay root's. First how far it may go.
 	 */
+	if (cgroup_set(tree, instance, name, "cgroup.max.depth", "%d", GUEST_DEPTH) < 0 ||
+	    cgroup_set(tree, instance, name, "cgroup.max.descendants", "%d", GUEST_GROUPS) < 0)
+		return err_set(err, ERR_FAILED, "cannot limit the control groups of %s", name);
 	if (fd < 0 || fchown(fd, owner, owner) < 0)
 		return err_sys(err, errno, "cannot give the control group of %s to it", name);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -193,6 +195,21 @@ static int go_home(const struct start *s, struct err *err)
 	return 0;
 }
 
+/*
+ * The user namespace belongs to the effective uid that makes it, and the kernel sums what all of
+ * its users hold (inotify instances, queued signals, message queues, locked memory, namespaces) in
+ * an account of that uid. So it must be the guest's own: on the host's root the limits would be
+ * shared by all guests and the host. Safe: no process of the host runs as this uid, and the
+ * capabilities stay as they are meanwhile (SECBIT_NO_SETUID_FIXUP).
+ */
+static int act_as(uid_t uid, struct err *err)
+{
+	if (prctl(PR_SET_SECUREBITS, uid ? SECBIT_NO_SETUID_FIXUP : 0, 0, 0, 0) < 0 ||
+	    seteuid(uid) < 0)
+		return err_sys(err, errno, "cannot act as uid %u", uid);
+	return 0;
+}
+
 static int make_child(struct start *s, struct err *err)
 {
 	CLEANUP_CLOSE int group =
@@ -203,18 +220,22 @@ static int make_child(struct start *s, struct err *err)
 		.exit_signal = SIGCHLD,
 		.cgroup = (uint64_t)(group >= 0 ? group : 0),
 	};
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	int home, saved, r = act_as(s->spec->uid_base, err);
+	long pid = r < 0 ? r : syscall(SYS_clone3, &args, sizeof(args));
 
-	if (pid < 0)
-		return err_sys(err, errno, "cannot make the guest's namespaces");
 	if (pid == 0) {
 		/* Our end is the parent's alone: its death must be seen as the end of the other. */
 		close(s->sync);
 		inside_main(&s->in);
 	}
-	s->pid = (pid_t)pid;
+	saved = errno;
+	home = act_as(0, r < 0 ? NULL : err);
+	if (pid > 0)
+		s->pid = (pid_t)pid;
 	s->in.sync = fd_close(s->in.sync);
-	return 0;
+	if (r == 0 && pid < 0)
+		r = err_sys(err, saved, "cannot make the guest's namespaces");
+	return r < 0 ? r : home;
 }
 
 static int write_maps(const struct start *s, struct err *err)

@@ -53,8 +53,36 @@ static const struct {
 /* Terminal requests that push input into a terminal: su(1) to a user must not get root's. */
 static const unsigned int refused_ioctls[] = { 0x5412 /* TIOCSTI */, 0x541C /* TIOCLINUX */ };
 
+/*
+ * Kinds of sockets: a guest has unix, inet, inet6, netlink and packet. Of the others vsock is in no
+ * network namespace and leads past the firewall to the host, its hypervisor and other guests; the
+ * rest are protocols whose modules the host's kernel would load for a guest that asks.
+ */
+static const int families[] = { 1, 2, 10, 16, 17 }; /* linux/socket.h: AF_* */
+
+static int refuse_families(scmp_filter_ctx ctx, int call)
+{
+	const int last = families[sizeof(families) / sizeof(families[0]) - 1];
+	size_t next = 0;
+
+	for (int family = 0; family <= last; family++) {
+		if (family == families[next]) {
+			next++;
+			continue;
+		}
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, family)) < 0)
+			return -1;
+	}
+	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+				SCMP_A0(SCMP_CMP_GT, last));
+}
+
 static int add_rules(scmp_filter_ctx ctx)
 {
+	if (refuse_families(ctx, SCMP_SYS(socket)) < 0 ||
+	    refuse_families(ctx, SCMP_SYS(socketpair)) < 0)
+		return -1;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		int nr = seccomp_syscall_resolve_name(refused[i].name);
 

@@ -172,7 +172,7 @@ static int wait_for(int sock, int64_t deadline_ms, struct err *err)
 			break;
 	}
 	return err_set(err, ERR_BUSY, "the guest did not start the session's process in time: "
-		       "look at it with 'vm2 guest console', or restart it");
+		       "restart it with 'vm2 guest stop' and 'vm2 guest start'");
 }
 
 /* One descriptor of a received message, close-on-exec; any more the kernel has cut off. */

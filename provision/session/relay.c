@@ -47,13 +47,25 @@ static void hang_up(struct relay *r, const char *reason)
 	}
 }
 
+static bool is_full(const struct relay *r)
+{
+	return recording_bytes(r->recording) > RELAY_RECORDING_MAX;
+}
+
+/* Why a session whose recording was cut is ended. */
+static const char *cut_reason(const struct relay *r)
+{
+	return is_full(r) ? "the session was ended: its recording has reached its largest size" :
+			    "the session was ended: its recording cannot be written";
+}
+
 static int record(void *data, const char *bytes, size_t len)
 {
 	struct relay *r = data;
 
 	if (!r->recording || r->cut)
 		return 0;
-	if (recording_output(r->recording, clock_ms(), bytes, len, NULL) == 0)
+	if (recording_output(r->recording, clock_ms(), bytes, len, NULL) == 0 && !is_full(r))
 		return 0;
 	r->cut = true;
 	return r->required ? -EIO : 0;
@@ -72,10 +84,11 @@ static void on_resize(struct relay *r, const struct msg *m)
 		   (unsigned int)ypixel);
 	if (!r->recording || r->cut)
 		return;
-	if (recording_resize(r->recording, clock_ms(), (unsigned int)cols, (unsigned int)rows, NULL) != 0)
+	if (recording_resize(r->recording, clock_ms(), (unsigned int)cols, (unsigned int)rows, NULL) != 0 ||
+	    is_full(r))
 		r->cut = true;
 	if (r->cut && r->required)
-		hang_up(r, "the session was ended: its recording cannot be written");
+		hang_up(r, cut_reason(r));
 }
 
 static void on_signal_request(struct relay *r, const struct msg *m)
@@ -120,8 +133,11 @@ static void on_child(struct relay *r)
 {
 	siginfo_t info = { 0 };
 
-	/* Looked at, not reaped: see signal_group. */
-	if (waitid(P_PID, (id_t)r->child, &info, WEXITED | WNOWAIT | WNOHANG) < 0 || !info.si_pid)
+	/*
+	 * Reaped at once, whatever the client has yet to take: the kernel lets no guest's init end
+	 * before all of its processes are reaped. From here on nothing is sent to the number.
+	 */
+	if (waitid(P_PID, (id_t)r->child, &info, WEXITED | WNOHANG) < 0 || !info.si_pid)
 		return;
 	r->status = status_from(&info);
 	r->exited = true;
@@ -165,8 +181,7 @@ static void step_output(struct relay *r, struct flow *f)
 	int n = flow_step(f, r->exited && r->master >= 0);
 
 	if (n < 0 && r->master >= 0)
-		hang_up(r, r->cut && r->required ?
-			"the session was ended: its recording cannot be written" : NULL);
+		hang_up(r, r->cut && r->required ? cut_reason(r) : NULL);
 	else if (n < 0 || (n == FLOW_END && r->master < 0))
 		flow_close(f);
 	/* The master stays open at the output's end: the child may still be there. */
@@ -250,6 +265,7 @@ int relay_run(struct relay *r, struct err *err)
 	close_flows(r);
 	if (code != 0 && !r->exited)
 		signal_group(r, SIGKILL);
-	waitid(P_PID, (id_t)r->child, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
+	if (!r->exited)
+		waitid(P_PID, (id_t)r->child, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
 	return code;
 }

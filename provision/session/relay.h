@@ -16,11 +16,19 @@
 /* How long the session's processes have between SIGHUP and SIGKILL, milliseconds. */
 #define RELAY_GRACE 5000
 
+/*
+ * The largest recording, bytes. A terminal read by people comes to a few megabytes an hour; one that
+ * nobody reads must not fill the file system that holds everybody's evidence.
+ */
+#ifndef RELAY_RECORDING_MAX
+#define RELAY_RECORDING_MAX (256 << 20)
+#endif
+
 struct relay {
 	int control;   /* the client's connection */
 	int signals;   /* signalfd: SIGTERM, by which vm2d ends a session */
 	int pidfd;     /* of the child */
-	pid_t child;   /* leader of its own session; not reaped before the relay is over */
+	pid_t child;   /* leader of its own session; reaped when `exited` */
 	int master;    /* of its terminal, or -1; owned by the output's flow */
 	bool required; /* no recording, no session */
 	struct recording *recording; /* or NULL */

@@ -126,33 +126,59 @@ int fd_mkdirs(const char *path, mode_t mode)
 	return 0;
 }
 
-static int remove_below(int fd, dev_t dev);
+/*
+ * A tree under removal. Each level of folders takes a descriptor, and trees can be as deep as their
+ * makers like: what is too deep is moved to the top and removed from there in another round.
+ */
+struct removal {
+	int top;
+	dev_t dev;
+	unsigned int moved;
+};
 
-static int remove_entry(int dirfd, const char *name, dev_t dev)
+/* Levels that are gone into. */
+#define REMOVE_DEPTH 64
+
+static int remove_below(struct removal *r, int fd, int depth);
+
+static int move_up(struct removal *r, int dirfd, const char *name)
+{
+	char new[32];
+	int tries = 1000; /* names that are there already */
+
+	do {
+		snprintf(new, sizeof(new), ".deep.%u", r->moved++);
+		if (renameat2(dirfd, name, r->top, new, RENAME_NOREPLACE) == 0)
+			return 0;
+	} while (errno == EEXIST && --tries > 0);
+	return -errno;
+}
+
+static int remove_entry(struct removal *r, int dirfd, const char *name, int depth)
 {
 	CLEANUP_CLOSE int sub = -1;
 	struct stat st;
-	int r;
+	int code;
 
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
 	sub = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (sub < 0)
+	if (sub < 0 || fstat(sub, &st) < 0)
 		return -errno;
-	if (fstat(sub, &st) < 0)
-		return -errno;
-	if (st.st_dev != dev)
+	if (st.st_dev != r->dev)
 		return -EXDEV;
-	r = remove_below(steal_fd(&sub), dev);
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT && r == 0)
-		r = -errno;
-	return r;
+	if (depth >= REMOVE_DEPTH)
+		return move_up(r, dirfd, name);
+	code = remove_below(r, steal_fd(&sub), depth + 1);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT && code == 0)
+		code = -errno;
+	return code;
 }
 
 /* Takes fd. */
-static int remove_below(int fd, dev_t dev)
+static int remove_below(struct removal *r, int fd, int depth)
 {
 	CLEANUP_CLOSEDIR DIR *dir = fdopendir(fd);
 	struct dirent *de;
@@ -163,24 +189,39 @@ static int remove_below(int fd, dev_t dev)
 		return -errno;
 	}
 	while ((de = readdir(dir))) {
-		int r;
+		int code;
 
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
 			continue;
-		r = remove_entry(dirfd(dir), de->d_name, dev);
-		if (r < 0 && first == 0)
-			first = r;
+		code = remove_entry(r, dirfd(dir), de->d_name, depth);
+		if (code < 0 && first == 0)
+			first = code;
 	}
 	return first;
 }
 
 int fd_remove_tree(int dirfd, const char *name)
 {
+	CLEANUP_CLOSE int top = -1;
+	struct removal r = { 0 };
 	struct stat st;
+	unsigned int before;
+	int code;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	return remove_entry(dirfd, name, st.st_dev);
+	if (!S_ISDIR(st.st_mode))
+		return unlinkat(dirfd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+	top = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (top < 0)
+		return -errno;
+	r.top = top;
+	r.dev = st.st_dev;
+	do {
+		before = r.moved;
+		code = remove_entry(&r, dirfd, name, 0);
+	} while (r.moved != before); /* which leaves a top that is not empty */
+	return code;
 }
 
 int fd_close_from(int from)

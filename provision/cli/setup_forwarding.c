@@ -103,6 +103,33 @@ static int keep_router(struct setup *s, struct buf *file, struct err *err)
 	return r;
 }
 
+/*
+ * Numbers of which the kernel has one for the whole host and no share for each guest: at their
+ * defaults one guest could take all terminals, so that nobody else could log in or start, or all
+ * slots of asynchronous I/O, which databases need. Raised, a guest's memory limit is reached first.
+ */
+static int raise_shared(struct setup *s, struct buf *file, struct err *err)
+{
+	static const struct {
+		const char *key, *value;
+	} shared[] = {
+		{ "kernel.pty.max", "1048576" }, /* the kernel's largest: NR_UNIX98_PTY_MAX */
+		{ "fs.aio-max-nr", "1073741824" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(shared) / sizeof(shared[0]); i++) {
+		char now[64];
+		uint64_t have, want;
+
+		if (read_value(shared[i].key, now, sizeof(now)) == 0 &&
+		    parse_u64(now, UINT64_MAX, &have) == 0 &&
+		    parse_u64(shared[i].value, UINT64_MAX, &want) == 0 && have < want)
+			r = set(s, file, shared[i].key, shared[i].value, err);
+	}
+	return r;
+}
+
 static int forwarding_on(void)
 {
 	char v4[16] = "", v6[16] = "";
@@ -138,6 +165,8 @@ int setup_forwarding_up(struct setup *s, struct err *err)
 		r = set(s, &file, "net.ipv4.ip_forward", "1", err);
 	if (r == 0)
 		r = set(s, &file, "net.ipv6.conf.all.forwarding", "1", err);
+	if (r == 0)
+		r = raise_shared(s, &file, err);
 	if (r != 0)
 		return r;
 	if (access(FOLDER, F_OK) < 0)

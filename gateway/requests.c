@@ -39,6 +39,11 @@ bool requests_allowed(const char *name, enum monitor_state state)
 	return find(name, state);
 }
 
+const char *requests_name(size_t i)
+{
+	return i < ARRAY_LEN(requests) ? requests[i].name : NULL;
+}
+
 int requests_serve(struct monitor *m, const struct msg *request, struct err *err)
 {
 	const struct request *found;

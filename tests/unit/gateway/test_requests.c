@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A monitor whose wire process has been taken over. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/monitor.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 
 /* What the monitor sent last: this test stands in the wire's place. */
 static char answer[256];
@@ -143,6 +146,8 @@ Test(requests, tries_are_counted_and_end)
 	cr_assert_str_eq(answer, "denied");
 	ask(&m, "key-offer", "key", "ssh-ed25519 C");
 	cr_assert_str_eq(answer, "disconnect");
+	cr_assert_neq(ask(&m, "key-offer", "key", "ssh-ed25519 D"), 0, "a wire process that goes on");
+	cr_assert_neq(ask(&m, "auth-password", "password", "x"), 0);
 }
 
 Test(requests, sessions_of_no_known_kind_or_channel)
@@ -199,4 +204,36 @@ Test(requests, no_order_of_requests_gets_in)
 		free(m.key);
 		free(m.key_credential);
 	}
+}
+
+/* docs/PRIVILEGES and the monitor's table say the same. */
+Test(requests, are_all_documented)
+{
+	static const struct {
+		enum monitor_state state;
+		const char *word;
+	} states[] = {
+		{ STATE_STARTING, "starting" },	  { STATE_USER_KNOWN, "user-known" },
+		{ STATE_KEY_OFFERED, "key-offered" }, { STATE_PROMPTING, "prompting" },
+		{ STATE_AUTHENTICATED, "authenticated" },
+	};
+	CLEANUP_FREE char *text = xcalloc(1, 65536);
+	CLEANUP_BUF struct buf want = { 0 };
+	const char *name, *found;
+
+	cr_assert_gt(fd_read_path(AT_FDCWD, SOURCE_ROOT "/docs/PRIVILEGES", text, 65536), 0);
+	for (size_t i = 0; (name = requests_name(i)); i++) {
+		size_t from = want.len;
+
+		buf_printf(&want, "%-16s", name);
+		for (size_t k = 0; k < ARRAY_LEN(states); k++)
+			if (requests_allowed(name, states[k].state))
+				buf_printf(&want, " %s", states[k].word);
+		buf_puts(&want, "\n");
+		cr_expect(strstr(text, want.data + from), "docs/PRIVILEGES lacks: %s", want.data + from);
+	}
+	/* As a whole: nothing stands there that the code has not, and it is the last table. */
+	found = strstr(text, want.data);
+	cr_assert(found, "docs/PRIVILEGES does not have the monitor's table as it is:\n%s", want.data);
+	cr_assert_eq(strlen(found), want.len, "docs/PRIVILEGES has more rows: %s", found + want.len);
 }

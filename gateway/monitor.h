@@ -65,6 +65,9 @@ int requests_serve(struct monitor *m, const struct msg *request, struct err *err
 /* Whether a request of this name would be allowed in a state. */
 bool requests_allowed(const char *name, enum monitor_state state);
 
+/* The name of row i of the table, or NULL after the last: for the test of docs/PRIVILEGES. */
+const char *requests_name(size_t i);
+
 /* Send to the wire. 0 or -errno. */
 int monitor_send(struct monitor *m, const struct msg *message, struct err *err);
 

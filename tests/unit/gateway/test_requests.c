@@ -212,7 +212,7 @@ Test(requests, are_all_documented)
 	static const struct {
 		enum monitor_state state;
 		const char *word;
-	} states[] = {
+	} columns[] = {
 		{ STATE_STARTING, "starting" },	  { STATE_USER_KNOWN, "user-known" },
 		{ STATE_KEY_OFFERED, "key-offered" }, { STATE_PROMPTING, "prompting" },
 		{ STATE_AUTHENTICATED, "authenticated" },
@@ -226,8 +226,8 @@ Test(requests, are_all_documented)
 		size_t from = want.len;
 
 		buf_printf(&want, "%-16s", name);
-		for (size_t k = 0; k < ARRAY_LEN(states); k++)
-			if (requests_allowed(name, states[k].state))
+		for (size_t k = 0; k < ARRAY_LEN(columns); k++)
+			if (requests_allowed(name, columns[k].state))
 				buf_printf(&want, " %s", states[k].word);
 		buf_puts(&want, "\n");
 		cr_expect(strstr(text, want.data + from), "docs/PRIVILEGES lacks: %s", want.data + from);

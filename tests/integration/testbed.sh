@@ -121,6 +121,17 @@ shares_a_wire() {
 		exit 1' && wait $!
 }
 
+reaches_mirrors_only() {
+	"$host" --online run bash -euc '
+		for name in deb.debian.org security.debian.org; do
+			exec 3<>/dev/tcp/$name/80
+			printf "HEAD / HTTP/1.0\r\nHost: $name\r\n\r\n" >&3
+			grep -q ^HTTP/ <&3
+		done
+		! timeout 2 bash -c "exec 3<>/dev/tcp/$1/80"' bash \
+		"$(getent ahostsv4 deb.debian.org | awk '{ print $1; exit }')"
+}
+
 # --- the list ---
 
 check status_passes passes_status
@@ -147,11 +158,19 @@ check terminals_of_its_own in_host 'script -qec tty /dev/null </dev/null | grep 
 check bind_is_read_only "$host" --bind "$marks:/marks" run sh -c '! touch /marks/x'
 check bind_can_be_written "$host" --bind "$marks:/marks:rw" run touch /marks/y
 check wire_is_shared shares_a_wire
+if timeout 10 bash -c 'exec 3<>/dev/tcp/deb.debian.org/80' 2>/dev/null; then
+	check reaches_mirrors_only reaches_mirrors_only
+else
+	skip reaches_mirrors_only "deb.debian.org cannot be reached"
+fi
 check signal_is_passed ends_on_signal
 check installs_nothing_outside installs_nothing_outside
 check checkout_is_kept keeps_the_checkout
 check leaves_no_namespace leaves_no_namespace
 check leaves_nothing_normally leaves_nothing '$host run true'
+check leaves_nothing_online leaves_nothing '$host --online run true'
+check leaves_nothing_online_on_sigkill leaves_nothing \
+	'timeout -s KILL 2 $host --online run sleep 99'
 check leaves_nothing_on_failure leaves_nothing '$host run sh -c "sleep 99 & exit 3"'
 check leaves_nothing_after_guests leaves_nothing '$host run bash -c "
 	mkdir -p /sys/fs/cgroup/{unified,memory,}/deep/er 2>/dev/null

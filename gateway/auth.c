@@ -37,6 +37,9 @@ static int answer(struct monitor *m, const char *result, const char *reason, str
 		msg_add(&reply, "banner", banner.data);
 	}
 	buf_free(&m->notice);
+	/* It has until the deadline to say good-bye; one that asks on is not ours. */
+	if (!strcmp(result, "disconnect"))
+		m->state = STATE_ENDING;
 	return monitor_send(m, &reply, err);
 }
 

@@ -24,6 +24,7 @@
 #include "gateway/launch.h"
 #include "gateway/listen.h"
 #include "gateway/sandbox.h"
+#include "gateway/starting.h"
 #include "provision/api/msg.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
@@ -52,12 +53,13 @@ struct listener {
 	struct spare {
 		int control; /* takes the connection */
 		int pipe;    /* as in `starting` */
+		pid_t pid;
 	} spares[SPARES];
 	uint64_t n_spares;
 	int64_t spares_due; /* when to start new ones */
 	uint64_t monitors;  /* processes: connections and spares */
-	int *starting; /* of each connection that is not yet authenticated: a pipe that then closes */
-	uint64_t n_starting;
+	struct starting starting; /* connections that are not yet authenticated */
+	int64_t evicted_told;	  /* when it was last logged that some were sent away */
 	struct farewells farewells;
 	struct pollfd *polled;
 };
@@ -100,12 +102,12 @@ static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
 		return r;
 	}
 	l->monitors++;
-	*ret = (struct spare){ .control = controls[0], .pipe = pipes[0] };
+	*ret = (struct spare){ .control = controls[0], .pipe = pipes[0], .pid = pid };
 	return 0;
 }
 
 /* Give the connection to a monitor: one that waits, or a new one. */
-static int hand_over(struct listener *l, int connection, struct err *err)
+static int hand_over(struct listener *l, int connection, uint64_t source, struct err *err)
 {
 	int r = -EPIPE;
 
@@ -127,7 +129,8 @@ static int hand_over(struct listener *l, int connection, struct err *err)
 			r = msg_send(monitor.control, &message, err);
 		fd_close(monitor.control);
 		if (r == 0)
-			l->starting[l->n_starting++] = monitor.pipe;
+			starting_add(&l->starting, &(struct starting_one){ monitor.pipe, monitor.pid,
+									    source, clock_ms() });
 		else
 			fd_close(monitor.pipe);
 		if (!waited)
@@ -152,19 +155,44 @@ static uint64_t connections(const struct listener *l)
 	return l->monitors > l->n_spares ? l->monitors - l->n_spares : 0;
 }
 
+/* Whether one more may start to log in, if need be in place of another. */
+static bool make_room(struct listener *l, uint64_t source)
+{
+	int64_t now = clock_ms();
+	pid_t pid;
+
+	if (l->starting.n < l->starting.max)
+		return true;
+	pid = starting_evict(&l->starting, source, now);
+	if (pid > 0)
+		kill(pid, SIGTERM);
+	if (pid && now - l->evicted_told > STARTING_PATIENCE_MS) {
+		log_notice("too many connections are logging in: some that wait make room for others");
+		l->evicted_told = now;
+	}
+	return pid != 0;
+}
+
 static void take(struct listener *l, int fd)
 {
-	CLEANUP_CLOSE int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct sockaddr_storage from = { 0 };
+	socklen_t len = sizeof(from);
+	CLEANUP_CLOSE int connection = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
+	uint64_t source = starting_source(&from);
 	struct err err = { 0 };
 
-	if (connection < 0)
+	if (connection < 0) {
+		/* Out of descriptors, say: that passes; do not spin on it. */
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			poll(NULL, 0, 50);
 		return;
+	}
 	set_options(connection);
 	if (connections(l) >= l->config->max_connections) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many connections");
-	} else if (l->n_starting >= l->config->max_starting) {
+	} else if (!make_room(l, source)) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many connections are logging in");
-	} else if (hand_over(l, connection, &err) != 0) {
+	} else if (hand_over(l, connection, source, &err) != 0) {
 		log_err("%s", err.text);
 		farewell_say(&l->farewells, steal_fd(&connection), "the gateway cannot serve you now");
 	}
@@ -185,6 +213,7 @@ static void replace_spares(struct listener *l)
 static bool on_signal(struct listener *l)
 {
 	struct signalfd_siginfo info;
+	pid_t pid;
 
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
@@ -192,8 +221,10 @@ static bool on_signal(struct listener *l)
 		else if (info.ssi_signo != SIGCHLD)
 			return false;
 	}
-	while (waitpid(-1, NULL, WNOHANG) > 0)
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+		starting_reaped(&l->starting, pid);
 		l->monitors--;
+	}
 	return true;
 }
 
@@ -202,13 +233,13 @@ static void count_starting(struct listener *l, const struct pollfd *fds)
 {
 	uint64_t kept = 0;
 
-	for (uint64_t i = 0; i < l->n_starting; i++) {
+	for (uint64_t i = 0; i < l->starting.n; i++) {
 		if (fds[i].revents)
-			fd_close(l->starting[i]);
+			fd_close(l->starting.of[i].pipe);
 		else
-			l->starting[kept++] = l->starting[i];
+			l->starting.of[kept++] = l->starting.of[i];
 	}
-	l->n_starting = kept;
+	l->starting.n = kept;
 }
 
 /* How long to wait, in ms: until there is something to do without being asked. */
@@ -233,8 +264,8 @@ static void serve(struct listener *l)
 		fds[n++] = (struct pollfd){ .fd = l->signals, .events = POLLIN };
 		for (int i = 0; i < l->n_fds; i++)
 			fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
-		for (uint64_t i = 0; i < l->n_starting; i++)
-			fds[n++] = (struct pollfd){ .fd = l->starting[i], .events = 0 };
+		for (uint64_t i = 0; i < l->starting.n; i++)
+			fds[n++] = (struct pollfd){ .fd = l->starting.of[i].pipe, .events = 0 };
 		if (poll(fds, n, patience(l)) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents && !on_signal(l))
@@ -311,7 +342,7 @@ static int prepare(struct listener *l, struct err *err)
 	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signals < 0)
 		return err_sys(err, errno, "cannot receive signals");
-	l->starting = xcalloc(l->config->max_starting, sizeof(*l->starting));
+	starting_init(&l->starting, l->config->max_starting);
 	l->polled = xcalloc(1 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
 	return 0;
 }

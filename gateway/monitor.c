@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "build.h"
@@ -29,6 +30,9 @@
 #define FD_ROOM (LAUNCH_FD_FIRST + 2)
 
 #define WIRE VM2_LIBEXECDIR "/vm2-gateway-wire"
+
+/* So long a wire process may leave a message unread, in seconds: one that does is not ours. */
+#define WIRE_PATIENCE_S 30
 
 /* A private key file; RSA with 16,384 bits takes 13 KB. */
 #define KEY_FILE_MAX 32768
@@ -100,10 +104,12 @@ static int start_wire(struct monitor *m, bool room, struct err *err)
 	char program[] = WIRE, word[] = "room";
 	char *argv[] = { program, room ? word : NULL, NULL };
 	int pair[2], fds[1 + SANDBOX_ROOM_FDS], n = 1, r;
+	struct timeval patience = { .tv_sec = WIRE_PATIENCE_S };
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	m->wire = pair[0];
+	setsockopt(m->wire, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	fds[0] = pair[1];
 	for (int i = 0; room && i < SANDBOX_ROOM_FDS; i++)
 		fds[n++] = FD_ROOM + i;
@@ -174,23 +180,31 @@ static int remaining(const struct monitor *m)
 	return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static int late(const struct monitor *m, struct err *err)
+{
+	return err_set(err, -ETIMEDOUT, "nobody logged in within %lu s",
+		       (unsigned long)m->config->login_grace);
+}
+
 /* Wait for the wire, for vm2d, or for the time to log in to be over. */
 static int serve_once(struct monitor *m, struct pollfd *fds, struct session **waiting, struct err *err)
 {
+	int r, left = remaining(m);
 	nfds_t n = 1;
-	int r;
 
+	/* Also when there is something to do: a wire process that asks and asks gains no time by it. */
+	if (left == 0)
+		return late(m, err);
 	fds[0] = (struct pollfd){ .fd = m->wire, .events = POLLIN };
 	for (struct session *s = m->sessions; s; s = s->next) {
 		waiting[n] = s;
 		fds[n++] = (struct pollfd){ .fd = s->control, .events = POLLIN };
 	}
-	r = poll(fds, n, remaining(m));
+	r = poll(fds, n, left);
 	if (r < 0)
 		return errno == EINTR ? 0 : err_sys(err, errno, "cannot wait");
 	if (r == 0)
-		return err_set(err, -ETIMEDOUT, "nobody logged in within %lu s",
-			       (unsigned long)m->config->login_grace);
+		return late(m, err);
 	for (nfds_t i = 1; i < n; i++) {
 		if (fds[i].revents)
 			session_event(m, waiting[i]);

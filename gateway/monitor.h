@@ -22,6 +22,7 @@ enum monitor_state {
 	STATE_KEY_OFFERED = 4,	 /* and the key in `key` is one of theirs; nothing is proved */
 	STATE_PROMPTING = 8,	 /* PAM waits for answers to its prompts */
 	STATE_AUTHENTICATED = 16,
+	STATE_ENDING = 32,	 /* the wire was told to end the connection: nothing is allowed */
 };
 
 /* A session in the guest, as the monitor sees it: vm2d's connection for it. */

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "gateway/sandbox.h"
 #include "gateway/launch.h"
@@ -20,6 +21,13 @@
 
 #define FD_LINK LAUNCH_FD_FIRST
 #define FD_ROOM (LAUNCH_FD_FIRST + 1)
+
+/*
+ * Memory of this process, in bytes: some for libssh, and for each session a window that is held
+ * twice. What a client can make it keep ends there.
+ */
+#define MEMORY_FIXED (64UL << 20)
+#define MEMORY_SESSION (4UL << 20)
 
 /* Descriptors that are not a session's pipes: those above, standard ones, and some in passing. */
 #define FDS_FIXED 24
@@ -98,6 +106,14 @@ static int prepare(struct wire *w, const struct msg *settings, struct err *err)
 	return make_bind(w->bind, settings, err);
 }
 
+static int limit_memory(const struct wire *w, struct err *err)
+{
+	struct rlimit most;
+
+	most.rlim_cur = most.rlim_max = MEMORY_FIXED + MEMORY_SESSION * w->max_channels;
+	return setrlimit(RLIMIT_DATA, &most) < 0 ? err_sys(err, errno, "cannot limit memory") : 0;
+}
+
 /* Wait for the connection. -EPIPE when there will be none. */
 static int take_connection(struct wire *w, struct err *err)
 {
@@ -131,6 +147,8 @@ static int start(struct wire *w, bool room, struct err *err)
 	if (settings.data.data)
 		explicit_bzero(settings.data.data, settings.data.len);
 	if (r == 0)
+		r = limit_memory(w, err);
+	if (r == 0)
 		r = sandbox_enter(room ? room_fds : NULL, FDS_FIXED + 3 * w->max_channels, err);
 	if (r == 0)
 		r = take_connection(w, err);
@@ -143,9 +161,10 @@ static int wait_and_handle(struct wire *w)
 	struct pollfd *fds = w->fds;
 	int n = 2;
 
+	/* A client that does not read what it made us say is not listened to: we would keep all of it. */
 	fds[0] = (struct pollfd){ .fd = w->connection, .events = POLLIN };
 	if (ssh_get_status(w->session) & SSH_WRITE_PENDING)
-		fds[0].events |= POLLOUT;
+		fds[0].events = POLLOUT;
 	fds[1] = (struct pollfd){ .fd = w->link, .events = POLLIN };
 	for (struct channel *c = w->channels; c; c = c->next)
 		n += wire_relay_poll(c, fds + n);
@@ -173,6 +192,13 @@ static void farewell(struct wire *w)
 	ssh_disconnect(w->session);
 }
 
+/* libssh stops at a packet that must not be, but leaves the connection to us. */
+static bool broken(const struct wire *w)
+{
+	return !ssh_is_connected(w->session) ||
+	       ssh_get_status(w->session) & (SSH_CLOSED | SSH_CLOSED_ERROR);
+}
+
 static void serve(struct wire *w)
 {
 	if (ssh_handle_key_exchange(w->session) != SSH_OK)
@@ -182,7 +208,7 @@ static void serve(struct wire *w)
 	/* From here on nothing may wait inside libssh: other channels have their turn too. */
 	ssh_set_blocking(w->session, 0);
 	fd_nonblock(w->connection, 1);
-	while (!w->finished && ssh_is_connected(w->session)) {
+	while (!w->finished && !broken(w)) {
 		if (wait_and_handle(w) != 0)
 			return;
 		wire_relay(w);

@@ -228,7 +228,7 @@ Test(requests, are_all_documented)
 		buf_printf(&want, "%-16s", name);
 		for (size_t k = 0; k < ARRAY_LEN(columns); k++)
 			if (requests_allowed(name, columns[k].state))
-				buf_printf(&want, " %s", states[k].word);
+				buf_printf(&want, " %s", columns[k].word);
 		buf_puts(&want, "\n");
 		cr_expect(strstr(text, want.data + from), "docs/PRIVILEGES lacks: %s", want.data + from);
 	}

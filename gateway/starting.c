@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "gateway/starting.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/str.h"
+
+/* So many are drawn to find a crowded source: whoever has many connections is drawn often. */
+#define DRAWS 8
+
+void starting_init(struct starting *s, uint64_t max)
+{
+	*s = (struct starting){ .of = xcalloc(max, sizeof(*s->of)), .max = max };
+}
+
+uint64_t starting_source(const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
+	uint32_t mapped;
+	uint64_t network;
+
+	if (address->ss_family == AF_INET)
+		return ntohl(four->sin_addr.s_addr);
+	if (address->ss_family != AF_INET6)
+		return 0;
+	if (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+		memcpy(&mapped, &six->sin6_addr.s6_addr[12], sizeof(mapped));
+		return ntohl(mapped);
+	}
+	memcpy(&network, six->sin6_addr.s6_addr, sizeof(network));
+	return network;
+}
+
+void starting_add(struct starting *s, const struct starting_one *one)
+{
+	s->of[s->n++] = *one;
+}
+
+void starting_reaped(struct starting *s, pid_t pid)
+{
+	for (uint64_t i = 0; i < s->n; i++) {
+		if (s->of[i].pid == pid)
+			s->of[i].pid = 0;
+	}
+}
+
+static uint64_t count(const struct starting *s, uint64_t source)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < s->n; i++)
+		n += s->of[i].source == source;
+	return n;
+}
+
+/* A source with many connections: *ret_count of them. */
+static uint64_t crowded(const struct starting *s, uint64_t *ret_count)
+{
+	uint64_t most = 0, source = 0;
+
+	for (int i = 0; i < DRAWS; i++) {
+		uint64_t drawn = s->of[arc4random_uniform((uint32_t)s->n)].source;
+		uint64_t n = count(s, drawn);
+
+		if (n > most) {
+			most = n;
+			source = drawn;
+		}
+	}
+	*ret_count = most;
+	return source;
+}
+
+pid_t starting_evict(struct starting *s, uint64_t source, int64_t now)
+{
+	uint64_t most, from, at = 0;
+	pid_t pid;
+
+	if (s->n == 0)
+		return 0;
+	from = crowded(s, &most);
+	while (s->of[at].source != from)
+		at++;
+	if (most <= count(s, source) && now - s->of[at].since < STARTING_PATIENCE_MS)
+		return 0;
+	pid = s->of[at].pid;
+	fd_close(s->of[at].pipe);
+	memmove(&s->of[at], &s->of[at + 1], (s->n - at - 1) * sizeof(*s->of));
+	s->n--;
+	/* One that has gone by itself in this moment leaves room as well. */
+	return pid ? pid : -1;
+}

@@ -145,9 +145,9 @@ int setup_folders_up(struct setup *s, struct err *err)
 
 	const struct folder folders[] = {
 		{ c->state, 0755, 0 },	      { c->templates, 0700, 0 },
-		{ c->guests, 0700, 0 },	      { c->sessions, 0750, audit },
+		{ c->guests, 0700, 0 },	      { c->sessions, 0700, 0 },
 		{ c->ledger, 0750, audit },   { c->hostkeys, 0750, gateway },
-		{ empty, 0755, 0 },	      { c->run, 0755, 0 },
+		{ empty, 0555, 0 },	      { c->run, 0755, 0 },
 		{ "/var/log/vm2", 0750, 0 },
 	};
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)

@@ -71,12 +71,19 @@ static void start_close(struct start *s)
 		in->nodes[i] = fd_close(in->nodes[i]);
 }
 
-/* A detached mount of one file or folder of the host. */
+/*
+ * A detached mount of one file of the host. Private: a mount that is shared, as /dev is where
+ * systemd runs, would take whatever the guest mounts over its copy back to the host.
+ */
 static int clone_mount(int dirfd, const char *path, struct err *err)
 {
-	int fd = open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID, .propagation = MS_PRIVATE };
+	CLEANUP_CLOSE int fd =
+		open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
-	return fd < 0 ? err_sys(err, errno, "cannot clone the mount of %s", path) : fd;
+	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, errno, "cannot clone the mount of %s", path);
+	return steal_fd(&fd);
 }
 
 static int open_console(struct start *s, struct err *err)

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The real wire process between a client that misbehaves and this test, which is its monitor. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <libssh/libssh.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "provision/api/msg.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+
+/* A sanitizer's run-time library does not live within the wire's sandbox. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#endif
+
+#define WAIT_MS 20000
+#define FLOOD 60000
+
+static struct {
+	int link;  /* to the wire, as its monitor */
+	pid_t wire, relay, client;
+	int deaf; /* writing here makes the client stop reading */
+} t;
+
+static void stream_pair(int ret[2])
+{
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret), 0);
+}
+
+/* Between client and wire; once told so, it takes nothing from the wire any more. */
+static void relay(int client, int server, int told)
+{
+	static char bytes[65536];
+	bool deaf = false;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		struct pollfd p[] = { { client, POLLIN, 0 }, { deaf ? -1 : server, POLLIN, 0 },
+				      { deaf ? -1 : told, POLLIN, 0 } };
+		ssize_t n;
+
+		poll(p, 3, -1);
+		if (p[2].revents)
+			deaf = true;
+		for (int i = 0; i < 2; i++) {
+			if (!p[i].revents || (i == 1 && deaf))
+				continue;
+			n = read(p[i].fd, bytes, sizeof(bytes));
+			if (n <= 0 || fd_write_all(i ? client : server, bytes, (size_t)n) < 0)
+				_exit(0);
+		}
+	}
+}
+
+static pid_t start_wire(int link)
+{
+	char program[] = BUILD_ROOT "/gateway/vm2-gateway-wire";
+	char *argv[] = { program, NULL };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (dup2(link, 3) == 3)
+			execv(program, argv);
+		_exit(127);
+	}
+	return pid;
+}
+
+static void send_settings(void)
+{
+	CLEANUP_MSG struct msg settings = { 0 };
+	ssh_key key = NULL;
+	char *text = NULL;
+
+	cr_assert_eq(ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key), SSH_OK);
+	cr_assert_eq(ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &text), SSH_OK);
+	msg_add(&settings, "hostkey", text);
+	msg_add_u64(&settings, "max-sessions", 2);
+	cr_assert_eq(msg_send(t.link, &settings, NULL), 0);
+	ssh_string_free_char(text);
+	ssh_key_free(key);
+}
+
+/* Start wire, relay and a client that does what it is given. */
+static void start(void (*client)(ssh_session session))
+{
+	CLEANUP_MSG struct msg connection = { 0 };
+	int link[2], near[2], far[2], deaf[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link), 0);
+	stream_pair(near);
+	stream_pair(far);
+	cr_assert_eq(pipe2(deaf, O_CLOEXEC), 0);
+	t.link = link[0];
+	t.deaf = deaf[1];
+	t.wire = start_wire(link[1]);
+	close(link[1]);
+	send_settings();
+	msg_add(&connection, "op", "connection");
+	cr_assert_eq(msg_add_fd(&connection, far[1]), 0);
+	cr_assert_eq(msg_send(t.link, &connection, NULL), 0);
+	close(far[1]);
+	t.relay = fork();
+	if (t.relay == 0) {
+		close(near[0]);
+		relay(near[1], far[0], deaf[0]);
+	}
+	t.client = fork();
+	if (t.client == 0) {
+		ssh_session session = ssh_new();
+		int no = 0;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(t.link);
+		ssh_options_set(session, SSH_OPTIONS_HOST, "wire");
+		ssh_options_set(session, SSH_OPTIONS_USER, "acme");
+		ssh_options_set(session, SSH_OPTIONS_PROCESS_CONFIG, &no);
+		ssh_options_set(session, SSH_OPTIONS_FD, &near[0]);
+		if (ssh_connect(session) == SSH_OK)
+			client(session);
+		_exit(0);
+	}
+	close(near[0]);
+	close(near[1]);
+	close(far[0]);
+}
+
+static void stop(void)
+{
+	const pid_t all[] = { t.client, t.relay, t.wire };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		if (all[i] <= 0)
+			continue;
+		kill(all[i], SIGKILL);
+		waitpid(all[i], NULL, 0);
+	}
+}
+
+/* As the monitor: let everybody in who asks. False: nothing was asked. */
+static bool let_in(void)
+{
+	int64_t deadline = clock_ms() + WAIT_MS;
+	bool in = false;
+
+	while (!in) {
+		CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
+
+		if (msg_recv(t.link, &request, deadline, NULL) != 0)
+			return false;
+		in = !strcmp(msg_get(&request, "op"), "auth-none");
+		msg_add(&reply, "result", "ok");
+		if (in)
+			msg_add(&reply, "authenticated", "1");
+		cr_assert_eq(msg_send(t.link, &reply, NULL), 0);
+	}
+	return true;
+}
+
+static uint64_t memory_kib(pid_t pid)
+{
+	char path[64], text[8192], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return 0;
+	at = strstr(text, "VmRSS:");
+	return at ? strtoull(at + 6, NULL, 10) : 0;
+}
+
+static void ask_and_never_read(ssh_session session)
+{
+	if (ssh_userauth_none(session, NULL) != SSH_AUTH_SUCCESS)
+		return;
+	if (write(t.deaf, "", 1) != 1)
+		return;
+	ssh_set_blocking(session, 0);
+	/* The wire's limit is two channels: each of the others is refused, in some words. */
+	for (int i = 1; i < FLOOD; i++) {
+		ssh_channel channel = ssh_channel_new(session);
+
+		if (!channel || ssh_channel_open_session(channel) == SSH_ERROR ||
+		    (i % 200 == 0 && ssh_blocking_flush(session, 2000) != SSH_OK))
+			break;
+	}
+	pause();
+}
+
+Test(wire, keeps_little_for_a_client_that_does_not_read, .timeout = 120)
+{
+	uint64_t before, most = 0;
+
+#ifdef SANITIZED
+	cr_skip_test("a sanitizer does not live in the sandbox");
+#endif
+	start(ask_and_never_read);
+	cr_assert(let_in());
+	before = memory_kib(t.wire);
+	cr_assert_gt(before, 0);
+	for (int i = 0; i < 60; i++) {
+		uint64_t now = memory_kib(t.wire);
+
+		most = now > most ? now : most;
+		usleep(100000);
+	}
+	cr_expect_lt(most, before + 1500, "from %lu to %lu KiB", (unsigned long)before,
+		     (unsigned long)most);
+	stop();
+}
+
+static void talk_nonsense(ssh_session session)
+{
+	char bytes[64];
+
+	memset(bytes, 0xff, sizeof(bytes));
+	if (write(ssh_get_fd(session), bytes, sizeof(bytes)) > 0)
+		pause();
+}
+
+Test(wire, ends_with_a_client_that_breaks_the_protocol, .timeout = 60)
+{
+	int status = 0;
+	int64_t deadline = clock_ms() + WAIT_MS;
+
+#ifdef SANITIZED
+	cr_skip_test("a sanitizer does not live in the sandbox");
+#endif
+	start(talk_nonsense);
+	while (waitpid(t.wire, &status, WNOHANG) == 0 && clock_ms() < deadline)
+		usleep(10000);
+	cr_expect_lt(clock_ms(), deadline, "it goes on");
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	t.wire = 0;
+	stop();
+}

@@ -77,6 +77,8 @@ static const struct setting settings[] = {
 	{ "guest", "template", NAME, AT(template), "debian", 0, 0,
 	  "What a guest is made from when its plan or tenant names none." },
 	{ "guest", "plan", NAME, AT(plan), "small", 0, 0, "The plan of a tenant that names none." },
+	{ "guest", "storage", NAME, AT(storage), "auto", 0, 0,
+	  "Where new guests' files go: overlay, btrfs, or auto: btrfs where paths.guests is on it." },
 	{ "guest", "start-timeout", NUMBER, AT(start_timeout), "30", 1, 3600,
 	  "Seconds until a guest must be up." },
 	{ "guest", "stop-timeout", NUMBER, AT(stop_timeout), "10", 1, 3600,

@@ -54,6 +54,7 @@ struct config {
 	/* [guest] */
 	char *template;		/* what a guest is made from when the tenant names none */
 	char *plan;		/* the plan of a tenant that names none */
+	char *storage;		/* of new guests: auto, overlay or btrfs */
 	uint64_t start_timeout; /* seconds until a guest must be up */
 	uint64_t stop_timeout;	/* seconds that a guest has to stop by itself */
 

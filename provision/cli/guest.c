@@ -58,6 +58,53 @@ static const struct option_spec exec_options[] = {
 	{ 0 },
 };
 
+static const struct column snapshot_columns[] = {
+	{ "name", "NAME", COLUMN_TEXT, false },
+	{ "created", "CREATED", COLUMN_TIME, false },
+	{ "bytes", "SIZE", COLUMN_SIZE, false },
+	{ "used", "IN USE", COLUMN_BOOL, false },
+	{ 0 },
+};
+
+static const struct column snapshot_columns_one[] = {
+	{ "name", "name", COLUMN_TEXT, false },
+	{ "created", "created", COLUMN_TIME, false },
+	{ "bytes", "size", COLUMN_SIZE, false },
+	{ "pause", "stood still (us)", COLUMN_NUMBER, false },
+	{ 0 },
+};
+
+/* Delete one instead of making one. */
+static int snapshot(struct cli *cli, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+	struct verb removal = *cli->verb;
+	const struct verb *own = cli->verb;
+	int r;
+
+	if (!command_option(cli, "remove")) {
+		command_fill(cli, &request);
+		return command_request(cli, &request, err);
+	}
+	if (cli->n_words != 2)
+		return err_set(err, ERR_USAGE, "remove which snapshot? See vm2 guest snapshots %s",
+			       cli->words[0]);
+	removal.op = "guest.unsnapshot";
+	removal.shape = TABLE_NONE;
+	cli->verb = &removal;
+	command_fill(cli, &request);
+	r = command_request(cli, &request, err);
+	cli->verb = own;
+	return r;
+}
+
+static const struct option_spec snapshot_options[] = {
+	{ "remove", OPTION_FLAG, NULL, NULL, "delete the snapshot", false },
+	{ 0 },
+};
+
+static const struct option_spec restore_options[] = { OPTION_YES, { 0 } };
+
 static const struct option_spec destroy_options[] = { OPTION_YES, { 0 } };
 
 #define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
@@ -74,6 +121,16 @@ static const struct verb verbs[] = {
 	{ .name = "destroy", .help = "Remove a guest and its files; the tenant stays.", ONE_NAME,
 	  .op = "guest.destroy", .options = destroy_options, .slow = true,
 	  .confirm = "remove with all its files: the guest" },
+	{ .name = "snapshot", .help = "Keep a guest's files as they are now; it goes on running.",
+	  .usage = "NAME [SNAPSHOT]", .words = { "name", "snapshot" }, .min_words = 1,
+	  .max_words = 2, .op = "guest.snapshot", .options = snapshot_options, .slow = true,
+	  .columns = snapshot_columns_one, .shape = TABLE_ONE, .run = snapshot },
+	{ .name = "snapshots", .help = "List a guest's snapshots.", ONE_NAME,
+	  .op = "guest.snapshots", .columns = snapshot_columns, .shape = TABLE_MANY },
+	{ .name = "restore", .help = "Give a guest its files of a snapshot back; later ones are lost.",
+	  .usage = "NAME SNAPSHOT", .words = { "name", "snapshot" }, .min_words = 2, .max_words = 2,
+	  .op = "guest.restore", .options = restore_options, .slow = true,
+	  .confirm = "lose what changed since, and end the sessions of the guest" },
 	{ .name = "exec", .help = "Run a command in a guest as its root; its exit status is ours.",
 	  .usage = "NAME [--] CMD...", .min_words = 2, .max_words = 2, .rest = true,
 	  .options = exec_options, .run = exec },

@@ -42,6 +42,12 @@ int guest_up(struct request *r);
 int guest_down(struct request *r);
 int guest_away(struct request *r);
 
+/* snapshot.c */
+int guest_snapshot(struct request *r);
+int guest_snapshots(struct request *r);
+int guest_unsnapshot(struct request *r);
+int guest_restore(struct request *r);
+
 /* session.c, open.c */
 int session_list(struct request *r);
 int session_show(struct request *r);

@@ -8,6 +8,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
 #include "provision/daemon/locks.h"
+#include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
 /*
@@ -22,11 +23,13 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 		.number = t->guest.number,
 		.uid_base = t->guest.uid_base,
 		.template = t->guest.template,
+		.driver = t->guest.driver,
 		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
 		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
 		.cpu = t->plan.cpu,
 		.memory = t->plan.memory,
 		.processes = t->plan.processes,
+		.disk = t->plan.disk,
 	};
 }
 
@@ -178,8 +181,11 @@ static void take_back(
 static int create(const struct config *config, struct store *store, guest_progress_fn progress,
 	void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
 {
+	const struct storage_driver *driver = storage_pick(config, err);
 	struct guest_spec spec;
-	int r = store_guest_allocate(store, config, t->name, &t->guest, err);
+	int r = driver ? store_guest_allocate(store, config, t->name, driver->name, false,
+				 &t->guest, err) :
+			 ERR_FAILED;
 
 	if (r != 0)
 		return r;
@@ -246,7 +252,7 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	return up_locked(config, store, name, progress, data, tenant, run, err);
 }
 
-static int stop_locked(
+int life_stop_held(
 	const struct config *config, struct store *store, const char *name, struct err *err)
 {
 	CLEANUP_CLOSE int rules = -1;
@@ -272,12 +278,17 @@ static int patience_ms(const struct config *config)
 	return (int)(config->start_timeout + config->stop_timeout) * 1000;
 }
 
+int life_lock(const struct config *config, const char *name, int *ret, struct err *err)
+{
+	return lock_take(config, name, false, patience_ms(config), ret, err);
+}
+
 int life_stop(const struct config *config, struct store *store, const char *name, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
 	int r = lock_take(config, name, false, patience_ms(config), &lock, err);
 
-	return r == 0 ? stop_locked(config, store, name, err) : r;
+	return r == 0 ? life_stop_held(config, store, name, err) : r;
 }
 
 int life_destroy(const struct config *config, struct store *store, const char *name,
@@ -316,5 +327,5 @@ int life_repair(const struct config *config, struct store *store, const char *na
 		if (r != 0 || t.guest.intent == STORE_GUEST_PRESENT)
 			return r;
 	}
-	return r == 0 ? stop_locked(config, store, name, err) : r;
+	return r == 0 ? life_stop_held(config, store, name, err) : r;
 }

@@ -26,6 +26,13 @@ int life_end_sessions(struct store *store, const char *name, struct err *err);
 /* Stop the guest, files stay. No guest is success. */
 int life_stop(const struct config *config, struct store *store, const char *name, struct err *err);
 
+/* Take the lock of a tenant's guest; *ret is to be closed. ERR_BUSY. */
+int life_lock(const struct config *config, const char *name, int *ret, struct err *err);
+
+/* life_stop() for a caller that holds the lock. */
+int life_stop_held(
+	const struct config *config, struct store *store, const char *name, struct err *err);
+
 /*
  * Destroy the guest and forget its row. No guest is success. With `tenant_too` the tenant goes
  * as well, under the same lock.

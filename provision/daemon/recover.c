@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "provision/audit/ledger.h"
@@ -13,6 +16,8 @@
 #include "provision/base/log.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
+#include "provision/guest/freeze.h"
+#include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
 #define KEEP_INTERVAL_S 15
@@ -97,6 +102,8 @@ static void recover_guests(const struct config *config, struct store *store)
 	if (store_tenant_each(store, collect_guest, &guests, &err) != 0)
 		log_err("cannot look for guests to repair: %s", err.text);
 	for (size_t i = 0; i < guests.n; i++)
+		freeze_forget(config->instance, guests.of[i]);
+	for (size_t i = 0; i < guests.n; i++)
 		if (life_repair(config, store, guests.of[i], &err) != 0)
 			log_err("cannot repair the guest '%s': %s", guests.of[i], err.text);
 	free(guests.of);
@@ -116,6 +123,24 @@ void recover_all(const struct config *config, struct store *store)
 		log_err("%s", err.text);
 }
 
+/* In a child, since it may take long; the next round finds what this one is still at. */
+static void empty_trash(const struct config *config)
+{
+	pid_t pid;
+	int r;
+
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		continue;
+	if (!storage_has_trash(config))
+		return;
+	pid = fork();
+	if (pid != 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	r = storage_empty_trash(config);
+	_exit(r < 0);
+}
+
 int recover_keep(const struct config *config)
 {
 	struct store *store = NULL;
@@ -129,6 +154,7 @@ int recover_keep(const struct config *config)
 	recover_all(config, store);
 	for (;;) {
 		sleep(KEEP_INTERVAL_S);
+		empty_trash(config);
 		if (store_checkpoint(store, &err) != 0)
 			log_warn("%s", err.text);
 		if (access(config->ledger, F_OK) == 0 &&

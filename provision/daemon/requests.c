@@ -45,6 +45,13 @@ const struct request_kind request_kinds[] = {
 	{ "guest.start", STAFF, CHANGES, "name", guest_up, "bring it up, making it when needed" },
 	{ "guest.stop", STAFF, CHANGES, "name", guest_down, "end its sessions and stop it" },
 	{ "guest.destroy", STAFF, CHANGES, "name", guest_away, "stop it and delete its files" },
+	{ "guest.snapshot", STAFF, CHANGES, "name [snapshot]", guest_snapshot,
+		"keep its files as they are now" },
+	{ "guest.snapshots", OWNERS, 0, "name", guest_snapshots, "its snapshots" },
+	{ "guest.unsnapshot", STAFF, CHANGES, "name snapshot", guest_unsnapshot,
+		"delete a snapshot" },
+	{ "guest.restore", STAFF, CHANGES, "name snapshot", guest_restore,
+		"give it its files of that time back" },
 
 	{ "session.list", READERS, 0, "[tenant] [limit]", session_list, "sessions, newest first" },
 	{ "session.show", READERS, 0, "id", session_show, "one session" },

@@ -20,7 +20,8 @@ static const struct {
 } words[] = {
 	{ "number", U32, AT(spec.number) },
 	{ "uid-base", U32, AT(spec.uid_base) },
-	{ "template", TEXT, AT(spec.template) },
+	{ "template", OPTIONAL, AT(spec.template) },
+	{ "driver", OPTIONAL, AT(spec.driver) },
 	{ "address4", OPTIONAL, AT(spec.address4) },
 	{ "address6", OPTIONAL, AT(spec.address6) },
 	{ "cpu", U64, AT(spec.cpu) },

@@ -17,7 +17,7 @@ struct guest_args {
 };
 
 /* The most words there are, with the program's name and the NULL. */
-#define ARGS_MAX 28
+#define ARGS_MAX 32
 
 /* Fill argv with program, the guest's name, the words, NULL. Free with args_free(). */
 void args_write(const struct guest_args *args, const char *program, char *argv[ARGS_MAX]);

@@ -50,7 +50,7 @@ static void start_init(struct start *s)
 {
 	struct inside *in = &s->in;
 
-	in->layers.lower = in->layers.upper = in->sysfs = in->console_node = -1;
+	in->layers.lower = in->layers.base = in->layers.upper = in->sysfs = in->console_node = -1;
 	in->console = in->init = in->sync = -1;
 	for (size_t i = 0; i < INSIDE_NODES; i++)
 		in->nodes[i] = -1;
@@ -60,7 +60,7 @@ static void start_init(struct start *s)
 static void start_close(struct start *s)
 {
 	struct inside *in = &s->in;
-	int *all[] = { &in->layers.lower, &in->layers.upper, &in->sysfs,     &in->console_node,
+	int *all[] = { &in->layers.lower, &in->layers.base, &in->layers.upper, &in->sysfs,     &in->console_node,
 		       &in->console,	  &in->init,	      &in->sync,     &s->host_net,
 		       &s->host_time,	  &s->guest_net,      &s->console,   &s->sync,
 		       &s->pidfd };
@@ -370,7 +370,7 @@ static int container_launch(const struct config *config, const struct guest_spec
 	int r, sig = SIGTERM;
 
 	start_init(&s);
-	s.in.storage = &storage_overlay;
+	s.in.storage = storage_of(spec);
 	s.in.name = spec->name;
 	s.cgroup = cgroup_pick(&why);
 	if (!s.cgroup)

@@ -97,3 +97,25 @@ int files_personalise(const struct config *config, const struct guest_spec *spec
 	/* Empty: the guest's init fills it at its first boot (machine-id(5)). */
 	return r ? r : put(etc, "machine-id", 0444, "", err);
 }
+
+int files_personalise_again(const struct config *config, const struct guest_spec *spec,
+			    const char *root, struct err *err)
+{
+	static const char *const names[] = { "hostname", "hosts", "resolv.conf", "machine-id" };
+	CLEANUP_CLOSE int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP_CLOSE int etc = -1;
+	int r = 0;
+
+	if (top < 0)
+		return err_sys(err, errno, "cannot open %s", root);
+	if (mkdirat(top, "etc", 0755) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make the guest's /etc");
+	etc = openat(top, "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (etc < 0)
+		return err_sys(err, errno, "the guest's /etc is no folder");
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(names); i++)
+		r = fd_remove_tree(etc, names[i]);
+	if (r < 0)
+		return err_sys(err, -r, "cannot renew the guest's /etc");
+	return files_personalise(config, spec, etc, err);
+}

@@ -142,7 +142,7 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
 	int r = guest_stop(config, spec, err);
 
 	if (r == 0)
-		r = storage_overlay.destroy(config, spec->name, err);
+		r = storage_of(spec)->destroy(config, spec->name, err);
 	return r;
 }
 
@@ -160,5 +160,5 @@ const char *guest_probe(const struct config *config)
 {
 	const char *why = type_container.probe(config);
 
-	return why ? why : storage_overlay.probe(config);
+	return why || storage_pick(config, NULL) ? why : "guest.storage cannot serve here";
 }

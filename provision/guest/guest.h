@@ -25,12 +25,14 @@ struct guest_spec {
 	const char *name;     /* the tenant's: host name, folder, cgroup */
 	uint32_t number;      /* unique on the host: the interface is INSTANCE-<number> */
 	uint32_t uid_base;    /* first host uid (and gid) of its range of GUEST_IDS */
-	const char *template; /* name of the template; its tree is TEMPLATES/NAME/rootfs */
+	const char *template; /* its tree is TEMPLATES/NAME/rootfs; NULL or "": it stands on none */
+	const char *driver;   /* of its storage (guest/storage.h); NULL: "overlay" */
 	const char *address4; /* "10.82.0.5", or NULL */
 	const char *address6; /* "fd82:…::5", or NULL */
 	uint64_t cpu;	      /* percent of one processor; 0: no limit */
 	uint64_t memory;      /* bytes; 0: no limit */
 	uint64_t processes;   /* 0: no limit */
+	uint64_t disk;	      /* bytes of files of its own; 0: no limit */
 };
 
 /* A running guest, held. The descriptors keep meaning the same guest whatever happens to numbers. */

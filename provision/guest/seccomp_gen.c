@@ -50,8 +50,18 @@ static const struct {
 	{ "vm86old", "obsolete processor mode" },
 };
 
-/* Terminal requests that push input into a terminal: su(1) to a user must not get root's. */
-static const unsigned int refused_ioctls[] = { 0x5412 /* TIOCSTI */, 0x541C /* TIOCLINUX */ };
+/*
+ * Terminal requests that push input into a terminal: su(1) to a user must not get root's. And
+ * subvolumes of btrfs made inside (linux/btrfs.h), which would be past the guest's disk limit.
+ */
+static const unsigned int refused_ioctls[] = {
+	0x5412 /* TIOCSTI */,
+	0x541C /* TIOCLINUX */,
+	0x50009401 /* BTRFS_IOC_SNAP_CREATE */,
+	0x5000940e /* BTRFS_IOC_SUBVOL_CREATE */,
+	0x50009417 /* BTRFS_IOC_SNAP_CREATE_V2 */,
+	0x50009418 /* BTRFS_IOC_SUBVOL_CREATE_V2 */,
+};
 
 /*
  * Kinds of sockets: a guest has unix, inet, inet6, netlink and packet. Of the others vsock is in no

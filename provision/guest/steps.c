@@ -19,12 +19,15 @@
 
 static int files_up(struct work *w, struct err *err)
 {
-	return storage_overlay.make(w->config, w->spec, &w->fresh, err);
+	const struct storage_driver *driver = storage_of(w->spec);
+	int r = driver->make(w->config, w->spec, &w->fresh, err);
+
+	return r == 0 && w->fresh && w->spec->disk ? driver->limit(w->config, w->spec, err) : r;
 }
 
 static int files_down(struct work *w, struct err *err)
 {
-	return w->fresh ? storage_overlay.destroy(w->config, w->spec->name, err) : 0;
+	return w->fresh ? storage_of(w->spec)->destroy(w->config, w->spec->name, err) : 0;
 }
 
 static int cgroup_up(struct work *w, struct err *err)

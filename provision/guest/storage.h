@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a guest's files live. A driver is a struct of functions; there is one so far. On disk all
- * guests own their files by the ids 0..65535: mounts shift them (mount_setattr(2), idmapped), so
- * a template is shared as it is.
+ * Where a guest's files live. A driver is a struct of functions; which one is a guest's is decided
+ * when the guest is made, and stays. On disk all guests own their files by the ids 0..65535: mounts
+ * shift them (mount_setattr(2), idmapped), so a template is shared as it is.
+ *
+ * In GUESTS, names that start with a dot are no guests:
+ *   .NAME.new           files in the making (a fresh guest's, an import's, a restore's)
+ *   .snapshots/NAME/S   a snapshot: the driver's tree, and `info` (snapshot.c)
+ *   .trash              what is to be deleted, by vm2d's keeper
+ *   .templates          copies of templates (btrfs)
+ *   .empty              the lower layer of a guest that stands on no template
  */
 #ifndef VM2_GUEST_STORAGE_H
 #define VM2_GUEST_STORAGE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "provision/base/config.h"
 #include "provision/base/err.h"
@@ -16,17 +24,26 @@
 /* Detached mounts of what a guest's root is put together from; -1 for none. */
 struct storage_layers {
 	int lower; /* the template's tree */
+	int base;  /* the snapshot that the guest was restored to */
 	int upper; /* the guest's own folder */
+};
+
+/* The time in which a guest's processes stand still: called by save() at most once each. */
+struct storage_pause {
+	int (*begin)(struct storage_pause *pause, struct err *err);
+	void (*end)(struct storage_pause *pause);
 };
 
 struct storage_driver {
 	const char *name;
 	/* NULL when it can serve, else why not. Static text. */
 	const char *(*probe)(const struct config *config);
+	/* NULL when it can hold a guest to a size, else why not. Static text. */
+	const char *(*probe_limit)(const struct config *config);
 	/* Have the guest's files. *ret_fresh: this call made them. ERR_NOT_FOUND: no such template. */
 	int (*make)(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
 		    struct err *err);
-	/* Delete them. Not there is success. */
+	/* Delete them and all snapshots; fast, whatever their size. Not there is success. */
 	int (*destroy)(const struct config *config, const char *name, struct err *err);
 	/* On the host: open the layers, to be closed by the caller. */
 	int (*open)(const struct config *config, const struct guest_spec *spec,
@@ -38,9 +55,74 @@ struct storage_driver {
 	 * empty tmpfs: mount the guest's root at "root" in it.
 	 */
 	int (*mount)(const struct storage_layers *layers, struct err *err);
+
+	/*
+	 * Have the guest's files as they are at one instant in the existing, empty folder `to`.
+	 * pause is NULL for a guest that does not run. *ret_bytes: what they take, 0 if not known.
+	 */
+	int (*save)(const struct config *config, const struct guest_spec *spec, const char *to,
+		    struct storage_pause *pause, uint64_t *ret_bytes, struct err *err);
+	/* Of a guest that does not run: make its files those of a snapshot, which stays. */
+	int (*restore)(const struct config *config, const struct guest_spec *spec,
+		       const char *snapshot, struct err *err);
+	/* Whether the guest's files stand on the snapshot, so that it must stay. */
+	bool (*stands_on)(const struct config *config, const char *name, const char *snapshot);
+	/* Delete what save() made in `to` (GUESTS/.snapshots/NAME/S), and the folder. */
+	int (*drop)(const struct config *config, const char *to, struct err *err);
+	/*
+	 * In a mount namespace of the caller's own: have what the guest sees of the snapshot
+	 * mounted read-only on the folder `at`, ids as on disk.
+	 */
+	int (*view)(const struct config *config, const struct guest_spec *spec, const char *to,
+		    const char *at, struct err *err);
+	/*
+	 * An import: make the place for a whole tree, to be filled; *ret is its path (free(3)).
+	 * adopt() then makes it the guest's files.
+	 */
+	int (*place)(const struct config *config, const struct guest_spec *spec, char **ret,
+		     struct err *err);
+	int (*adopt)(const struct config *config, const struct guest_spec *spec, struct err *err);
+	/* Hold the guest's own files to spec->disk bytes; 0 lifts it. */
+	int (*limit)(const struct config *config, const struct guest_spec *spec, struct err *err);
 };
 
 extern const struct storage_driver storage_overlay;
+extern const struct storage_driver storage_btrfs;
+
+/* The driver of that name, or NULL. */
+const struct storage_driver *storage_find(const char *name);
+
+/* A guest's driver: spec->driver; that which every guest had before there were two, when NULL. */
+const struct storage_driver *storage_of(const struct guest_spec *spec);
+
+/*
+ * The driver for a new guest: what guest.storage names, or with "auto" btrfs where GUESTS is on
+ * it, else overlay. NULL with the reason when it cannot serve.
+ */
+const struct storage_driver *storage_pick(const struct config *config, struct err *err);
+
+/* --- what drivers share --- */
+
+/* GUESTS, made when missing: a descriptor, or -errno. */
+int storage_open_guests(const struct config *config, struct err *err);
+
+/* TEMPLATES/T/rootfs: a descriptor; ERR_NOT_FOUND is -ENOENT. A guest without one: GUESTS/.empty. */
+int storage_open_template(const struct config *config, const char *template, struct err *err);
+
+/* The template is gone: so are copies that a driver made of it. Best effort. */
+void storage_forget_template(const struct config *config, const char *name);
+
+/* A detached mount of a folder, without what is mounted below it. */
+int storage_clone_tree(const char *path, struct err *err);
+
+/* Move GUESTS/name out of the way, into .trash. Not there is success. 0 or -errno. */
+int storage_discard(int guests, const char *name);
+
+/* Whether there is something in .trash. */
+bool storage_has_trash(const struct config *config);
+
+/* Delete what is in .trash. 0 or -errno. For a process that may take its time. */
+int storage_empty_trash(const struct config *config);
 
 /*
  * Write what makes a fresh tree this guest's: hostname, hosts, resolv.conf and an empty machine-id,
@@ -48,5 +130,9 @@ extern const struct storage_driver storage_overlay;
  */
 int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
 		      struct err *err);
+
+/* The same for a tree at `root` that a customer made: nothing in it is followed or kept. */
+int files_personalise_again(const struct config *config, const struct guest_spec *spec,
+			    const char *root, struct err *err);
 
 #endif

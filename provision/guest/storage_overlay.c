@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -16,6 +17,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
+#include "provision/guest/copy.h"
 #include "provision/guest/storage.h"
 
 #ifndef OVERLAYFS_SUPER_MAGIC
@@ -32,25 +34,6 @@ static const char *overlay_probe(const struct config *config)
 		return "the guests' folder is itself on an overlay, which cannot hold another one's "
 		       "upper layer: put it on a real file system (paths.guests)";
 	return NULL;
-}
-
-static int template_open(const struct config *config, const char *template, struct err *err)
-{
-	CLEANUP_FREE char *path = xasprintf("%s/%s/rootfs", config->templates, template);
-	int fd;
-
-	if (!name_valid(template))
-		return err_set(err, ERR_NOT_FOUND, "'%s' is no name of a template", template);
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	if (errno == ENOENT || errno == ENOTDIR) {
-		err_set(err, ERR_NOT_FOUND,
-			"no template '%s' (%s is not there): make it with 'vm2 template build'",
-			template, path);
-		return -ENOENT;
-	}
-	return err_sys(err, errno, "cannot open %s", path);
 }
 
 /* The mode of the template's folder, for its double in the upper layer. */
@@ -96,16 +79,6 @@ static int make_fresh(const struct config *config, const struct guest_spec *spec
 	return files_personalise(config, spec, etc, err);
 }
 
-static int open_guests(const struct config *config, struct err *err)
-{
-	int r = fd_mkdirs(config->guests, 0700), fd;
-
-	if (r < 0)
-		return err_sys(err, -r, "cannot make %s", config->guests);
-	fd = open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? err_sys(err, errno, "cannot open %s", config->guests) : fd;
-}
-
 static int overlay_make(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
 			struct err *err)
 {
@@ -114,10 +87,10 @@ static int overlay_make(const struct config *config, const struct guest_spec *sp
 	struct stat st;
 	int r;
 
-	template = template_open(config, spec->template, err);
+	template = storage_open_template(config, spec->template, err);
 	if (template < 0)
 		return template == -ENOENT ? ERR_NOT_FOUND : template;
-	guests = open_guests(config, err);
+	guests = storage_open_guests(config, err);
 	if (guests < 0)
 		return guests;
 	if (fstatat(guests, spec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
@@ -142,47 +115,266 @@ static int overlay_make(const struct config *config, const struct guest_spec *sp
 static int overlay_destroy(const struct config *config, const char *name, struct err *err)
 {
 	CLEANUP_FREE char *new = xasprintf(".%s.new", name);
-	CLEANUP_FREE char *old = xasprintf(".%s.old", name);
+	CLEANUP_FREE char *snapshots = xasprintf(".snapshots/%s", name);
 	CLEANUP_CLOSE int guests = open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
 	if (guests < 0)
 		return errno == ENOENT ? 0 : err_sys(err, errno, "cannot open %s", config->guests);
-	/* Take the name away first: a guest that is half deleted must not be started again. */
-	r = fd_remove_tree(guests, old);
-	if (r >= 0 && renameat(guests, name, guests, old) < 0 && errno != ENOENT)
-		r = -errno;
+	/* The name goes at once; the files, however many, go later (storage_empty_trash()). */
+	r = storage_discard(guests, name);
 	if (r >= 0)
-		r = fd_remove_tree(guests, old);
+		r = storage_discard(guests, new);
 	if (r >= 0)
-		r = fd_remove_tree(guests, new);
+		r = storage_discard(guests, snapshots);
 	return r < 0 ? err_sys(err, -r, "cannot delete %s/%s", config->guests, name) : 0;
 }
 
-static int clone_tree(const char *path, struct err *err)
+/* The snapshot that the guest was restored to: it lies between its own files and the template. */
+static bool read_base(const struct config *config, const char *name, char ret[NAME_LEN_MAX + 2])
 {
-	/* Without AT_RECURSIVE: nothing that is mounted below comes along. */
-	int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	CLEANUP_FREE char *path = xasprintf("%s/%s/base", config->guests, name);
 
-	return fd < 0 ? err_sys(err, errno, "cannot clone the mount of %s", path) : fd;
+	if (fd_read_path(AT_FDCWD, path, ret, NAME_LEN_MAX + 2) <= 0)
+		return false;
+	ret[strcspn(ret, "\n")] = '\0';
+	return name_valid(ret);
+}
+
+static bool overlay_stands_on(const struct config *config, const char *name, const char *snapshot)
+{
+	char base[NAME_LEN_MAX + 2];
+
+	return read_base(config, name, base) && !strcmp(base, snapshot);
+}
+
+static char *base_path(const struct config *config, const char *name)
+{
+	char base[NAME_LEN_MAX + 2];
+
+	return read_base(config, name, base) ? xasprintf("%s/.snapshots/%s/%s/upper", config->guests,
+							 name, base) :
+					       NULL;
 }
 
 static int overlay_open(const struct config *config, const struct guest_spec *spec,
 			struct storage_layers *ret, struct err *err)
 {
-	CLEANUP_FREE char *lower_path = xasprintf("%s/%s/rootfs", config->templates, spec->template);
+	const char *template = spec->template && *spec->template ? spec->template : NULL;
+	CLEANUP_FREE char *lower_path = template ? xasprintf("%s/%s/rootfs", config->templates,
+							     template) :
+						   xasprintf("%s/.empty", config->guests);
 	CLEANUP_FREE char *upper_path = xasprintf("%s/%s", config->guests, spec->name);
-	CLEANUP_CLOSE int lower = clone_tree(lower_path, err);
+	CLEANUP_FREE char *middle_path = base_path(config, spec->name);
+	CLEANUP_CLOSE int lower = storage_clone_tree(lower_path, err);
+	CLEANUP_CLOSE int base = -1;
 	int upper;
 
 	if (lower < 0)
 		return lower;
-	upper = clone_tree(upper_path, err);
+	if (middle_path) {
+		base = storage_clone_tree(middle_path, err);
+		if (base < 0)
+			return base;
+	}
+	upper = storage_clone_tree(upper_path, err);
 	if (upper < 0)
 		return upper;
 	ret->lower = steal_fd(&lower);
+	ret->base = steal_fd(&base);
 	ret->upper = upper;
 	return 0;
+}
+
+static int open_layer(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? err_sys(err, errno, "cannot open %s", path) : fd;
+}
+
+/* Twice while the guest runs: the second time it stands still, and only what changed is copied. */
+static int copy_upper(int from, int to, struct storage_pause *pause, uint64_t *ret_bytes,
+		      struct err *err)
+{
+	CLEANUP_COPY struct copy *copy = copy_new(from, to);
+	int r = copy_all(copy, err);
+
+	if (r == 0 && pause) {
+		r = pause->begin(pause, err);
+		if (r == 0)
+			r = copy_changes(copy, err);
+		pause->end(pause);
+	}
+	if (r == 0)
+		*ret_bytes += copy_bytes(copy);
+	return r;
+}
+
+/* A snapshot stands on the template alone: what the guest stands on is copied into it. */
+static int copy_base(const char *path, int to, uint64_t *ret_bytes, struct err *err)
+{
+	CLEANUP_CLOSE int from = open_layer(path, err);
+	CLEANUP_COPY struct copy *copy = copy_new(from, to);
+	int r = from < 0 ? from : copy_below(copy, err);
+
+	if (r == 0)
+		*ret_bytes += copy_bytes(copy);
+	return r;
+}
+
+static int overlay_save(const struct config *config, const struct guest_spec *spec, const char *to,
+			struct storage_pause *pause, uint64_t *ret_bytes, struct err *err)
+{
+	CLEANUP_FREE char *from_path = xasprintf("%s/%s/upper", config->guests, spec->name);
+	CLEANUP_FREE char *to_path = xasprintf("%s/upper", to);
+	CLEANUP_FREE char *base = base_path(config, spec->name);
+	CLEANUP_CLOSE int from = open_layer(from_path, err), into = -1;
+	int r;
+
+	if (from < 0)
+		return from;
+	if (mkdir(to_path, 0700) < 0)
+		return err_sys(err, errno, "cannot make %s", to_path);
+	into = open_layer(to_path, err);
+	if (into < 0)
+		return into;
+	r = copy_upper(from, into, pause, ret_bytes, err);
+	if (r == 0 && base)
+		r = copy_base(base, into, ret_bytes, err);
+	return r;
+}
+
+static int overlay_drop(const struct config *config, const char *to, struct err *err)
+{
+	CLEANUP_CLOSE int guests = storage_open_guests(config, err);
+	int r;
+
+	if (guests < 0)
+		return guests;
+	r = storage_discard(guests, to + strlen(config->guests) + 1);
+	return r < 0 ? err_sys(err, -r, "cannot delete %s", to) : 0;
+}
+
+/* GUESTS/.NAME.new with an empty upper layer whose root looks like `like`, or like nothing much. */
+static int make_new(const struct config *config, const struct guest_spec *spec, int guests,
+		    const char *new, const struct stat *like, struct err *err)
+{
+	CLEANUP_CLOSE int top = -1, upper = -1;
+	int r = storage_discard(guests, new);
+
+	if (r == 0)
+		r = make_dir(guests, new, 0700);
+	if (r < 0)
+		return err_sys(err, -r, "cannot make %s/%s for %s", config->guests, new, spec->name);
+	top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (top < 0)
+		return err_sys(err, errno, "cannot open %s/%s", config->guests, new);
+	r = make_dir(top, "upper", like ? like->st_mode & 07777 : 0755);
+	if (r >= 0)
+		r = make_dir(top, "work", 0700);
+	if (r >= 0 && like && fchownat(top, "upper", like->st_uid, like->st_gid, 0) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(err, -r, "cannot make the layers in %s/%s", config->guests, new) : 0;
+}
+
+static int write_base(int guests, const char *new, const char *snapshot)
+{
+	CLEANUP_CLOSE int top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	char text[NAME_LEN_MAX + 2];
+	int n = snprintf(text, sizeof(text), "%s\n", snapshot);
+
+	return top < 0 ? -errno : fd_replace_file(top, "base", text, (size_t)n, 0600, 1);
+}
+
+/*
+ * No byte is copied: the snapshot becomes a layer below fresh, empty files of the guest's own. One
+ * exchange of names puts them in place.
+ */
+static int overlay_restore(const struct config *config, const struct guest_spec *spec,
+			   const char *snapshot, struct err *err)
+{
+	CLEANUP_FREE char *new = xasprintf(".%s.new", spec->name);
+	CLEANUP_FREE char *layer = xasprintf("%s/.snapshots/%s/%s/upper", config->guests, spec->name,
+					     snapshot);
+	CLEANUP_CLOSE int guests = storage_open_guests(config, err);
+	struct stat st;
+	int r;
+
+	if (guests < 0)
+		return guests;
+	if (lstat(layer, &st) < 0)
+		return err_sys(err, errno, "cannot look at %s", layer);
+	r = make_new(config, spec, guests, new, &st, err);
+	if (r != 0)
+		return r;
+	r = write_base(guests, new, snapshot);
+	if (r == 0 && renameat2(guests, new, guests, spec->name, RENAME_EXCHANGE) < 0)
+		r = -errno;
+	if (r == 0)
+		r = storage_discard(guests, new);
+	return r < 0 ? err_sys(err, -r, "cannot put the snapshot in place of %s/%s", config->guests,
+			       spec->name) :
+		       0;
+}
+
+static int overlay_view(const struct config *config, const struct guest_spec *spec, const char *to,
+			const char *at, struct err *err)
+{
+	const char *template = spec->template && *spec->template ? spec->template : NULL;
+	CLEANUP_FREE char *lower = template ? xasprintf("%s/%s/rootfs", config->templates, template) :
+					      xasprintf("%s/.empty", config->guests);
+	CLEANUP_FREE char *options = xasprintf("lowerdir=%s/upper:%s,userxattr", to, lower);
+	CLEANUP_CLOSE int there = storage_open_template(config, spec->template, err);
+
+	if (there < 0)
+		return there;
+	if (mount("overlay", at, "overlay", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
+		return err_sys(err, errno, "cannot mount the layers of guest %s", spec->name);
+	return 0;
+}
+
+static int overlay_place(const struct config *config, const struct guest_spec *spec, char **ret,
+			 struct err *err)
+{
+	CLEANUP_FREE char *new = xasprintf(".%s.new", spec->name);
+	CLEANUP_CLOSE int guests = storage_open_guests(config, err);
+	int r = guests < 0 ? guests : make_new(config, spec, guests, new, NULL, err);
+
+	if (r == 0)
+		*ret = xasprintf("%s/%s/upper", config->guests, new);
+	return r;
+}
+
+static int overlay_adopt(const struct config *config, const struct guest_spec *spec,
+			 struct err *err)
+{
+	CLEANUP_FREE char *new = xasprintf(".%s.new", spec->name);
+	CLEANUP_FREE char *path = xasprintf("%s/%s/upper", config->guests, new);
+	CLEANUP_CLOSE int guests = storage_open_guests(config, err);
+	int r = guests < 0 ? guests : files_personalise_again(config, spec, path, err);
+
+	/* It must be on the disk before the database says that it is there. */
+	if (r == 0 && syncfs(guests) < 0)
+		r = err_sys(err, errno, "cannot write the guest's files");
+	if (r == 0 && renameat2(guests, new, guests, spec->name, RENAME_NOREPLACE) < 0)
+		r = err_sys(err, errno, "cannot rename %s/%s", config->guests, new);
+	return r;
+}
+
+static const char *overlay_probe_limit(const struct config *config)
+{
+	(void)config;
+	return "overlay has no limit for one guest's files here: have the guests on btrfs "
+	       "(vm2 host setup --pool SIZE), or say --disk unlimited";
+}
+
+static int overlay_limit(const struct config *config, const struct guest_spec *spec,
+			 struct err *err)
+{
+	return spec->disk ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
+				    overlay_probe_limit(config)) :
+			    0;
 }
 
 static int overlay_idmap(const struct storage_layers *layers, int userns_fd, struct err *err)
@@ -204,6 +396,9 @@ static int overlay_idmap(const struct storage_layers *layers, int userns_fd, str
 
 	if (mount_setattr(layers->lower, "", AT_EMPTY_PATH, &lower, sizeof(lower)) < 0)
 		return err_sys(err, errno, "cannot shift the ids of the template's file system");
+	if (layers->base >= 0 &&
+	    mount_setattr(layers->base, "", AT_EMPTY_PATH, &lower, sizeof(lower)) < 0)
+		return err_sys(err, errno, "cannot shift the ids of the guest's snapshot");
 	if (mount_setattr(layers->upper, "", AT_EMPTY_PATH, &upper, sizeof(upper)) < 0)
 		return err_sys(err, errno, "cannot shift the ids of the guest's file system");
 	return 0;
@@ -211,17 +406,23 @@ static int overlay_idmap(const struct storage_layers *layers, int userns_fd, str
 
 static int overlay_mount(const struct storage_layers *layers, struct err *err)
 {
-	if (mkdir("lower", 0700) < 0 || mkdir("own", 0700) < 0 || mkdir("root", 0755) < 0)
-		return err_sys(err, errno, "cannot make the mount points of the layers");
-	if (move_mount(layers->lower, "", AT_FDCWD, "lower", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
-	    move_mount(layers->upper, "", AT_FDCWD, "own", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_sys(err, errno, "cannot attach the layers");
 	/*
 	 * Relative names: the guest's mountinfo shows them and nothing of the host. userxattr:
 	 * trusted.* is not for user namespaces (Documentation/filesystems/overlayfs.rst).
 	 */
-	if (mount("overlay", "root", "overlay", MS_NODEV,
-		  "lowerdir=lower,upperdir=own/upper,workdir=own/work,userxattr") < 0)
+	const char *options = layers->base < 0 ?
+		"lowerdir=lower,upperdir=own/upper,workdir=own/work,userxattr" :
+		"lowerdir=base:lower,upperdir=own/upper,workdir=own/work,userxattr";
+
+	if (mkdir("lower", 0700) < 0 || mkdir("own", 0700) < 0 || mkdir("root", 0755) < 0 ||
+	    mkdir("base", 0700) < 0)
+		return err_sys(err, errno, "cannot make the mount points of the layers");
+	if (move_mount(layers->lower, "", AT_FDCWD, "lower", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	    move_mount(layers->upper, "", AT_FDCWD, "own", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	    (layers->base >= 0 &&
+	     move_mount(layers->base, "", AT_FDCWD, "base", MOVE_MOUNT_F_EMPTY_PATH) < 0))
+		return err_sys(err, errno, "cannot attach the layers");
+	if (mount("overlay", "root", "overlay", MS_NODEV, options) < 0)
 		return err_sys(err, errno, "cannot mount the overlay of the guest's root");
 	return 0;
 }
@@ -229,9 +430,18 @@ static int overlay_mount(const struct storage_layers *layers, struct err *err)
 const struct storage_driver storage_overlay = {
 	.name = "overlay",
 	.probe = overlay_probe,
+	.probe_limit = overlay_probe_limit,
 	.make = overlay_make,
 	.destroy = overlay_destroy,
 	.open = overlay_open,
 	.idmap = overlay_idmap,
 	.mount = overlay_mount,
+	.save = overlay_save,
+	.restore = overlay_restore,
+	.stands_on = overlay_stands_on,
+	.drop = overlay_drop,
+	.view = overlay_view,
+	.place = overlay_place,
+	.adopt = overlay_adopt,
+	.limit = overlay_limit,
 };

@@ -59,29 +59,30 @@ static int insert_guest(struct store *store, int64_t tenant, struct store_guest 
 {
 	const char *sql = address4 < 0 ?
 		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent,"
-		" created)"
-		" VALUES (?, ?, ?, ?, ?, ?, 'creating', ?)" :
+		" driver, created)"
+		" VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?)" :
 		"INSERT INTO guest (tenant, template, number, uid_base, address6, type, intent,"
-		" created, address4) VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?)";
+		" driver, created, address4) VALUES (?, ?, ?, ?, ?, ?, 'creating', ?, ?, ?)";
 	struct in_addr a = { .s_addr = htonl((uint32_t)address4) };
 
 	if (address4 >= 0)
 		inet_ntop(AF_INET, &a, g->address4, sizeof(g->address4));
-	return db_run(store, NULL, err, sql, address4 < 0 ? "isiissi" : "isiissii", tenant,
-		g->template, (int64_t)g->number, (int64_t)g->uid_base,
-		g->address6[0] ? g->address6 : NULL, g->type, g->created, address4);
+	return db_run(store, NULL, err, sql, address4 < 0 ? "isiisssi" : "isiisssii",
+		tenant, g->template[0] ? g->template : NULL, (int64_t)g->number, (int64_t)g->uid_base,
+		g->address6[0] ? g->address6 : NULL, g->type, g->driver, g->created,
+		address4);
 }
 
 static int allocate(struct store *store, const struct config *config, const char *tenant,
-	struct store_guest *g, struct err *err)
+	const char *driver, bool whole, struct store_guest *g, struct err *err)
 {
 	uint64_t number = 0, range = 0;
-	struct store_template template;
+	struct store_template template = { 0 };
 	struct store_tenant t;
 	int64_t address4 = -1;
 	int r = store_tenant_get(store, tenant, &t, err);
 
-	if (r == 0)
+	if (r == 0 && !whole)
 		r = store_template_get(
 			store, t.template[0] ? t.template : config->template, &template, err);
 	if (r == 0)
@@ -99,6 +100,7 @@ static int allocate(struct store *store, const struct config *config, const char
 	g->uid_base = (uint32_t)range;
 	g->created = time(NULL);
 	snprintf(g->type, sizeof(g->type), "container");
+	snprintf(g->driver, sizeof(g->driver), "%s", driver);
 	memcpy(g->template, template.name, sizeof(g->template));
 	r = insert_guest(store, t.id, g, address4, err);
 	if (r == ERR_EXISTS)
@@ -107,14 +109,14 @@ static int allocate(struct store *store, const struct config *config, const char
 }
 
 int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
-	struct store_guest *ret, struct err *err)
+	const char *driver, bool whole, struct store_guest *ret, struct err *err)
 {
 	struct store_guest guest = { 0 };
 	int r = db_begin(store, err);
 
 	if (r != 0)
 		return r;
-	r = db_end(store, allocate(store, config, tenant, &guest, err), err);
+	r = db_end(store, allocate(store, config, tenant, driver, whole, &guest, err), err);
 	if (r == 0)
 		*ret = guest;
 	return r;

@@ -69,8 +69,9 @@ int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct er
 
 int store_template_add(struct store *store, const struct store_template *t, struct err *err)
 {
-	int r = db_run(store, NULL, err, "INSERT INTO template VALUES (?, ?, ?, ?, ?)", "ssiis",
-		t->name, t->suite, t->created, (int64_t)t->bytes, t->state);
+	int r = db_run(store, NULL, err, "INSERT INTO template VALUES (?, ?, ?, ?, ?, ?)",
+		"ssiiss", t->name, t->suite, t->created, (int64_t)t->bytes, t->state,
+		t->digest[0] ? t->digest : NULL);
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a template '%s' already: vm2 template remove %s", t->name,
@@ -85,6 +86,7 @@ static void read_template(sqlite3_stmt *s, struct store_template *t)
 	t->created = sqlite3_column_int64(s, 2);
 	t->bytes = db_u64(s, 3);
 	db_text(s, 4, t->state, sizeof(t->state));
+	db_text(s, 5, t->digest, sizeof(t->digest));
 }
 
 int store_template_get(
@@ -92,7 +94,7 @@ int store_template_get(
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-		"SELECT name, suite, created, bytes, state FROM template WHERE name = ?", "s",
+		"SELECT name, suite, created, bytes, state, digest FROM template WHERE name = ?", "s",
 		name);
 
 	if (r == 0)
@@ -112,7 +114,7 @@ int store_template_each(struct store *store, store_template_fn fn, void *data, s
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_template t;
 	int r = db_prepare(store, &s, err,
-		"SELECT name, suite, created, bytes, state FROM template ORDER BY name", "");
+		"SELECT name, suite, created, bytes, state, digest FROM template ORDER BY name", "");
 
 	if (r != 0)
 		return r;
@@ -123,6 +125,13 @@ int store_template_each(struct store *store, store_template_fn fn, void *data, s
 			return r;
 	}
 	return r;
+}
+
+int store_template_digest(
+	struct store *store, const char *name, const char *digest, struct err *err)
+{
+	return db_run(store, NULL, err, "UPDATE template SET digest = ? WHERE name = ?", "ss", digest,
+		name);
 }
 
 int store_template_remove(struct store *store, const char *name, struct err *err)

@@ -50,6 +50,19 @@ const char *const schema_migrations[] = {
 	"CREATE INDEX session_open ON session(state, tenant) WHERE state = 'open';"
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 	"INSERT INTO plan VALUES ('small', 100, 536870912, 0, 512, 'best-effort');",
+	/* A guest has a storage driver, and may stand on no template; a template has a digest. */
+	"CREATE TABLE guest_new ("
+	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id),"
+	" template TEXT REFERENCES template(name),"
+	" number INTEGER NOT NULL UNIQUE, uid_base INTEGER NOT NULL UNIQUE,"
+	" address4 INTEGER UNIQUE, address6 TEXT UNIQUE, type TEXT NOT NULL,"
+	" intent TEXT NOT NULL CHECK (intent IN ('creating', 'present', 'destroying')),"
+	" created INTEGER NOT NULL, driver TEXT NOT NULL DEFAULT 'overlay');"
+	"INSERT INTO guest_new SELECT *, 'overlay' FROM guest;"
+	"DROP TABLE guest;"
+	"ALTER TABLE guest_new RENAME TO guest;"
+	"CREATE INDEX guest_template ON guest(template);"
+	"ALTER TABLE template ADD COLUMN digest TEXT;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

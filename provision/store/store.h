@@ -46,7 +46,8 @@ struct store_plan {
 struct store_template {
 	char name[STORE_NAME_SIZE];
 	char suite[STORE_NAME_SIZE];
-	char state[16]; /* "ready" */
+	char state[16];	 /* "ready" */
+	char digest[72]; /* "sha256:…" of the tree; "" for one that was made before there were any */
 	int64_t created;
 	uint64_t bytes;
 };
@@ -66,7 +67,8 @@ struct store_guest {
 	char address4[16]; /* "" for none */
 	char address6[46];
 	char type[16];
-	char template[STORE_NAME_SIZE]; /* what it was made from, and stands on */
+	char template[STORE_NAME_SIZE]; /* what it was made from, and stands on; "" for none */
+	char driver[16];		/* of its storage */
 	int64_t created;
 };
 
@@ -147,11 +149,13 @@ int store_plan_add(struct store *store, const struct store_plan *plan, struct er
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err);
 int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct err *err);
 
-/* Templates. remove: ERR_BUSY while tenants name it or guests stand on it. */
+/* Templates. digest: set it. remove: ERR_BUSY while tenants name it or guests stand on it. */
 int store_template_add(struct store *store, const struct store_template *t, struct err *err);
 int store_template_get(
 	struct store *store, const char *name, struct store_template *ret, struct err *err);
 int store_template_each(struct store *store, store_template_fn fn, void *data, struct err *err);
+int store_template_digest(
+	struct store *store, const char *name, const char *digest, struct err *err);
 int store_template_remove(struct store *store, const char *name, struct err *err);
 
 /*
@@ -197,11 +201,12 @@ int store_key_remove(struct store *store, const char *tenant, const char *which,
 
 /*
  * Guests. allocate makes the row with intent "creating", made from the tenant's template or the
- * configuration's, with the smallest free number, range of uids and addresses of the pools.
+ * configuration's (`whole`: on no template), on the storage driver of that name, with the smallest
+ * free number, range of uids and addresses of the pools.
  * ERR_BUSY: a pool is full; ERR_EXISTS; ERR_NOT_FOUND: the tenant, or the template.
  */
 int store_guest_allocate(struct store *store, const struct config *config, const char *tenant,
-	struct store_guest *ret, struct err *err);
+	const char *driver, bool whole, struct store_guest *ret, struct err *err);
 int store_guest_intent(
 	struct store *store, const char *tenant, enum store_intent intent, struct err *err);
 int store_guest_remove(struct store *store, const char *tenant, struct err *err);

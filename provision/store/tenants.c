@@ -78,7 +78,8 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"t.password IS NOT NULL, t.created, t.last_login, t.password_set, "                      \
 	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                   \
 	"p.name, p.cpu, p.memory, p.disk, p.processes, p.recording = 'required', "               \
-	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template " \
+	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template, " \
+	"g.driver " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
 
 static enum store_intent intent_of(const char *text)
@@ -107,6 +108,7 @@ static void read_guest(sqlite3_stmt *s, int column, struct store_guest *g)
 	db_text(s, column + 5, g->type, sizeof(g->type));
 	g->created = sqlite3_column_int64(s, column + 6);
 	db_text(s, column + 7, g->template, sizeof(g->template));
+	db_text(s, column + 8, g->driver, sizeof(g->driver));
 }
 
 static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)

@@ -131,8 +131,8 @@ Test(store, keeps_references_whole)
 	cr_assert_eq(add_guest(&p, "acme", &g), ERR_NOT_FOUND);
 	cr_assert(strstr(p.err.text, "vm2 template build debian"), "%s", p.err.text);
 	add_template(&p);
-	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", &g, &p.err), 0);
-	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", &g, &p.err), ERR_EXISTS);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", "overlay", false, &g, &p.err), 0);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "acme", "overlay", false, &g, &p.err), ERR_EXISTS);
 	cr_assert_eq(store_template_remove(p.store, "debian", &p.err), ERR_BUSY, "%s", p.err.text);
 	cr_assert_eq(store_tenant_remove(p.store, "acme", &p.err), ERR_BUSY);
 	cr_assert(strstr(p.err.text, "guest"), "%s", p.err.text);
@@ -164,7 +164,7 @@ Test(store, allocates_the_smallest_free_until_full)
 		"the address pool 10.82.0.0/29 is full (5 of 5 in use); "
 		"enlarge network.pool4 in vm2.conf");
 	cr_assert_eq(store_guest_remove(p.store, "t2", &p.err), 0);
-	cr_assert_eq(store_guest_allocate(p.store, p.config, "late", &g, &p.err), 0);
+	cr_assert_eq(store_guest_allocate(p.store, p.config, "late", "overlay", false, &g, &p.err), 0);
 	cr_assert_eq(g.number, 3);
 	cr_assert_str_eq(g.address4, "10.82.0.4");
 	cr_assert_eq(store_tenant_get(p.store, "late", &t, &p.err), 0);

@@ -8,6 +8,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
 #include "provision/daemon/locks.h"
+#include "provision/guest/freeze.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
@@ -319,6 +320,9 @@ int life_repair(const struct config *config, struct store *store, const char *na
 
 	if (r == ERR_BUSY)
 		return 0;
+	/* Nobody makes a snapshot of it, since we have the lock. */
+	if (r == 0)
+		freeze_forget(config->instance, name);
 	if (r == 0 && guest_find(config, name, &run, NULL) == 0) {
 		struct store_tenant t;
 

@@ -16,7 +16,6 @@
 #include "provision/base/log.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
-#include "provision/guest/freeze.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
@@ -101,8 +100,6 @@ static void recover_guests(const struct config *config, struct store *store)
 
 	if (store_tenant_each(store, collect_guest, &guests, &err) != 0)
 		log_err("cannot look for guests to repair: %s", err.text);
-	for (size_t i = 0; i < guests.n; i++)
-		freeze_forget(config->instance, guests.of[i]);
 	for (size_t i = 0; i < guests.n; i++)
 		if (life_repair(config, store, guests.of[i], &err) != 0)
 			log_err("cannot repair the guest '%s': %s", guests.of[i], err.text);

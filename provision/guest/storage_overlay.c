@@ -130,14 +130,18 @@ static int overlay_destroy(const struct config *config, const char *name, struct
 	return r < 0 ? err_sys(err, -r, "cannot delete %s/%s", config->guests, name) : 0;
 }
 
-/* The snapshot that the guest was restored to: it lies between its own files and the template. */
+/*
+ * The snapshot that the guest was restored to: it lies between its own files and the template. The
+ * link's target is a name, not a path: a link is on the disk as soon as its folder is.
+ */
 static bool read_base(const struct config *config, const char *name, char ret[NAME_LEN_MAX + 2])
 {
 	CLEANUP_FREE char *path = xasprintf("%s/%s/base", config->guests, name);
+	ssize_t n = readlink(path, ret, NAME_LEN_MAX + 1);
 
-	if (fd_read_path(AT_FDCWD, path, ret, NAME_LEN_MAX + 2) <= 0)
+	if (n <= 0)
 		return false;
-	ret[strcspn(ret, "\n")] = '\0';
+	ret[n] = '\0';
 	return name_valid(ret);
 }
 
@@ -281,10 +285,8 @@ static int make_new(const struct config *config, const struct guest_spec *spec, 
 static int write_base(int guests, const char *new, const char *snapshot)
 {
 	CLEANUP_CLOSE int top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	char text[NAME_LEN_MAX + 2];
-	int n = snprintf(text, sizeof(text), "%s\n", snapshot);
 
-	return top < 0 ? -errno : fd_replace_file(top, "base", text, (size_t)n, 0600, 1);
+	return top < 0 || symlinkat(snapshot, top, "base") < 0 ? -errno : 0;
 }
 
 /*

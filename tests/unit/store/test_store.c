@@ -70,7 +70,8 @@ static int add_guest(struct place *p, const char *name, struct store_guest *g)
 {
 	int r = add_tenant(p, name);
 
-	return r ? r : store_guest_allocate(p->store, p->config, name, g, &p->err);
+	return r ? r : store_guest_allocate(p->store, p->config, name, "overlay", false, g,
+					   &p->err);
 }
 
 Test(store, makes_and_reopens_a_database)

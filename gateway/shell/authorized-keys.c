@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * authorized-keys: what a stock sshd asks whose key that is. sshd_config(5):
+ *	AuthorizedKeysCommand /usr/libexec/vm2/authorized-keys %u %t %k
+ *	AuthorizedKeysCommandUser vm2-gateway
+ * vm2d is asked for this one key, which is printed when it is the tenant's. Nothing printed means
+ * no, and sshd goes on as it would without us; so accounts that are no tenants' are left alone.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "provision/api/client.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/config.h"
+#include "provision/base/log.h"
+
+/* Of the key in base64: more than vm2d takes. */
+#define KEY_LEN_MAX 32768
+/* How long sshd, and the client behind it, are kept waiting. */
+#define ANSWER_MS 5000
+
+static int usage(void)
+{
+	dprintf(STDERR_FILENO, "usage: authorized-keys USER TYPE BASE64 (sshd_config: "
+			       "AuthorizedKeysCommand %%u %%t %%k)\n");
+	return ERR_USAGE;
+}
+
+static int ask(const struct config *config, const char *user, const char *key, struct err *err)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+
+	msg_add(&request, "op", "auth.key");
+	msg_add(&request, "tenant", user);
+	msg_add(&request, "key", key);
+	msg_add(&request, "source", "sshd");
+	return client_call(config->socket, &request, ANSWER_MS, NULL, NULL, err);
+}
+
+int main(int argc, char **argv)
+{
+	CLEANUP_CONFIG const struct config *config = NULL;
+	CLEANUP_FREE char *key = NULL;
+	struct err err = { 0 };
+	int r;
+
+	if (argc != 4 || strlen(argv[2]) > NAME_LEN_MAX * 2 || strlen(argv[3]) > KEY_LEN_MAX)
+		return usage();
+	/* No tenant can have such a name: no question. */
+	if (!name_valid(argv[1]))
+		return 0;
+	key = xasprintf("%s %s", argv[2], argv[3]);
+	r = config_load(NULL, &config, &err);
+	if (r == 0)
+		r = ask(config, argv[1], key, &err);
+	if (r == 0)
+		printf("%s\n", key);
+	else if (r != ERR_DENIED)
+		log_err("%s", err.text);
+	return r == 0 || r == ERR_DENIED ? 0 : err_exit_status(r);
+}

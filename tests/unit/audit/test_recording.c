@@ -75,7 +75,7 @@ Test(recording, is_what_asciinema_plays)
 Test(recording, has_one_event_a_line_and_its_digest)
 {
 	CLEANUP_CLOSE int fd = -1;
-	CLEANUP(remove_folder) char *folder = make_folder(&fd);
+	CLEANUP(remove_folder) __attribute__((unused)) char *folder = make_folder(&fd);
 	struct recording *r = NULL, *again = NULL;
 	struct err err = { 0 };
 	unsigned char digest[32], want[32];
@@ -106,7 +106,7 @@ Test(recording, has_one_event_a_line_and_its_digest)
 Test(recording, stays_readable_on_a_full_disk)
 {
 	CLEANUP_CLOSE int fd = -1;
-	CLEANUP(remove_folder) char *folder = make_folder(&fd);
+	CLEANUP(remove_folder) __attribute__((unused)) char *folder = make_folder(&fd);
 	struct recording *r = NULL;
 	struct err err = { 0 };
 	char text[4096], big[1024];

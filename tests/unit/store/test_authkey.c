@@ -47,8 +47,8 @@ Test(authkey, takes_what_is_right)
 		"ssh-ed25519 " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N",
 		"ssh-ed25519   " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N \t a comment\n",
 		/* sk-ssh-ed25519@openssh.com with application "ssh:" */
-		"sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAAAAAAAAAAAAAAAAAAA"
-		"AAAAAAAAAAAAAAAAAAAAAAAAAAAABHNzaDo=",
+		("sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAAAAAAAAAAAAAAAAAAA"
+		 "AAAAAAAAAAAAAAAAAAAAAAAAAAAABHNzaDo="),
 	};
 	struct authkey key;
 	struct err err = { 0 };

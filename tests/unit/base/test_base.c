@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -97,6 +98,29 @@ Test(fd, replaces_whole_and_removes_trees)
 	cr_assert_eq(access("/etc/passwd", F_OK), 0);
 	cr_assert_eq(access(folder, F_OK), -1);
 	cr_assert_eq(fd_remove_tree(AT_FDCWD, folder), 0);
+}
+
+Test(fd, removes_trees_deeper_than_there_are_descriptors)
+{
+	char folder[] = "/tmp/vm2-test-XXXXXX";
+	const struct rlimit few = { 100, 100 };
+	int dir, next;
+
+	cr_assert(mkdtemp(folder));
+	dir = open(folder, O_RDONLY | O_DIRECTORY);
+	/* A name that is in the way of what is moved up. */
+	cr_assert_eq(mkdirat(dir, ".deep.0", 0700), 0);
+	for (int i = 0; i < 300; i++) {
+		cr_assert_eq(mkdirat(dir, "d", 0700), 0);
+		cr_assert_eq(mkdirat(dir, "e", 0700), 0);
+		next = openat(dir, "d", O_RDONLY | O_DIRECTORY);
+		close(dir);
+		dir = next;
+	}
+	close(dir);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	cr_assert_eq(fd_remove_tree(AT_FDCWD, folder), 0);
+	cr_assert_eq(access(folder, F_OK), -1);
 }
 
 Test(fd, holds_processes_by_start_time)

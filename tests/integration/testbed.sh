@@ -92,6 +92,14 @@ installs_nothing_outside() {
 	! grep -q changed /etc/nsswitch.conf && ! getent passwd vm2-mark && [[ -e /etc/pam.d/su ]]
 }
 
+# What the kernel has once for all namespaces is as before when the last host has ended.
+puts_shared_numbers_back() {
+	local file=/proc/sys/kernel/pty/max
+
+	"$host" run bash -c "echo 5001 >$file && [[ \$(<$file) == 5001 ]]"
+	[[ $(<$file) != 5001 || $(ls -d /var/tmp/vm2-host.*/shared 2>/dev/null) ]]
+}
+
 keeps_the_checkout() {
 	"$host" run bash -euc "test -e '$host'; echo x >'$here/vm2-mark'; rm -r '$here/../lib'"
 	[[ ! -e $here/vm2-mark && -d $here/../lib ]]
@@ -165,6 +173,7 @@ else
 fi
 check signal_is_passed ends_on_signal
 check installs_nothing_outside installs_nothing_outside
+check shared_numbers_are_put_back puts_shared_numbers_back
 check checkout_is_kept keeps_the_checkout
 check leaves_no_namespace leaves_no_namespace
 check leaves_nothing_normally leaves_nothing '$host run true'

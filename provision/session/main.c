@@ -30,7 +30,7 @@
 #include "provision/session/relay.h"
 
 /* How long the guest may take to run the session's process, milliseconds. */
-#define START_LIMIT 10000
+#define START_LIMIT 8000
 /* How long vm2d may take to hear how it ended. */
 #define REPORT_LIMIT 2000
 /* Pipes to the guest's process: larger than the default 64 KiB, which is what bulk copying likes. */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The front door under attack: who means well still gets in, and nothing is left of the others. */
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(siege, .timeout = 240);
+
+/* A gateway of its own, with settings of its own. */
+static void start_gateway(const char *name, int port, const char *settings)
+{
+	ok("printf '[gateway]\nlisten = 127.0.0.1:%d\n%s\n' >/etc/vm2/%s.conf", port, settings, name);
+	ok("/usr/libexec/vm2/supervise start %s -- vm2-gateway --config /etc/vm2/%s.conf", name, name);
+	wait_for(20, "ss -Hltn 'sport = %d' | grep -q %d", port, port);
+}
+
+Test(siege, a_crowd_from_elsewhere_keeps_nobody_out)
+{
+	struct result r;
+
+	tenant_ready("besieged");
+	start_gateway("crowd2", 2298, "max-starting = 5");
+	ok("for i in 1 2 3 4 5 6 7 8; do sleep 60 | nc -s 127.0.0.2 127.0.0.1 2298 >/dev/null & "
+	   "echo $! >>/run/vm2-test/crowd; done");
+	wait_for(20, "test $(ss -Htn state established 'sport = 2298' | wc -l) -ge 5");
+	r = ssh("besieged", "-p 2298", "echo in");
+	sh("xargs kill </run/vm2-test/crowd; /usr/libexec/vm2/supervise stop crowd2");
+	assert_status(r, 0);
+	assert_has(r.out, "in");
+}
+
+Test(siege, a_wire_process_that_was_taken_over_gains_no_time)
+{
+	static const char wire[] = "/usr/libexec/vm2/vm2-gateway-wire";
+	char self[PATH_MAX] = "";
+	struct result r;
+
+	host_ready();
+	cr_assert_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
+	ok("mv %s %s.real && cp %s/hostile-wire %s", wire, wire, dirname(self), wire);
+	start_gateway("taken", 2297, "login-grace = 3");
+	ok("sleep 60 | nc 127.0.0.1 2297 >/dev/null & echo $! >/run/vm2-test/taken");
+	wait_for(5, "ss -Htn state established 'sport = 2297' | grep -q .");
+	r = sh("for i in $(seq 100); do ss -Htn state established 'sport = 2297' | grep -q . || exit 0; "
+	       "sleep .1; done; exit 1");
+	sh("kill $(cat /run/vm2-test/taken)");
+	ok("/usr/libexec/vm2/supervise stop taken; mv %s.real %s", wire, wire);
+	assert_status(r, 0);
+}
+
+Test(siege, connections_that_break_off_leave_nothing)
+{
+	tenant_ready("broken");
+	assert_status(ssh("broken", "", "true"), 0);
+	wait_for(20, "! pgrep -x vm2-session");
+	ok("fds=$(ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l); "
+	   "for i in $(seq 40); do timeout -s KILL 0.$((i %% 10))$((i %% 7)) "
+	   "ssh %s broken@127.0.0.1 'cat /dev/zero' >/dev/null 2>&1 & "
+	   "[ $((i %% 8)) = 0 ] && wait; done; wait; "
+	   "for i in $(seq 100); do now=$(ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l); "
+	   "[ $now -le $fds ] && ! pgrep -x vm2-session && exit 0; sleep .1; done; "
+	   "echo \"$fds descriptors, now $now\"; pgrep -a vm2; exit 1", ssh_options);
+	cr_assert_str_eq(ok("vm2 session list --tenant broken --limit 1000 --json | "
+			    "jq '[.[] | select(.ended == null)] | length'"), "0");
+}

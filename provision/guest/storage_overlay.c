@@ -264,7 +264,7 @@ static int overlay_drop(const struct config *config, const char *to, struct err 
 static int make_new(const struct config *config, const struct guest_spec *spec, int guests,
 		    const char *new, const struct stat *like, struct err *err)
 {
-	CLEANUP_CLOSE int top = -1, upper = -1;
+	CLEANUP_CLOSE int top = -1;
 	int r = storage_discard(guests, new);
 
 	if (r == 0)

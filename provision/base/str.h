@@ -17,7 +17,8 @@ struct buf {
 /* Append; memory that cannot be had aborts the program (abort(3)): these hold small texts. */
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
-void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_printf(struct buf *b, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3), nonnull(2)));
 /* Append as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. NULL: null. */
 void buf_json(struct buf *b, const char *s);
 void buf_json_n(struct buf *b, const char *s, size_t len);

@@ -322,7 +322,7 @@ Test(store, stays_fast_with_10000_tenants, .timeout = 110)
 	struct store_guest g;
 	struct store_tenant t;
 	struct stat st;
-	char name[16];
+	char name[24];
 	double start = seconds(), added;
 
 	add_template(&p);

@@ -66,33 +66,35 @@ static int rule_of(const char *path)
 	return best;
 }
 
-static int check_own(const char *path, const char *header)
+/* These add a line to why for what breaks a rule, and return how many did. */
+static int check_own(const char *path, const char *header, struct buf *why)
 {
 	int rule = rule_of(path);
 
 	if (rule < 0) {
-		cr_log_error("%s: no include rule is known for its folder", path);
+		buf_printf(why, "%s: no include rule is known for its folder\n", path);
 		return 1;
 	}
 	if (str_starts(header, rules[rule].folder) || !strcmp(header, "build.h") ||
 	    matches(rules[rule].may, header))
 		return 0;
-	cr_log_error("%s may not include %s (only: %s)", path, header, rules[rule].may);
+	buf_printf(why, "%s may not include %s (only: %s)\n", path, header, rules[rule].may);
 	return 1;
 }
 
-static int check_foreign(const char *path, const char *header)
+static int check_foreign(const char *path, const char *header, struct buf *why)
 {
 	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
 		if (!str_starts(header, owners[i].header) || matches(owners[i].may, path))
 			continue;
-		cr_log_error("%s includes <%s>, which belongs to %s", path, header, owners[i].may);
+		buf_printf(why, "%s includes <%s>, which belongs to %s\n", path, header,
+			   owners[i].may);
 		return 1;
 	}
 	return 0;
 }
 
-static int check_file(const char *root, const char *path)
+static int check_file(const char *root, const char *path, struct buf *why)
 {
 	CLEANUP_FREE char *full = xasprintf("%s/%s", root, path);
 	CLEANUP_FCLOSE FILE *f = fopen(full, "r");
@@ -102,14 +104,14 @@ static int check_file(const char *root, const char *path)
 	cr_assert(f, "%s", full);
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "#include \"%255[^\"]\"", header) == 1)
-			wrong += check_own(path, header);
+			wrong += check_own(path, header, why);
 		else if (sscanf(line, "#include <%255[^>]>", header) == 1)
-			wrong += check_foreign(path, header);
+			wrong += check_foreign(path, header, why);
 	}
 	return wrong;
 }
 
-static int walk(const char *root, const char *folder, int *ret_files)
+static int walk(const char *root, const char *folder, int *ret_files, struct buf *why)
 {
 	CLEANUP_FREE char *full = xasprintf("%s/%s", root, folder);
 	CLEANUP_CLOSEDIR DIR *dir = opendir(full);
@@ -124,9 +126,9 @@ static int walk(const char *root, const char *folder, int *ret_files)
 		if (de->d_name[0] == '.')
 			continue;
 		if (de->d_type == DT_DIR)
-			wrong += walk(root, path, ret_files);
+			wrong += walk(root, path, ret_files, why);
 		else if (len > 2 && (!strcmp(path + len - 2, ".c") || !strcmp(path + len - 2, ".h"))) {
-			wrong += check_file(root, path);
+			wrong += check_file(root, path, why);
 			++*ret_files;
 		}
 	}
@@ -136,22 +138,33 @@ static int walk(const char *root, const char *folder, int *ret_files)
 Test(tree, every_include_keeps_the_rules)
 {
 	static const char *const tops[] = { "gateway", "pam_vm2", "nss_vm2", "provision", "firewall" };
+	CLEANUP_BUF struct buf why = { 0 };
 	int files = 0, wrong = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(tops); i++)
-		wrong += walk(SOURCE_ROOT, tops[i], &files);
-	cr_assert_eq(wrong, 0, "%d includes break the rules", wrong);
+		wrong += walk(SOURCE_ROOT, tops[i], &files, &why);
+	cr_assert_eq(wrong, 0, "%d includes break the rules:\n%s", wrong, why.data);
 	cr_assert_gt(files, 20, "only %d files were found below %s", files, SOURCE_ROOT);
 }
 
 Test(tree, a_broken_rule_is_seen)
 {
-	cr_assert_eq(check_own("provision/base/x.c", "provision/api/msg.h"), 1);
-	cr_assert_eq(check_own("gateway/wire.c", "provision/store/store.h"), 1);
-	cr_assert_eq(check_own("gateway/wire.c", "provision/api/msg.h"), 0);
-	cr_assert_eq(check_own("provision/store/x.c", "nss_vm2/module.h"), 1);
-	cr_assert_eq(check_foreign("gateway/monitor.c", "libssh/libssh.h"), 1);
-	cr_assert_eq(check_foreign("provision/daemon/x.c", "sqlite3.h"), 1);
+	CLEANUP_BUF struct buf why = { 0 };
+
+	cr_assert_eq(check_own("provision/base/x.c", "provision/api/msg.h", &why), 1);
+	cr_assert_eq(check_own("gateway/wire.c", "provision/store/store.h", &why), 1);
+	cr_assert_eq(check_own("gateway/wire.c", "provision/api/msg.h", &why), 0);
+	cr_assert_eq(check_own("provision/store/x.c", "nss_vm2/module.h", &why), 1);
+	cr_assert_eq(check_foreign("gateway/monitor.c", "libssh/libssh.h", &why), 1);
+	cr_assert_eq(check_foreign("provision/daemon/x.c", "sqlite3.h", &why), 1);
+	cr_assert_str_eq(why.data,
+			 "provision/base/x.c may not include provision/api/msg.h (only: )\n"
+			 "gateway/wire.c may not include provision/store/store.h "
+			 "(only: provision/base provision/api)\n"
+			 "provision/store/x.c may not include nss_vm2/module.h "
+			 "(only: provision/base nss_vm2/snapshot.h)\n"
+			 "gateway/monitor.c includes <libssh/libssh.h>, which belongs to gateway/wire\n"
+			 "provision/daemon/x.c includes <sqlite3.h>, which belongs to provision/store\n");
 }
 
 Test(tree, nothing_else_stands_at_the_top)

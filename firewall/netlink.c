@@ -3,11 +3,16 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
 /* One answer: with NETLINK_CAP_ACK it does not carry the request back. */
@@ -15,6 +20,9 @@
 
 /* The longest words of the kernel's that are passed on. */
 #define KERNEL_TEXT_MAX 160
+
+/* Each holds the socket for one exchange. */
+#define BORROW_MS 20000
 
 /* What the answers said. */
 struct answers {
@@ -47,10 +55,94 @@ int netlink_open(struct netlink *nl, int protocol, struct err *err)
 	return 0;
 }
 
+/* -ENOENT: nobody listens there, or who did has ended. */
+static int connect_owner(const char *run)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	CLEANUP_CLOSE int fd = -1;
+	int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/fence.sock", run);
+
+	if (len < 0 || (size_t)len >= sizeof(address.sun_path))
+		return -ENOENT;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == ECONNREFUSED ? -ENOENT : -errno;
+	return steal_fd(&fd);
+}
+
+/* The socket, once it is our turn: 0, -ENOENT when who listens ended, -ETIMEDOUT, -errno. */
+static int take_turn(int turn, int *ret, bool *ret_own)
+{
+	union {
+		struct cmsghdr head;
+		char data[CMSG_SPACE(sizeof(int))];
+	} control;
+	char own = 0;
+	struct iovec iov = { &own, 1 };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	struct pollfd p = { turn, POLLIN, 0 };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	if (poll(&p, 1, BORROW_MS) != 1)
+		return -ETIMEDOUT;
+	n = recvmsg(turn, &msg, MSG_CMSG_CLOEXEC);
+	if (n <= 0)
+		return n < 0 && errno != ECONNRESET ? -errno : -ENOENT;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return -EBADMSG;
+	memcpy(ret, CMSG_DATA(c), sizeof(int));
+	*ret_own = own;
+	return 0;
+}
+
+/* Answers to a borrower that did not live to read them are nobody's. */
+static void drain(int fd)
+{
+	char buf[ANSWER_MAX];
+
+	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
+		continue;
+}
+
+int netlink_borrow(struct netlink *nl, const char *run, struct err *err)
+{
+	CLEANUP_CLOSE int turn = run ? connect_owner(run) : -ENOENT;
+	CLEANUP_CLOSE int sock = -1;
+	bool own = false;
+	int r = turn < 0 ? turn : take_turn(turn, &sock, &own);
+
+	if (r == -ENOENT)
+		return netlink_open(nl, NETLINK_NETFILTER, err);
+	if (r == -ETIMEDOUT)
+		return err_set(err, ERR_BUSY,
+			"vm2d does not lend the firewall's socket in time; try again");
+	if (r < 0)
+		return err_sys(err, -r, "cannot get the firewall's socket at %s/fence.sock", run);
+	*nl = (struct netlink){ .sock = mnl_socket_fdopen(sock) };
+	if (!nl->sock)
+		return err_sys(err, errno, "cannot use the firewall's socket");
+	sock = -1;
+	drain(mnl_socket_get_fd(nl->sock));
+	nl->turn = steal_fd(&turn);
+	nl->own = own;
+	nl->first_seq = nl->next_seq = 1;
+	return 0;
+}
+
+/* The socket first: whoever has the next turn finds no other with it. */
 void netlink_close(struct netlink *nl)
 {
 	if (nl->sock)
 		mnl_socket_close(nl->sock);
+	if (nl->turn > 0)
+		close(nl->turn);
 	free(nl->data);
 	*nl = (struct netlink){ 0 };
 }
@@ -143,6 +235,8 @@ int netlink_exchange(
 	int r;
 
 	r = send_all(nl);
+	if (r < 0)
+		nl->len = 0;
 	if (r < 0)
 		return err_sys(err, -r, "%s: cannot send to the kernel", subject);
 	while ((len = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT)) > 0) {

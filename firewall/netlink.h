@@ -26,6 +26,8 @@ struct netlink {
 	uint32_t first_seq; /* of the gathered requests */
 	uint32_t next_seq;
 	const char *what[NETLINK_NAMED_MAX]; /* what each request does */
+	int turn; /* the connection that lends the socket (owner.h), 0: it is the caller's own */
+	bool own; /* tables that it makes are its own */
 };
 
 /*
@@ -33,6 +35,13 @@ struct netlink {
  * the caller; it stays in that namespace. 0 or -errno.
  */
 int netlink_open(struct netlink *nl, int protocol, struct err *err);
+
+/*
+ * The same with the socket that owns the instance's table, borrowed from the process that keeps it
+ * (owner.h), which listens in folder `run`; without one (or run NULL) as netlink_open() does.
+ * ERR_BUSY when it is not lent in time.
+ */
+int netlink_borrow(struct netlink *nl, const char *run, struct err *err);
 
 void netlink_close(struct netlink *nl);
 #define CLEANUP_NETLINK __attribute__((cleanup(netlink_close)))

@@ -187,13 +187,16 @@ int policy_make(const char *instance, const char *pool4, const char *pool6, stru
 	return 0;
 }
 
-void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type)
+void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags)
 {
 	struct nftnl_table *t = must(nftnl_table_alloc());
 	bool new = type == NFT_MSG_NEWTABLE;
 	struct nlmsghdr *msg;
 
 	nftnl_table_set_str(t, NFTNL_TABLE_NAME, p->table);
+	/* Only where there are some: without the attribute an owned table stays as it is. */
+	if (flags)
+		nftnl_table_set_u32(t, NFTNL_TABLE_FLAGS, flags);
 	msg = start(nl, type, new ? NLM_F_CREATE : 0, new ? "add it" : "delete it");
 	nftnl_table_nlmsg_build_payload(msg, t);
 	netlink_commit(nl, msg);

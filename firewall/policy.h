@@ -35,8 +35,12 @@ struct policy {
 int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
 	struct err *err);
 
-/* Add (type NFT_MSG_NEWTABLE) or delete (NFT_MSG_DELTABLE) the table. */
-void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type);
+/* Linux 6.9; <linux/netfilter/nf_tables.h> may be older. */
+#define POLICY_TABLE_OWNER   (1 << 1)
+#define POLICY_TABLE_PERSIST (1 << 2)
+
+/* Add (type NFT_MSG_NEWTABLE, with these flags) or delete (NFT_MSG_DELTABLE) the table. */
+void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags);
 
 /* The table's sets, empty; its counters, zero; its chains, with all rules. */
 void policy_put_contents(struct netlink *nl, const struct policy *p);

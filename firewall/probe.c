@@ -33,7 +33,7 @@ static int check_table(void)
 		return r;
 	p.table = PROBE_TABLE;
 	netlink_commit(&nl, nftnl_batch_begin(netlink_room(&nl, 64, "begin"), nl.next_seq));
-	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE);
+	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE, 0);
 	policy_put_contents(&nl, &p);
 	netlink_want_ack(&nl);
 	return netlink_exchange(&nl, p.subject, NULL, NULL, NULL);

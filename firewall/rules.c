@@ -18,6 +18,7 @@
 #include "firewall/link.h"
 #include "firewall/netlink.h"
 #include "firewall/policy.h"
+#include "firewall/restore.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
@@ -131,19 +132,34 @@ static void put_elements(struct netlink *nl, const struct policy *p, uint16_t ty
 	}
 }
 
-static int open_batch(struct netlink *nl, struct err *err)
+static int open_batch(const struct rules_base *base, struct netlink *nl, struct err *err)
 {
-	int r = netlink_open(nl, NETLINK_NETFILTER, err);
+	int r = netlink_borrow(nl, base->run, err);
 
 	if (!r)
 		begin(nl);
 	return r;
 }
 
-int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
-	struct err *err)
+/* The whole table with these guests, in a batch that was begun. */
+static int restore(struct netlink *nl, const struct policy *p, const struct guest *guests,
+	uint32_t count, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = { 0 };
+	/* Added first, so that it can be deleted whether it was there or not. */
+	policy_put_table(nl, p, NFT_MSG_NEWTABLE, 0);
+	policy_put_table(nl, p, NFT_MSG_DELTABLE, 0);
+	policy_put_table(
+		nl, p, NFT_MSG_NEWTABLE, nl->own ? POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST : 0);
+	policy_put_contents(nl, p);
+	for (uint32_t i = 0; i < count; i += ELEMENTS_MAX)
+		put_elements(nl, p, NFT_MSG_NEWSETELEM, guests + i,
+			count - i < ELEMENTS_MAX ? count - i : ELEMENTS_MAX);
+	return commit(nl, p->subject, err);
+}
+
+int rules_restore_on(struct netlink *nl, const struct rules_base *base,
+	const struct rules_guest *guests, uint32_t count, struct err *err)
+{
 	CLEANUP_FREE struct guest *checked = NULL;
 	struct policy p;
 	int r;
@@ -157,18 +173,20 @@ int rules_restore(const struct rules_base *base, const struct rules_guest *guest
 		if (r)
 			return r;
 	}
-	r = open_batch(&nl, err);
-	if (r)
-		return r;
-	/* Added first, so that it can be deleted whether it was there or not. */
-	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE);
-	policy_put_table(&nl, &p, NFT_MSG_DELTABLE);
-	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE);
-	policy_put_contents(&nl, &p);
-	for (uint32_t i = 0; i < count; i += ELEMENTS_MAX)
-		put_elements(&nl, &p, NFT_MSG_NEWSETELEM, checked + i,
-			count - i < ELEMENTS_MAX ? count - i : ELEMENTS_MAX);
-	return commit(&nl, p.subject, err);
+	begin(nl);
+	return restore(nl, &p, checked, count, err);
+}
+
+int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
+	struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct policy p;
+	int r = check(base, &p, err);
+
+	if (!r)
+		r = netlink_borrow(&nl, base->run, err);
+	return r ? r : rules_restore_on(&nl, base, guests, count, err);
 }
 
 int rules_present(const struct rules_base *base, struct err *err)
@@ -203,7 +221,7 @@ int rules_add_guest(const struct rules_base *base, const struct rules_guest *gue
 	if (!r)
 		r = check_guest(&p, guest, &g, err);
 	if (!r)
-		r = open_batch(&nl, err);
+		r = open_batch(base, &nl, err);
 	if (r)
 		return r;
 	put_elements(&nl, &p, NFT_MSG_NEWSETELEM, &g, 1);
@@ -223,7 +241,7 @@ int rules_remove_guest(
 	if (!r)
 		r = check_guest(&p, guest, &g, err);
 	if (!r)
-		r = open_batch(&nl, err);
+		r = open_batch(base, &nl, err);
 	if (r)
 		return r;
 	/* Added first, so that those that are missing do not keep the others. */
@@ -243,10 +261,10 @@ int rules_remove(const struct rules_base *base, struct err *err)
 
 	r = check(base, &p, err);
 	if (!r)
-		r = open_batch(&nl, err);
+		r = open_batch(base, &nl, err);
 	if (r)
 		return r;
-	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE);
-	policy_put_table(&nl, &p, NFT_MSG_DELTABLE);
+	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE, 0);
+	policy_put_table(&nl, &p, NFT_MSG_DELTABLE, 0);
 	return commit(&nl, p.subject, err);
 }

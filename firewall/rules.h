@@ -19,6 +19,7 @@ struct rules_base {
 	const char *instance; /* table name and interface prefix */
 	const char *pool4;    /* CIDR, or NULL / "" for none */
 	const char *pool6;
+	const char *run; /* the folder where the table's owner listens (owner.h), or NULL */
 };
 
 /* A guest's elements. */

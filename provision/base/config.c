@@ -73,6 +73,9 @@ static const struct setting settings[] = {
 	  "IPv6 addresses for guests; empty for none." },
 	{ "network", "dns", TEXT, AT(dns), "auto", 0, 0,
 	  "Resolvers for guests: \"auto\" takes the host's own that are no loopback addresses." },
+	{ "network", "table", NAME, AT(table), "owned", 0, 0,
+	  "owned: others cannot change our nftables table (Linux 6.9); watched: they can, and it is "
+	  "restored." },
 	{ "network", "mtu", NUMBER, AT(mtu), "1500", 1280, 65535, "Of guests' eth0, in bytes." },
 	{ "guest", "template", NAME, AT(template), "debian", 0, 0,
 	  "What a guest is made from when its plan or tenant names none." },

@@ -49,6 +49,7 @@ struct config {
 	char *pool4; /* guests' IPv4 addresses: prefix in CIDR form; empty for none */
 	char *pool6; /* the same for IPv6 */
 	char *dns;   /* "auto" (the host's own resolvers), or addresses */
+	char *table; /* "owned" or "watched": what others may do to the nftables table */
 	uint64_t mtu;
 
 	/* [guest] */

@@ -7,6 +7,7 @@
 #include "firewall/rules.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
+#include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
 #include "provision/guest/freeze.h"
 #include "provision/guest/storage.h"
@@ -73,59 +74,6 @@ static int admit(struct store *store, const char *name, struct store_tenant *t, 
 	return r;
 }
 
-/* The running guests, for the rules: addresses belong to the array of tenants. */
-struct fence {
-	const struct config *config;
-	struct store_tenant *tenants;
-	struct rules_guest *guests;
-	uint32_t count, cap;
-};
-
-static int add_running(void *data, const struct store_tenant *t)
-{
-	struct fence *f = data;
-
-	if (strcmp(life_state(f->config, t, NULL), "running"))
-		return 0;
-	if (f->count == f->cap) {
-		f->cap = f->cap ? 2 * f->cap : 64;
-		f->tenants = reallocarray(f->tenants, f->cap, sizeof(*f->tenants));
-		if (!f->tenants)
-			return -ENOMEM;
-	}
-	f->tenants[f->count++] = *t;
-	return 0;
-}
-
-static int restore_rules(const struct config *config, struct store *store, struct err *err)
-{
-	const struct rules_base base = { config->instance, config->pool4, config->pool6 };
-	CLEANUP_FREE struct rules_guest *guests = NULL;
-	struct fence fence = { .config = config };
-	int r = store_tenant_each(store, add_running, &fence, err);
-
-	guests = xcalloc(fence.count + 1, sizeof(*guests));
-	for (uint32_t i = 0; i < fence.count; i++) {
-		const struct store_guest *g = &fence.tenants[i].guest;
-
-		guests[i] = (struct rules_guest){ g->number, g->address4[0] ? g->address4 : NULL,
-			g->address6[0] ? g->address6 : NULL };
-	}
-	if (r == 0)
-		r = rules_restore(&base, guests, fence.count, err);
-	free(fence.tenants);
-	return r;
-}
-
-/* Exclusive: no guest comes or goes between reading which run and putting them into the kernel. */
-int life_restore_rules(const struct config *config, struct store *store, struct err *err)
-{
-	CLEANUP_CLOSE int lock = -1;
-	int r = lock_take(config, LOCK_RULES, false, RULES_WAIT_MS, &lock, err);
-
-	return r == 0 ? restore_rules(config, store, err) : r;
-}
-
 static int start_once(const struct config *config, const struct guest_spec *spec,
 	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
 {
@@ -141,12 +89,12 @@ static int start_once(const struct config *config, const struct guest_spec *spec
 static int start(const struct config *config, struct store *store, const struct guest_spec *spec,
 	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
 {
-	const struct rules_base base = { config->instance, config->pool4, config->pool6 };
+	const struct rules_base base = fence_base(config);
 	int r = start_once(config, spec, progress, data, run, err);
 
 	if (r >= 0 || rules_present(&base, NULL) != 0)
 		return r;
-	r = life_restore_rules(config, store, err);
+	r = fence_restore(config, store, err);
 	return r == 0 ? start_once(config, spec, progress, data, run, err) : r;
 }
 

@@ -44,9 +44,6 @@ int life_destroy(const struct config *config, struct store *store, const char *n
 int life_repair(
 	const struct config *config, struct store *store, const char *name, struct err *err);
 
-/* Put the rules of all running guests into the kernel. */
-int life_restore_rules(const struct config *config, struct store *store, struct err *err);
-
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 

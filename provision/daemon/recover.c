@@ -112,8 +112,6 @@ void recover_all(const struct config *config, struct store *store)
 
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
-	if (life_restore_rules(config, store, &err) != 0)
-		log_err("cannot restore the firewall's rules: %s", err.text);
 	recover_sessions(store);
 	recover_guests(config, store);
 	if (accounts_publish(store, config, &err) != 0)

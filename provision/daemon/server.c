@@ -14,9 +14,11 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "firewall/owner.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
+#include "provision/daemon/fence.h"
 #include "provision/daemon/recover.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
@@ -32,6 +34,8 @@
 /* Where a worker has its link to the listener. */
 #define LINK_FD 3
 
+#define FENCE_PAUSE_MS 100
+
 /* A connection waiting for its request; or a worker, then fd is the listener's end of its link. */
 struct client {
 	int fd;
@@ -46,7 +50,8 @@ struct server {
 	struct client spares[SPARES];
 	size_t n_pending, n_workers, n_spares;
 	struct pollfd *polls;
-	pid_t keeper;
+	int fence_listener;
+	pid_t keeper, fence;
 };
 
 static int passed_socket(int *ret)
@@ -292,38 +297,62 @@ static void end_workers(struct server *s, const struct pollfd *polls, size_t n)
 	}
 }
 
-static void start_keeper(struct server *s)
+/*
+ * A child that works beside the workers, with one descriptor of ours (-1: none) as LINK_FD. It ends
+ * with the listener, even with one that is killed: all that it does may be cut off. Returns 0 in
+ * the child.
+ */
+static pid_t fork_helper(const char *name, int fd)
 {
 	sigset_t none;
 	pid_t pid = fork();
 
 	if (pid < 0)
-		log_err("cannot fork the keeper: %s", strerror(errno));
-	if (pid != 0) {
-		s->keeper = pid;
-		return;
-	}
+		log_err("cannot fork the %s: %s", name, strerror(errno));
+	if (pid != 0)
+		return pid;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/*
-	 * It ends with the listener, even with one that is killed: all that it does may be cut
-	 * off.
-	 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid();
-	fd_close_from(3);
-	_exit(recover_keep(s->host->config));
+	if (fd >= 0 && fd != LINK_FD && dup3(fd, LINK_FD, O_CLOEXEC) < 0)
+		_exit(1);
+	fd_close_from(fd >= 0 ? LINK_FD + 1 : LINK_FD);
+	return 0;
+}
+
+static void start_keeper(struct server *s)
+{
+	s->keeper = fork_helper("keeper", -1);
+	if (s->keeper == 0)
+		_exit(recover_keep(s->host->config));
+}
+
+/* One that died is followed by another, not too fast; who wants the socket waits meanwhile. */
+static void start_fence(struct server *s, bool again)
+{
+	s->fence = fork_helper("fence", s->fence_listener);
+	if (s->fence != 0)
+		return;
+	if (again)
+		poll(NULL, 0, FENCE_PAUSE_MS);
+	_exit(fence_keep(s->host->config, LINK_FD));
 }
 
 static void reap(struct server *s)
 {
 	pid_t pid;
 
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
 		if (pid == s->keeper) {
 			log_err("the keeper died; workers go on without it");
 			s->keeper = -1;
 		}
+		if (pid == s->fence) {
+			log_err("the fence died; another begins");
+			start_fence(s, true);
+		}
+	}
 }
 
 /* Whether to go on. */
@@ -409,19 +438,30 @@ static int block_signals(int *ret)
 int server_run(struct host *host, int listener, struct err *err)
 {
 	size_t workers = host->config->workers;
-	struct server s = { .host = host, .listener = listener, .signals = -1, .keeper = -1 };
+	struct server s = { .host = host,
+		.listener = listener,
+		.signals = -1,
+		.fence_listener = -1,
+		.keeper = -1,
+		.fence = -1 };
 	int r = block_signals(&s.signals);
 
 	if (r < 0)
 		return err_sys(err, -r, "cannot take signals");
+	r = owner_listen(host->config->run, &s.fence_listener, err);
+	if (r != 0)
+		return r;
 	s.pending = xcalloc(PENDING_MAX, sizeof(*s.pending));
 	s.workers = xcalloc(workers, sizeof(*s.workers));
 	s.polls = xcalloc(2 + PENDING_MAX + workers, sizeof(*s.polls));
+	start_fence(&s, false);
 	start_keeper(&s);
 	loop(&s);
-	/* The keeper only: workers and sessions have their own lives. */
+	/* These only: workers and sessions have their own lives. */
 	if (s.keeper > 0)
 		kill(s.keeper, SIGTERM);
+	if (s.fence > 0)
+		kill(s.fence, SIGTERM);
 	free(s.pending);
 	free(s.workers);
 	free(s.polls);

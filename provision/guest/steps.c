@@ -50,7 +50,8 @@ static int cgroup_down(struct work *w, struct err *err)
 
 static void describe_rules(const struct work *w, struct rules_base *base, struct rules_guest *guest)
 {
-	*base = (struct rules_base){ w->config->instance, w->config->pool4, w->config->pool6 };
+	*base = (struct rules_base){ w->config->instance, w->config->pool4, w->config->pool6,
+		w->config->run };
 	*guest = (struct rules_guest){ w->spec->number, w->spec->address4, w->spec->address6 };
 }
 

@@ -28,7 +28,7 @@
 #include "firewall/rules.h"
 #include "provision/base/fd.h"
 
-#define REPLY_MS 400 /* a packet that was not answered by then was dropped */
+#define REPLY_MS 1000 /* a packet that was not answered by then was dropped */
 #define PORT	 2222
 
 static inline double now_ms(void)

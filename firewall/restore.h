@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Internal to the folder: the whole table through a socket that the caller has. */
+#ifndef VM2_FIREWALL_RESTORE_H
+#define VM2_FIREWALL_RESTORE_H
+
+#include "firewall/netlink.h"
+#include "firewall/rules.h"
+
+/* rules_restore() through nl (netfilter's, nothing gathered); nl->own makes the table its own. */
+int rules_restore_on(struct netlink *nl, const struct rules_base *base,
+	const struct rules_guest *guests, uint32_t count, struct err *err);
+
+#endif

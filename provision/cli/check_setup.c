@@ -130,9 +130,9 @@ static void ask(const struct config *config, const char *op,
 
 	msg_add(&request, "op", op);
 	r = client_call(config->socket, &request, ANSWER_MS, &sink, NULL, &err);
-	if (r == 0)
+	if (r == 0 && f->state == CHECK_UNKNOWN)
 		f->state = CHECK_OK;
-	else
+	else if (r != 0)
 		found(f, r == ERR_DENIED ? CHECK_UNKNOWN : CHECK_MISSING, "%.150s", err.text);
 }
 
@@ -219,6 +219,38 @@ static void gateway(const struct config *config, struct finding *f)
 	found(f, CHECK_MISSING, "nothing answers at %.100s", config->listen);
 }
 
+/* Which driver serves, and why not the other. */
+static void note_storage(void *data, const struct msg *row)
+{
+	struct finding *f = data;
+	const char *driver = msg_get(row, "storage"), *lacks = msg_get(row, "storage_lacks");
+	bool btrfs = driver && !strcmp(driver, "btrfs");
+	const char *other = msg_get(row, btrfs ? "storage_overlay" : "storage_btrfs");
+
+	if (!driver || lacks)
+		found(f, CHECK_MISSING, "%.150s", lacks ? lacks : "vm2d does not say");
+	else
+		found(f, CHECK_OK, "%.20s; %s: %.120s", driver, btrfs ? "overlay" : "btrfs",
+		      other ? other : "unknown");
+}
+
+static void storage(const struct config *config, struct finding *f)
+{
+	ask(config, "host.status", note_storage, f, f);
+}
+
+static void note_limit(void *data, const struct msg *row)
+{
+	const char *why = msg_get(row, "disk_unlimited");
+
+	found(data, why ? CHECK_MISSING : CHECK_OK, "%.150s", why ? why : "a plan's disk is kept");
+}
+
+static void disk_limits(const struct config *config, struct finding *f)
+{
+	ask(config, "host.status", note_limit, f, f);
+}
+
 static void mmdebstrap(const struct config *config, struct finding *f)
 {
 	found(f, access("/usr/bin/mmdebstrap", X_OK) == 0 ? CHECK_OK : CHECK_MISSING, "mmdebstrap");
@@ -244,6 +276,8 @@ const struct check check_setup[] = {
 	{ "vm2d", false, daemon_answers, "systemctl start vm2d, or see provision/quickstart" },
 	{ "gateway", false, gateway, "systemctl start vm2-gateway, or see provision/quickstart" },
 	{ "template", false, templates, "vm2 template build debian" },
+	{ "storage", false, storage, "see guest.storage in vm2.conf(5)" },
+	{ "disk-limits", true, disk_limits, "vm2 host setup --pool SIZE, before there are guests" },
 	{ "mmdebstrap", true, mmdebstrap, "apt-get install mmdebstrap, to build templates" },
 	{ "lxcfs", true, lxcfs, "apt-get install lxcfs" },
 	{ 0 },

@@ -12,6 +12,7 @@
 #include "provision/base/config.h"
 #include "provision/cli/table.h"
 
+/* A size may be "unlimited", which is 0. */
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_SIZE };
 
 /* An option: --NAME, or --NAME VALUE. */

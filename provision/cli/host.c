@@ -18,6 +18,7 @@ static const struct column status_columns[] = {
 	{ "workers", "workers", COLUMN_NUMBER, false },
 	{ "pool4_used", "addresses used", COLUMN_NUMBER, false },
 	{ "pool4_size", "addresses", COLUMN_NUMBER, false },
+	{ "storage", "storage", COLUMN_TEXT, false },
 	{ 0 },
 };
 
@@ -79,8 +80,8 @@ static int check(struct cli *cli, struct err *err)
 	return 0;
 }
 
-/* Taking away under a running vm2d would leave its guests behind. */
-static int refuse_running(const struct config *config, struct err *err)
+/* Taking away under a running vm2d would leave its guests behind, and so would a mount over them. */
+static int refuse_running(const struct config *config, const char *what, struct err *err)
 {
 	int fd = -1;
 
@@ -88,7 +89,8 @@ static int refuse_running(const struct config *config, struct err *err)
 		return 0;
 	fd_close(fd);
 	return err_set(err, ERR_BUSY,
-		       "vm2d still runs: stop the guests, vm2-gateway and vm2d before host setup --remove");
+		       "vm2d still runs: stop the guests, vm2-gateway and vm2d before host setup %s",
+		       what);
 }
 
 static int setup(struct cli *cli, struct err *err)
@@ -98,13 +100,19 @@ static int setup(struct cli *cli, struct err *err)
 	int r = 0;
 
 	s.purge = command_option(cli, "purge");
+	if (command_option(cli, "pool"))
+		parse_size(command_option(cli, "pool"), &s.pool);
+	if (command_option(cli, "pool") && !s.pool)
+		return err_set(err, ERR_USAGE, "--pool takes a size like 100G");
 	if (geteuid() != 0)
 		return err_set(err, ERR_DENIED, "setting up the host takes root: run it with sudo");
 	if (s.purge && !down)
 		return err_set(err, ERR_USAGE, "--purge goes with --remove; see vm2 host setup --help");
+	if (down && command_option(cli, "pool"))
+		return err_set(err, ERR_USAGE, "--pool does not go with --remove");
 	umask(022);
-	if (down)
-		r = refuse_running(cli->config, err);
+	if (down || s.pool)
+		r = refuse_running(cli->config, down ? "--remove" : "--pool", err);
 	if (r == 0)
 		r = down ? setup_down(&s, err) : setup_up(&s, err);
 	if (r == 0 && !s.n_changes)
@@ -116,6 +124,7 @@ static int setup(struct cli *cli, struct err *err)
 }
 
 static const struct option_spec setup_options[] = {
+	{ "pool", OPTION_SIZE, "SIZE", NULL, "put the guests on btrfs, in one file of that size", false },
 	{ "remove", OPTION_FLAG, NULL, NULL, "take it back; tenants, recordings and settings stay", false },
 	{ "purge", OPTION_FLAG, NULL, NULL, "with --remove: these too", false },
 	{ 0 },

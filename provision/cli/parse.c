@@ -46,6 +46,8 @@ static int check_value(const struct cli *cli, struct option *o, struct err *err)
 		 o->spec->kind == OPTION_SIZE ? "a size like 512M or 20G" : "a whole number");
 	if (o->spec->kind == OPTION_NUMBER && parse_u64(o->value, UINT64_MAX, &o->number) < 0)
 		return usage(cli, err, what, o->value);
+	if (o->spec->kind == OPTION_SIZE && !strcmp(o->value, "unlimited"))
+		return 0;
 	if (o->spec->kind == OPTION_SIZE && parse_size(o->value, &o->number) < 0)
 		return usage(cli, err, what, o->value);
 	return 0;

@@ -15,7 +15,7 @@ static const struct column columns[] = {
 static const struct option_spec add_options[] = {
 	{ "cpu", OPTION_NUMBER, "PERCENT", "cpu", "of one processor: 200 is two of them", false },
 	{ "memory", OPTION_SIZE, "SIZE", "memory", "like 512M or 4G", false },
-	{ "disk", OPTION_SIZE, "SIZE", "disk", "of the guest's own files", false },
+	{ "disk", OPTION_SIZE, "SIZE", "disk", "of the guest's own files, or unlimited", false },
 	{ "processes", OPTION_NUMBER, "N", "processes", "and threads, at one time", false },
 	{ "recording", OPTION_TEXT, "WHEN", "recording",
 	  "required (no record, no session) or best-effort", false },

@@ -22,6 +22,7 @@ static const struct step steps[] = {
 	{ "accounts", setup_accounts_up, setup_accounts_down },
 	{ "configuration", setup_config_up, setup_config_down },
 	{ "folders", setup_folders_up, setup_folders_down },
+	{ "pool", setup_pool_up, setup_pool_down },
 	{ "host keys", setup_keys_up, NULL },
 	{ "PAM", setup_pam_up, setup_pam_down },
 	{ "names", setup_names_up, setup_names_down },

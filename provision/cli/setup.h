@@ -14,6 +14,7 @@
 struct setup {
 	const struct cli *cli;
 	const struct config *config;
+	uint64_t pool;	     /* up: bytes of the pool to be made, 0: none */
 	bool purge;	     /* down: tenants, recordings and configuration too */
 	struct buf changes;  /* what was done, as the inner part of a JSON array */
 	int n_changes;
@@ -42,6 +43,8 @@ int setup_accounts_up(struct setup *s, struct err *err);
 int setup_accounts_down(struct setup *s, struct err *err);
 int setup_folders_up(struct setup *s, struct err *err);
 int setup_folders_down(struct setup *s, struct err *err);
+int setup_pool_up(struct setup *s, struct err *err);
+int setup_pool_down(struct setup *s, struct err *err);
 int setup_config_up(struct setup *s, struct err *err);
 int setup_config_down(struct setup *s, struct err *err);
 int setup_keys_up(struct setup *s, struct err *err);

@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "build.h"
+#include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
+#include "provision/guest/storage.h"
 #include "provision/store/pool.h"
 
 struct count {
@@ -19,6 +21,27 @@ static int count_running(void *data, const struct store_tenant *t)
 	if (!strcmp(life_state(c->config, t, NULL), "running"))
 		c->running++;
 	return 0;
+}
+
+/* What new guests are stored by, what speaks against each, and whether it holds them to a size. */
+static void add_storage(struct request *r, struct msg *row)
+{
+	static const struct storage_driver *const drivers[] = { &storage_overlay, &storage_btrfs };
+	const struct storage_driver *d;
+	struct err err = { 0 };
+
+	d = storage_pick(r->config, &err);
+	msg_add(row, "storage", d ? d->name : "none");
+	if (!d)
+		msg_add(row, "storage_lacks", err.text);
+	else if (d->probe_limit(r->config))
+		msg_add(row, "disk_unlimited", d->probe_limit(r->config));
+	for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+		CLEANUP_FREE char *key = xasprintf("storage_%s", drivers[i]->name);
+		const char *why = drivers[i]->probe(r->config);
+
+		msg_add(row, key, why ? why : "can serve");
+	}
 }
 
 int host_status(struct request *r)
@@ -46,6 +69,7 @@ int host_status(struct request *r)
 	msg_add_u64(&row, "workers", r->host->workers);
 	msg_add_u64(&row, "pool4_used", counts.addresses4);
 	msg_add_u64(&row, "pool4_size", pool.count);
+	add_storage(r, &row);
 	msg_add_i64(&row, "uptime", (clock_ms() - r->host->started_ms) / 1000);
 	return request_row(r, &row);
 }

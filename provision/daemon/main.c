@@ -15,6 +15,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
+#include "provision/base/pool.h"
 #include "provision/daemon/recover.h"
 #include "provision/daemon/server.h"
 
@@ -108,6 +109,10 @@ static int run(struct host *host, struct err *err)
 	if (r == 0)
 		r = take_instance(host->config, &lock, err);
 	if (r == 0)
+		r = pool_mount(host->config, err);
+	if (r == 1)
+		log_info("mounted the guests' pool at %s", host->config->guests);
+	if (r >= 0)
 		r = prepare_store(host->config, err);
 	if (r == 0)
 		r = server_listen(host->config, &listener, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "provision/daemon/handlers.h"
+#include "provision/guest/storage.h"
 
 #define CPU_MAX	      102400 /* percent: 1,024 processors */
 #define BYTES_MAX     (1ULL << 50)
@@ -33,6 +34,17 @@ static int limits(struct request *r, struct store_plan *p)
 	return 0;
 }
 
+/* What nobody would hold the guests to is not promised. */
+static int check_disk(struct request *r)
+{
+	const struct storage_driver *driver = storage_pick(r->config, &r->err);
+	const char *why = driver ? driver->probe_limit(r->config) : NULL;
+
+	if (!driver)
+		return ERR_FAILED;
+	return why ? err_set(&r->err, ERR_FAILED, "the plan's disk cannot be kept: %s", why) : 0;
+}
+
 int plan_add(struct request *r)
 {
 	struct store_plan plan = { 0 };
@@ -41,6 +53,8 @@ int plan_add(struct request *r)
 
 	if (n == 0)
 		n = limits(r, &plan);
+	if (n == 0 && plan.disk)
+		n = check_disk(r);
 	if (n != 0)
 		return n;
 	snprintf(plan.name, sizeof(plan.name), "%s", name);

@@ -23,6 +23,7 @@
 /* Each level holds two descriptors. */
 #define DEPTH_MAX 400
 #define CHUNK (64 << 20)
+#define BLOCK (1 << 18)
 /* A time of change is as coarse as the kernel's tick: 10 ms with HZ=100. */
 #define TICK_NS 20000000
 
@@ -159,6 +160,28 @@ static int copy_facts(struct copy *c, int from, int to, const struct stat *st)
 	return 0;
 }
 
+/* By hand, between file systems of two kinds. */
+static int copy_bytes_of(int from, int to, off_t at, off_t end)
+{
+	CLEANUP_FREE char *data = xcalloc(1, BLOCK);
+
+	while (at < end) {
+		ssize_t n = pread(from, data, end - at > BLOCK ? BLOCK : (size_t)(end - at), at);
+
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break; /* it was cut short meanwhile */
+		for (ssize_t done = 0, m; done < n; done += m) {
+			m = pwrite(to, data + done, (size_t)(n - done), at + done);
+			if (m < 0)
+				return -errno;
+		}
+		at += n;
+	}
+	return 0;
+}
+
 static int copy_extent(int from, int to, off_t at, off_t end)
 {
 	loff_t in = at, out = at;
@@ -167,6 +190,8 @@ static int copy_extent(int from, int to, off_t at, off_t end)
 		size_t want = end - in > CHUNK ? CHUNK : (size_t)(end - in);
 		ssize_t n = copy_file_range(from, &in, to, &out, want, 0);
 
+		if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
+			return copy_bytes_of(from, to, in, end);
 		if (n < 0)
 			return -errno;
 		if (n == 0)

@@ -41,7 +41,7 @@ static const char *btrfs_probe(const struct config *config)
 	struct statfs fs;
 
 	if (statfs(config->guests, &fs) < 0 || fs.f_type != BTRFS_SUPER_MAGIC)
-		return "paths.guests is not on btrfs: vm2 host setup --pool SIZE makes such a place";
+		return "paths.guests is not on btrfs (vm2 host setup --pool SIZE makes such a place)";
 	return NULL;
 }
 

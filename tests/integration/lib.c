@@ -161,7 +161,8 @@ static void set_up(void)
 {
 	ok("install -d -m 700 /run/vm2-test && ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/key &&"
 	   " ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/other-key");
-	ok("vm2 host setup >/run/vm2-test/setup.log 2>&1 || { cat /run/vm2-test/setup.log >&2; exit 1; }");
+	ok("vm2 host setup %s >/run/vm2-test/setup.log 2>&1 || { cat /run/vm2-test/setup.log >&2; exit 1; }",
+	   getenv("VM2_TEST_SETUP") ? getenv("VM2_TEST_SETUP") : "");
 	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
 	wait_for(20, "vm2 host status");
 	ok("/usr/libexec/vm2/supervise start vm2-gateway -- vm2-gateway");

@@ -24,7 +24,8 @@ const char *ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * Have VM2 set up and running in this host, with the template `debian`. Once per host, then quick.
- * Skips the test by name when this is no disposable host.
+ * Skips the test by name when this is no disposable host. VM2_TEST_SETUP in the environment: options
+ * for host setup.
  */
 void host_ready(void);
 

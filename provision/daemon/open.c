@@ -273,6 +273,7 @@ static void write_order(struct opening *o, struct msg *order)
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);
+	msg_add_u64(order, "uid_base", o->tenant.guest.uid_base);
 }
 
 /* Sealed: what vm2-session reads is what stands here, whoever gets hold of the descriptor. */

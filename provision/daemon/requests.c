@@ -62,7 +62,8 @@ const struct request_kind request_kinds[] = {
 		"[env*] [source] [local] [credential]",
 		session_open, "become a session in the tenant's guest" },
 	{ "session.close", ROLE_SESSION, LOGS,
-		"id [status] [signal] [bytes_in] [bytes_out] [recorded]", session_close,
+		"id [status] [signal] [bytes_in] [bytes_out] [recorded] [line] [pid]",
+		session_close,
 		"how a session ended" },
 
 	{ "auth.key", ROLE_GATEWAY, 0, "tenant key [source]", auth_key,

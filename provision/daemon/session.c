@@ -11,6 +11,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/logout.h"
 
 #define LIST_DEFAULT 100
 #define LIST_MAX     100000
@@ -137,6 +138,17 @@ static int read_end(struct request *r, struct store_session *s)
 	return n;
 }
 
+/* The end of a terminal's session, for who(1) and last(1) in the guest. Best effort. */
+static void record_logout(struct request *r, const char *tenant)
+{
+	uint64_t line = 0, pid = 0;
+
+	if (!msg_get(&r->in, "line") || msg_get_u64(&r->in, "line", 0, 1 << 20, &line, NULL) != 0 ||
+	    msg_get_u64(&r->in, "pid", 0, INT32_MAX, &pid, NULL) != 0 || pid == 0)
+		return;
+	logout_record(r->config, tenant, (unsigned int)line, (pid_t)pid);
+}
+
 int session_close(struct request *r)
 {
 	struct store_session s = { .ended = time(NULL) };
@@ -154,5 +166,9 @@ int session_close(struct request *r)
 			&r->err, ERR_DENIED, "session.close is for the session's own vm2-session");
 	s.id = f.id;
 	n = read_end(r, &s);
-	return n == 0 ? store_session_close(r->store, &s, &r->err) : n;
+	if (n == 0)
+		n = store_session_close(r->store, &s, &r->err);
+	if (n == 0)
+		record_logout(r, f.tenant);
+	return n;
 }

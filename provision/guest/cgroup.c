@@ -111,12 +111,12 @@ int cgroup_open(const char *tree, const char *instance, const char *name)
 
 int cgroup_open_procs(const char *tree, const char *instance, const char *name)
 {
-	char path[PATH_MAX], text[256];
+	char path[PATH_MAX];
 	int fd;
 
 	/* Safe: cgroup file systems hold no symlinks, so the guest's own groups mislead nobody. */
 	path_of(path, tree, instance, name, "cgroup.subtree_control");
-	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) > 1) {
+	if (access(path, F_OK) == 0) {
 		path_of(path, tree, instance, name, "vm2");
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return -errno;
@@ -130,13 +130,7 @@ int cgroup_open_procs(const char *tree, const char *instance, const char *name)
 
 int cgroup_put(const char *tree, const char *instance, const char *name, pid_t pid)
 {
-	CLEANUP_CLOSE int fd = cgroup_open_procs(tree, instance, name);
-	char text[16];
-
-	if (fd < 0)
-		return fd;
-	snprintf(text, sizeof(text), "%d", pid);
-	return fd_write_all(fd, text, strlen(text));
+	return cgroup_set(tree, instance, name, "cgroup.procs", "%d", pid);
 }
 
 /* Kill each process that a cgroup.procs file names; returns how many there were. */

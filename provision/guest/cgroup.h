@@ -77,8 +77,10 @@ int cgroup_delegate(const char *tree, const char *instance, const char *name, ui
 int cgroup_open(const char *tree, const char *instance, const char *name);
 
 /*
- * Open cgroup.procs of tree/INSTANCE/NAME, or, when that may hold no process since groups below it
- * have controllers, of its group "vm2", for writing. A descriptor, or -errno.
+ * Open for writing the cgroup.procs that a session joins: that of tree/INSTANCE/NAME, or with
+ * version 2 that of its group "vm2", made when missing. For as soon as a service manager in the
+ * guest hands controllers down, which may be at any moment, the group itself may hold no process.
+ * A descriptor, or -errno.
  */
 int cgroup_open_procs(const char *tree, const char *instance, const char *name);
 

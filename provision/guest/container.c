@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,6 +33,15 @@
 #include "provision/guest/type.h"
 
 #define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
+
+/* The device nodes of a guest: Documentation/admin-guide/devices.txt of the kernel has the numbers. */
+static const struct {
+	const char *name;
+	unsigned int major, minor;
+} nodes[] = {
+	{ "null", 1, 3 },   { "zero", 1, 5 },	 { "full", 1, 7 },
+	{ "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 },
+};
 
 /* A start that is under way. Descriptors are -1 when not open. */
 struct start {
@@ -51,24 +61,20 @@ static void start_init(struct start *s)
 	struct inside *in = &s->in;
 
 	in->layers.lower = in->layers.base = in->layers.upper = in->sysfs = in->console_node = -1;
-	in->console = in->init = in->sync = -1;
-	for (size_t i = 0; i < INSIDE_NODES; i++)
-		in->nodes[i] = -1;
+	in->console = in->init = in->sync = in->dev = -1;
 	s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
 }
 
 static void start_close(struct start *s)
 {
 	struct inside *in = &s->in;
-	int *all[] = { &in->layers.lower, &in->layers.base, &in->layers.upper, &in->sysfs,     &in->console_node,
-		       &in->console,	  &in->init,	      &in->sync,     &s->host_net,
-		       &s->host_time,	  &s->guest_net,      &s->console,   &s->sync,
-		       &s->pidfd };
+	int *all[] = { &in->layers.lower, &in->layers.base, &in->layers.upper, &in->sysfs,
+		       &in->console_node, &in->console,	    &in->init,	       &in->sync,
+		       &in->dev,	  &s->host_net,	    &s->host_time,     &s->guest_net,
+		       &s->console,	  &s->sync,	    &s->pidfd };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		*all[i] = fd_close(*all[i]);
-	for (size_t i = 0; i < INSIDE_NODES; i++)
-		in->nodes[i] = fd_close(in->nodes[i]);
 }
 
 /*
@@ -103,20 +109,41 @@ static int open_console(struct start *s, struct err *err)
 	return s->in.console_node < 0 ? s->in.console_node : 0;
 }
 
+/*
+ * The guest's /dev. Only the host may make device nodes. Safe: these six give nothing away, the
+ * guest cannot make others (mknod(2) asks for the host's root), and the mount is in no tree yet.
+ */
+static int make_dev(const struct start *s, struct err *err)
+{
+	CLEANUP_CLOSE int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), fd = -1;
+	uid_t owner = s->spec->uid_base;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", "dev", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "755", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "size", "1m", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return err_sys(err, errno, "cannot make the guest's /dev");
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID);
+	if (fd < 0 || fchownat(fd, "", owner, owner, AT_EMPTY_PATH) < 0)
+		return err_sys(err, errno, "cannot mount the guest's /dev");
+	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
+		if (mknodat(fd, nodes[i].name, S_IFCHR, makedev(nodes[i].major, nodes[i].minor)) < 0 ||
+		    fchownat(fd, nodes[i].name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    fchmodat(fd, nodes[i].name, 0666, 0) < 0)
+			return err_sys(err, errno, "cannot make the guest's /dev/%s", nodes[i].name);
+	return steal_fd(&fd);
+}
+
 static int open_sources(struct start *s, const char *init_path, struct err *err)
 {
-	char path[32];
 	int r, pair[2];
 
 	r = s->in.storage->open(s->config, s->spec, &s->in.layers, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < INSIDE_NODES; i++) {
-		snprintf(path, sizeof(path), "/dev/%s", inside_nodes[i]);
-		s->in.nodes[i] = clone_mount(AT_FDCWD, path, err);
-		if (s->in.nodes[i] < 0)
-			return s->in.nodes[i];
-	}
+	s->in.dev = make_dev(s, err);
+	if (s->in.dev < 0)
+		return s->in.dev;
 	/* A mount of that one file: what the guest reads as the path of its init is "/". */
 	s->in.init = clone_mount(AT_FDCWD, init_path, err);
 	if (s->in.init < 0)
@@ -141,6 +168,7 @@ static int open_sysfs(struct err *err)
 	int fd;
 
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "source", "sysfs", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_sys(err, errno, "cannot make the guest's sysfs");
 	fd = fsmount(fs, FSMOUNT_CLOEXEC,

@@ -5,17 +5,13 @@
 
 #include "provision/guest/storage.h"
 
-/* The nodes that a guest has, as detached mounts of the host's: see inside_nodes. */
-#define INSIDE_NODES 6
-extern const char *const inside_nodes[INSIDE_NODES];
-
 /* All that was opened on the host for it. Every descriptor is closed on exec. */
 struct inside {
 	const struct storage_driver *storage;
 	struct storage_layers layers;
 	const char *name; /* the guest's: its host name */
 	int sysfs;	  /* a detached mount, of the guest's network namespace */
-	int nodes[INSIDE_NODES];
+	int dev;	  /* the same, of what becomes its /dev: a tmpfs with nodes in it */
 	int console_node; /* a detached mount of the console's slave side */
 	int console;	  /* the slave side itself */
 	int init;	  /* vm2-init */

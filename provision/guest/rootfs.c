@@ -5,17 +5,18 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 
+/* Where whole mounts of proc and sysfs are kept: see keep_whole(). */
+#define HIDDEN "/dev/.vm2"
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-
-const char *const inside_nodes[INSIDE_NODES] = { "null",   "zero",    "full",
-						 "random", "urandom", "tty" };
 
 /* File systems of the guest's own, in the order of mounting. Values: fsconfig(2) "key=value". */
 static const struct {
@@ -25,7 +26,6 @@ static const struct {
 	bool optional; /* the kernel may lack it */
 } mounts[] = {
 	{ "/proc", "proc", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, false },
-	{ "/dev", "tmpfs", MOUNT_ATTR_NOSUID, { "mode", "size" }, { "755", "1m" }, false },
 	{ "/dev/pts",
 	  "devpts",
 	  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
@@ -110,6 +110,8 @@ static int make_mount(const char *type, const char *const *keys, const char *con
 
 	if (fs < 0)
 		return -errno;
+	if (fsconfig(fs, FSCONFIG_SET_STRING, "source", type, 0) < 0)
+		return -errno;
 	for (; keys && *keys; keys++, values++)
 		if (fsconfig(fs, FSCONFIG_SET_STRING, *keys, *values, 0) < 0)
 			return -errno;
@@ -138,32 +140,16 @@ static int mount_own(struct err *err)
 	return 0;
 }
 
-/* Put a node of the host (a mount of that one file) into the guest's new, empty /dev. */
-static int attach_node(int node, const char *name, struct err *err)
-{
-	char path[32] = "/dev/";
-	CLEANUP_CLOSE int target = -1;
-
-	for (size_t i = 0; i < sizeof(path) - 6 && name[i]; i++)
-		path[5 + i] = name[i];
-	target = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (target < 0)
-		return err_sys(err, errno, "cannot make the guest's %s", path);
-	target = fd_close(target);
-	target = open_plain(path, 0);
-	return attach(node, target, path, err);
-}
-
 static int fill_dev(const struct inside *in, struct err *err)
 {
-	int r;
+	CLEANUP_CLOSE int target = open("/dev/console", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = target < 0 ? -errno : 0;
 
-	for (size_t i = 0; i < INSIDE_NODES; i++) {
-		r = attach_node(in->nodes[i], inside_nodes[i], err);
-		if (r < 0)
-			return r;
-	}
-	r = attach_node(in->console_node, "console", err);
+	if (r < 0)
+		return err_sys(err, -r, "cannot make the guest's /dev/console");
+	target = fd_close(target);
+	target = open_plain("/dev/console", 0);
+	r = attach(in->console_node, target, "/dev/console", err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_LEN(links); i++)
@@ -183,7 +169,7 @@ static int copy_mount(int from, const char *path)
 static int mask(struct err *err)
 {
 	static const char *const keys[] = { "size", "mode", NULL };
-	static const char *const values[] = { "4k", "555", NULL };
+	static const char *const values[] = { "0", "555", NULL }; /* no size: df(1) leaves it out */
 	CLEANUP_CLOSE int empty = make_mount("tmpfs", keys, values, SAFE | MOUNT_ATTR_RDONLY);
 
 	if (empty < 0)
@@ -210,6 +196,56 @@ static int mask(struct err *err)
 	return 0;
 }
 
+/*
+ * The kernel lets a user namespace made inside (unshare -r, bubblewrap, rootless podman) mount a
+ * proc or sysfs of its own only where it sees one of that kind whole, with nothing mounted over
+ * it. So before the masks come, one of each is put where only root in the guest gets to. Safe: it
+ * can take the masks away as well; what they cover belongs to the host's root, which it is not.
+ */
+static int keep_whole(const struct inside *in, struct err *err)
+{
+	static const struct {
+		const char *path, *type;
+	} whole[] = { { HIDDEN "/proc", "proc" }, { HIDDEN "/sys", NULL } };
+
+	if (mkdir(HIDDEN, 0700) < 0)
+		return err_sys(err, errno, "cannot make the guest's " HIDDEN);
+	for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+		CLEANUP_CLOSE int fd = -1;
+
+		fd = whole[i].type ? make_mount("proc", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC) :
+				     copy_mount(in->sysfs, "");
+		if (fd < 0)
+			return err_sys(err, -fd, "cannot make the guest's %s", whole[i].path);
+		if (attach_folder(fd, whole[i].path, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+/* What is said in files that a system finds at its start. Best effort: none is needed to run. */
+static void make_files(void)
+{
+	static const struct {
+		const char *path, *text;
+		mode_t mode;
+	} files[] = {
+		/* https://systemd.io/CONTAINER_INTERFACE: who runs this, for those who are not init. */
+		{ "/run/host/container-manager", "vm2\n", 0444 },
+		/* utmp(5): login records are kept only where the file is. */
+		{ "/run/utmp", "", 0664 },
+	};
+
+	mkdir("/run/host", 0755);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		CLEANUP_CLOSE int fd = open(files[i].path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+					    files[i].mode);
+
+		if (fd >= 0)
+			fd_write_all(fd, files[i].text, strlen(files[i].text));
+	}
+}
+
 /* The guest's own part of the cgroup tree, for a service manager in it. Best effort. */
 static void mount_cgroup(void)
 {
@@ -222,14 +258,19 @@ static void mount_cgroup(void)
 
 int rootfs_furnish(const struct inside *in, struct err *err)
 {
-	int r = mount_own(err);
+	int r = attach_folder(in->dev, "/dev", err);
 
 	if (r == 0)
-		r = attach_folder(in->sysfs, "/sys", err);
+		r = mount_own(err);
 	if (r == 0)
 		r = fill_dev(in, err);
+	if (r == 0)
+		r = keep_whole(in, err);
+	if (r == 0)
+		r = attach_folder(in->sysfs, "/sys", err);
 	if (r < 0)
 		return r;
+	make_files();
 	mount_cgroup();
 	return mask(err);
 }

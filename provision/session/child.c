@@ -14,6 +14,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/environment.h"
+#include "provision/session/login.h"
 #include "provision/session/passwd.h"
 #include "provision/session/pty.h"
 
@@ -119,11 +120,37 @@ static _Noreturn void exec_order(const struct order *o, const char *shell)
 	exec_failed(shell, errno);
 }
 
+/*
+ * Whose login this is, for the kernel's audit: the guest's root, as pam_loginuid(8) would say, and
+ * not the staff's from whose login vm2d may have been started. Best effort: not every kernel audits.
+ */
+static void set_loginuid(const struct order *o)
+{
+	const char *id = msg_get(&o->msg, "uid_base");
+
+	if (id)
+		fd_write_path(AT_FDCWD, "/proc/self/loginuid", id);
+}
+
+/* As sshd does for its terminals. The end is recorded by vm2d (session.close). */
+static void record_login(const struct order *o, const char *tty)
+{
+	char host[64];
+	const char *port;
+	const struct login l = {
+		.pid = getpid(),
+		.line = tty + strlen("/dev/"),
+		.host = environment_address(o->source, host, sizeof(host), &port) ? host : NULL,
+	};
+
+	login_begin(&l);
+}
+
 _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 			 const struct child_fds *fds)
 {
 	static const int keep[] = { 0, 1, 2, CHILD_SOCK };
-	struct child_report ready = { .kind = CHILD_READY };
+	struct child_report ready = { .kind = CHILD_READY, .pid = -1 };
 	int master = -1, slave = -1, r;
 	struct err err = { 0 };
 	struct passwd_root root;
@@ -133,6 +160,7 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 	r = order_fds(fds);
 	if (r < 0)
 		fail(fds->sock, err_sys(&err, -r, "cannot order the session's descriptors"), &err);
+	set_loginuid(o); /* while the host's root may: from inside, only who has none yet */
 	r = guest_enter(run, keep, ARRAY_LEN(keep), &err);
 	if (r != 0)
 		fail(CHILD_SOCK, r, &err);
@@ -144,7 +172,9 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 			r = pty_adopt(slave, o, &err);
 		if (r != 0)
 			fail(CHILD_SOCK, r, &err);
+		record_login(o, tty);
 	}
+	ready.pid = getpid();
 	passwd_read("/etc/passwd", &root);
 	environ = environment_make(o, &root, o->pty ? tty : NULL);
 	umask(022);
@@ -187,7 +217,7 @@ static int received_fd(struct msghdr *h)
 	return fd;
 }
 
-int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, struct err *err)
+int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, int *ret_pid, struct err *err)
 {
 	union {
 		struct cmsghdr header;
@@ -212,6 +242,7 @@ int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, struct err 
 	if (got.kind != CHILD_READY)
 		return err_set(err, got.code ? got.code : ERR_FAILED, "%s", got.text);
 	*ret_master = steal_fd(&fd);
+	*ret_pid = got.pid;
 	return 0;
 }
 

@@ -17,6 +17,7 @@ enum { CHILD_READY = 'R', CHILD_FAILED = 'F' };
 struct child_report {
 	int kind; /* CHILD_* */
 	int code;
+	int pid; /* as the guest numbers it */
 	char text[ERR_TEXT_MAX];
 };
 
@@ -31,9 +32,10 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 
 /*
  * The relay's side: wait until deadline_ms (clock_ms()) for the report. *ret_master: the terminal,
- * unchecked, or -1. 0; the child's error; ERR_BUSY when it says nothing in time.
+ * unchecked, or -1. *ret_pid: what the child says its number is in the guest. 0; the child's error;
+ * ERR_BUSY when it says nothing in time.
  */
-int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, struct err *err);
+int child_wait_ready(int sock, int64_t deadline_ms, int *ret_master, int *ret_pid, struct err *err);
 
 /* Let it exec and wait until it has. 0, or ERR_BUSY when it does not happen in time. */
 int child_go(int sock, int64_t deadline_ms, struct err *err);

@@ -28,8 +28,7 @@ bool environment_accepts(const char *entry)
 	return true;
 }
 
-/* Split "ADDR:PORT" or "[ADDR]:PORT" into "ADDR PORT"; false when it is neither. */
-static bool split_address(const char *text, char *ret_addr, size_t cap, const char **ret_port)
+bool environment_address(const char *text, char *ret_addr, size_t cap, const char **ret_port)
 {
 	const char *colon = text ? strrchr(text, ':') : NULL;
 	uint64_t port;
@@ -56,8 +55,8 @@ static size_t add_connection(const struct order *o, char **env, size_t n)
 	const char *port, *local_port;
 	char addr[64], local[64];
 
-	if (!split_address(o->source, addr, sizeof(addr), &port) ||
-	    !split_address(o->local, local, sizeof(local), &local_port))
+	if (!environment_address(o->source, addr, sizeof(addr), &port) ||
+	    !environment_address(o->local, local, sizeof(local), &local_port))
 		return n;
 	env[n++] = xasprintf("SSH_CONNECTION=%s %s %s %s", addr, port, local, local_port);
 	env[n++] = xasprintf("SSH_CLIENT=%s %s %s", addr, port, local_port);

@@ -11,6 +11,12 @@
 /* Whether the customer may set "NAME=VALUE": LANG and LC_*, as Debian's sshd_config (AcceptEnv). */
 bool environment_accepts(const char *entry);
 
+/*
+ * Split "ADDR:PORT" or "[ADDR]:PORT" (text may be NULL): the address goes to ret_addr[0..cap),
+ * *ret_port points into text. False when it is neither, or does not fit.
+ */
+bool environment_address(const char *text, char *ret_addr, size_t cap, const char **ret_port);
+
 /* The environment, NULL-terminated, for the rest of the process's life. tty: its name, or NULL. */
 char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty);
 

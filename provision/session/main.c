@@ -43,6 +43,8 @@ struct session {
 	struct relay relay;
 	struct child_fds child; /* closed after the fork */
 	int sock;		/* our end of the pair with the child */
+	int pid;		/* the child's number in the guest, as it says */
+	int line;		/* its terminal there, /dev/pts/N; -1 without one */
 };
 
 /* 0 to 2 become /dev/null: what is opened next must not become our standard error. */
@@ -210,9 +212,9 @@ static int run(struct session *s, struct err *err)
 	if (r == 0)
 		r = open_records(s, err);
 	if (r == 0)
-		r = child_wait_ready(s->sock, deadline, &s->relay.master, err);
+		r = child_wait_ready(s->sock, deadline, &s->relay.master, &s->pid, err);
 	if (r == 0 && s->order.pty)
-		r = pty_check_master(s->relay.master, err);
+		r = pty_check_master(s->relay.master, &s->line, err);
 	if (r == 0)
 		r = child_go(s->sock, deadline, err);
 	if (r != 0)
@@ -277,6 +279,10 @@ static void tell_vm2d(const struct session *s, const struct leaf_close *c)
 	msg_add_u64(&m, "bytes_in", c->bytes_in);
 	msg_add_u64(&m, "bytes_out", c->bytes_out);
 	msg_add_u64(&m, "recorded", c->recorded);
+	if (s->line >= 0 && s->pid > 0) {
+		msg_add_u64(&m, "line", (uint64_t)s->line);
+		msg_add_u64(&m, "pid", (uint64_t)s->pid);
+	}
 	client_call(s->config->socket, &m, REPORT_LIMIT, NULL, NULL, NULL);
 }
 
@@ -310,6 +316,7 @@ static const char *config_option(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct session s = { .sock = -1,
+			     .line = -1,
 			     .run = { .init_pidfd = ORDER_FD_INIT, .supervisor_pidfd = -1 },
 			     .relay = { .control = ORDER_FD_CONTROL, .pidfd = -1, .master = -1 } };
 	const char *path = config_option(argc, argv);

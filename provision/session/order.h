@@ -11,7 +11,8 @@
  * Fields of the order: those of the session.open request (tenant kind command argv* pty term cols
  * rows xpixel ypixel env* source local via credential), and
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
- *   record=0|1 (a terminal is recorded)  address4= address6=
+ *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
+ *   guest's root; may be missing)
  *
  * The worker says event=open before its execve; vm2-session says event=end, whatever happens.
  */

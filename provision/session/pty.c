@@ -73,14 +73,17 @@ int pty_adopt(int slave, const struct order *o, struct err *err)
 	return 0;
 }
 
-int pty_check_master(int fd, struct err *err)
+int pty_check_master(int fd, int *ret_number, struct err *err)
 {
 	int number;
 
 	if (!is_master(fd) || ioctl(fd, TIOCGPTN, &number) < 0)
 		return err_set(err, ERR_FAILED, "what the guest handed out is no terminal");
 	/* Our own description: only the child's copy shares it, and that is closed by its exec. */
-	return fd_nonblock(fd, 1) < 0 ? err_sys(err, errno, "cannot prepare the terminal") : 0;
+	if (fd_nonblock(fd, 1) < 0)
+		return err_sys(err, errno, "cannot prepare the terminal");
+	*ret_number = number;
+	return 0;
 }
 
 int pty_resize(int master, unsigned int cols, unsigned int rows, unsigned int xpixel,

@@ -23,8 +23,9 @@ int pty_adopt(int slave, const struct order *o, struct err *err);
 /*
  * Outside: is this really the master of a terminal in a devpts? Anything else that the guest
  * might hand out could block the relay, or be a file whose meaning the guest changes.
+ * *ret_number: of its other side, /dev/pts/NUMBER.
  */
-int pty_check_master(int fd, struct err *err);
+int pty_check_master(int fd, int *ret_number, struct err *err);
 
 /* Tell the kernel a new size; it sends SIGWINCH. 0 or -errno. */
 int pty_resize(int master, unsigned int cols, unsigned int rows, unsigned int xpixel,

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a root customer does in a guest and must find working. */
+#include <string.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(inside, .timeout = 240);
+
+static void ready(void)
+{
+	tenant_shared("customer");
+	assert_status(ssh("customer", "", "true"), 0);
+}
+
+/* Run a line in the guest of `customer`, and fail the test unless it exits 0. */
+static const char *in_guest(const char *line)
+{
+	struct result r = ssh("customer", "", "%s", line);
+
+	cr_assert_eq(r.status, 0, "%s\nstatus: %d\nout: %s\nerr: %s", line, r.status, r.out, r.err);
+	return r.out;
+}
+
+Test(inside, dev_is_that_of_a_machine)
+{
+	ready();
+	cr_assert_str_eq(in_guest("cd /dev; stat -c \"%n %U:%G %a %t:%T\" null zero full random urandom tty"),
+			 "null root:root 666 1:3\nzero root:root 666 1:5\nfull root:root 666 1:7\n"
+			 "random root:root 666 1:8\nurandom root:root 666 1:9\ntty root:root 666 5:0\n");
+	in_guest("echo x >/dev/null; test $(head -c 3 /dev/zero | wc -c) = 3; ! echo x >/dev/full");
+	in_guest("test -c /dev/console; echo hello >/dev/console; echo x >/dev/shm/f; ls /dev/mqueue");
+	/* df shows what has a size: the root, and no list of hidden files. */
+	assert_lacks(in_guest("df -h"), "/proc");
+	cr_assert_neq(ssh("customer", "", "mknod /root/null c 1 3").status, 0);
+	cr_assert_str_eq(in_guest("cat /run/host/container-manager"), "vm2\n");
+}
+
+Test(inside, namespaces_within_the_guest)
+{
+	ready();
+	cr_assert_str_eq(in_guest("unshare -Ur id -u; unshare -Urpf --mount-proc sh -c \"echo /proc/[0-9]*\""),
+			 "0\n/proc/1\n");
+	in_guest("unshare -Urnm mount -t sysfs -o ro sysfs /sys");
+	/* So may those who are not root there; what lets them is out of their reach. */
+	in_guest("id visitor 2>/dev/null || useradd -m visitor; "
+		 "su visitor -c \"unshare -Urpf --mount-proc true\"; ! su visitor -c \"ls /dev/.vm2\" 2>/dev/null");
+	in_guest("mkdir -p /mnt/b && mount --bind /etc /mnt/b && test -e /mnt/b/passwd && umount /mnt/b");
+	in_guest("mount -t tmpfs t /mnt && cd /mnt && mkdir l u w m && "
+		 "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && touch m/f && test -e u/f && "
+		 "umount m && cd / && umount /mnt");
+	in_guest("mkdir -p /root/jail && mount --bind / /root/jail && chroot /root/jail id -u && umount /root/jail");
+}
+
+Test(inside, sessions_are_in_utmp_and_wtmp)
+{
+	struct result r;
+
+	ready();
+	in_guest("test -f /var/log/wtmp");
+	r = ssh("customer", "-tt", "tty; who; last -n 1; cat /proc/self/loginuid");
+	assert_status(r, 0);
+	assert_has(r.out, "root     pts/");
+	assert_has(r.out, "(127.0.0.1)");
+	assert_has(r.out, "still logged in");
+	/* The end comes from outside, a moment later. */
+	wait_for(20, "ssh %s customer@127.0.0.1 'test -z \"$(who)\" && ! last | grep -q still.logged'",
+		 ssh_options);
+	/* A command without a terminal is no login. */
+	cr_assert_str_empty(in_guest("who"));
+}
+
+Test(inside, login_records_are_no_trap)
+{
+	ready();
+	in_guest("rm /run/utmp /var/log/wtmp; mkfifo /run/utmp; ln -s /root/victim /var/log/wtmp; touch /root/victim");
+	assert_status(ssh("customer", "-tt", "true"), 0);
+	in_guest("test ! -s /root/victim; rm /run/utmp /var/log/wtmp; mkdir /run/utmp; >/var/log/wtmp");
+	assert_status(ssh("customer", "-tt", "true"), 0);
+	in_guest("rmdir /run/utmp; >/run/utmp");
+}
+
+Test(inside, reboot_and_poweroff_without_an_init_of_its_own)
+{
+	const char *before;
+
+	tenant_ready("reboots");
+	assert_status(ssh("reboots", "", "true"), 0);
+	before = ok("vm2 guest show reboots --json | jq -r .pid");
+	ssh("reboots", "", "touch /root/kept; reboot");
+	wait_for(30, "test \"$(vm2 guest show reboots --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s'"
+		 " && ssh %s reboots@127.0.0.1 test -e /root/kept", before, ssh_options);
+	ssh("reboots", "", "poweroff");
+	wait_for(30, "test \"$(vm2 guest show reboots --json | jq -r .state)\" = stopped");
+	/* And the next login starts it. */
+	assert_status(ssh("reboots", "", "test -e /root/kept"), 0);
+}

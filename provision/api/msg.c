@@ -212,7 +212,7 @@ int msg_recv(int sock, struct msg *m, int64_t deadline_ms, struct err *err)
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int) * MSG_FDS_MAX)];
 	} control;
-	CLEANUP_FREE char *data = xcalloc(1, MSG_MAX);
+	CLEANUP_FREE char *data = xmalloc(MSG_MAX);
 	struct iovec iov = { .iov_base = data, .iov_len = MSG_MAX };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space,
 			    .msg_controllen = sizeof(control) };

@@ -232,7 +232,7 @@ static void derive_paths(struct config *c)
 int config_load(const char *path, const struct config **ret, struct err *err)
 {
 	struct config *c = xcalloc(1, sizeof(*c));
-	CLEANUP_FREE char *text = xcalloc(1, FILE_MAX);
+	CLEANUP_FREE char *text = xmalloc(FILE_MAX);
 	const char *file = path ? path : CONFIG_DEFAULT_PATH;
 	ssize_t len = fd_read_path(AT_FDCWD, file, text, FILE_MAX);
 	int r = 0;

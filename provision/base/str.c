@@ -110,6 +110,15 @@ void *xcalloc(size_t n, size_t size)
 	return p;
 }
 
+void *xmalloc(size_t size)
+{
+	void *p = malloc(size ? size : 1);
+
+	if (!p)
+		abort();
+	return p;
+}
+
 char *xstrdup(const char *s)
 {
 	char *copy = strdup(s);

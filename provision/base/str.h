@@ -27,6 +27,11 @@ void buf_free(struct buf *b);
 
 /* Memory or abort(3). */
 void *xcalloc(size_t n, size_t size);
+/*
+ * The same, holding anything: for buffers that are large beside what comes to be in them. Clearing
+ * one would cost a page fault for each of its pages.
+ */
+void *xmalloc(size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

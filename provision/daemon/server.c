@@ -20,6 +20,7 @@
 #include "provision/base/log.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/recover.h"
+#include "provision/guest/cgroup.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 #define BACKLOG		 1024
@@ -182,6 +183,11 @@ static void __attribute__((noreturn)) work(struct server *s, int link)
 	fd_close_from(LINK_FD + 1);
 	/* Should that fail, the request tries again and says so. */
 	store_open(s->host->config->database, &store, NULL);
+	/*
+	 * It takes the place of one that has just been given a request: mostly that is one after
+	 * which a process enters a guest. This one waits for what that would wait for.
+	 */
+	cgroup_hasten();
 	fd = take_over(s->host, LINK_FD);
 	if (fd >= 0)
 		request_serve(s->host, fd, steal_ptr(&store));
@@ -217,7 +223,9 @@ static void start_worker(struct server *s, const struct client *c)
 			start_spare(s);
 		if (s->n_spares == 0)
 			break;
-		spare = s->spares[--s->n_spares];
+		/* The oldest: the others may not be ready yet. */
+		spare = s->spares[0];
+		memmove(s->spares, s->spares + 1, --s->n_spares * sizeof(*s->spares));
 		if (hand_over(s, spare.fd, c->fd) == 0) {
 			fd_close(c->fd);
 			spare.uid = c->uid;

@@ -62,6 +62,13 @@ const struct cgroup_manager *cgroup_pick(const char **ret_why);
 void cgroup_shelter(const struct cgroup_manager *manager, const char *instance);
 
 /*
+ * Begin what the next move between groups, by whichever process, would wait for: before the first
+ * one in a while the kernel lets all processors pass a quiet state, which takes it some 10 ms, while
+ * those that follow at once cost some 0.1 ms. Blocks for as long; best effort.
+ */
+void cgroup_hasten(void);
+
+/*
  * What both managers need. A tree is one mounted hierarchy, given by its mount point.
  */
 

@@ -144,7 +144,7 @@ static int step_read(struct flow *f, bool drain)
 	int r = 0;
 
 	if (!f->buf)
-		f->buf = xcalloc(1, FLOW_BUFFER);
+		f->buf = xmalloc(FLOW_BUFFER);
 	n = read_some(f);
 	if (n < 0 && errno == EINTR)
 		return FLOW_ON;

@@ -10,6 +10,7 @@
 
 #include "provision/api/client.h"
 #include "provision/base/config.h"
+#include "provision/base/limits.h"
 #include "provision/cli/table.h"
 
 /* A size may be "unlimited", which is 0. */
@@ -116,6 +117,16 @@ void command_done(const struct cli *cli);
  * terminal to ask on, ERR_FAILED when the answer is not yes.
  */
 int command_confirm(const struct cli *cli, struct err *err);
+
+/* The limits of a plan (provision/base/limits.h) as options, and as columns. */
+#define OPTION_LIMIT(name, kind, least, greatest, standard, words, value, title, help) \
+	{ #name, OPTION_TEXT, value, #name, help, false },
+#define COLUMN_LIMIT_NUMBER COLUMN_LIMIT
+#define COLUMN_LIMIT_SIZE   COLUMN_SIZE_LIMIT
+#define COLUMN_LIMIT_WORD   COLUMN_TEXT
+#define LIMIT_COLUMN(name, kind, least, greatest, standard, words, value, title, help) \
+	{ #name, title, COLUMN_LIMIT_##kind, false },
+#define LIMIT_LINE(name, kind, ...) { #name, #name, COLUMN_LIMIT_##kind, false },
 
 #define OPTION_YES { "yes", OPTION_FLAG, NULL, NULL, "do not ask", false }
 

@@ -33,6 +33,8 @@ static const struct column show_columns[] = {
 	{ "password", "password", COLUMN_BOOL, false },
 	{ "created", "created", COLUMN_TIME, false },
 	{ "last_login", "last login", COLUMN_TIME, false },
+	LIMITS(LIMIT_LINE)
+	{ "own", "not as in its plan", COLUMN_TEXT, false },
 	{ 0 },
 };
 
@@ -127,6 +129,12 @@ static const struct option_spec add_options[] = {
 	{ 0 },
 };
 
+static const struct option_spec set_options[] = {
+	{ "plan", OPTION_TEXT, "PLAN", "plan", "the tenant's plan from now on", false },
+	LIMITS(OPTION_LIMIT) /* "plan" takes one back */
+	{ 0 },
+};
+
 static const struct option_spec passwd_options[] = {
 	{ "remove", OPTION_FLAG, NULL, NULL, "no login by password any more", false },
 	{ 0 },
@@ -149,6 +157,10 @@ static const struct verb verbs[] = {
 	  .shape = TABLE_MANY },
 	{ .name = "show", .help = "Show a tenant.", ONE_NAME, .op = "tenant.show",
 	  .columns = show_columns, .shape = TABLE_ONE },
+	{ .name = "set",
+	  .help = "Another plan, or limits other than the plan's; the value \"plan\" takes one back.",
+	  ONE_NAME, .op = "tenant.set", .options = set_options, .columns = show_columns,
+	  .shape = TABLE_ONE, .slow = true },
 	{ .name = "passwd", .help = "Set a password: asked twice, or a line of standard input.",
 	  ONE_NAME, .op = "tenant.passwd", .options = passwd_options, .run = passwd },
 	{ .name = "suspend", .help = "Let nobody in, end the sessions, stop the guest.", ONE_NAME,

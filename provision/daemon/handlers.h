@@ -17,12 +17,19 @@ int template_remove(struct request *r);
 
 /* plan.c */
 int plan_add(struct request *r);
+int plan_set(struct request *r);
+int plan_remove(struct request *r);
 int plan_list(struct request *r);
+/* The limits that a request names; with droppable "plan" takes one back. ERR_USAGE. */
+int plan_limits(struct request *r, bool droppable, struct limits_part *ret);
+/* Limits as fields of a row. */
+void plan_add_limits(struct msg *row, const struct limits *limits);
 
 /* tenant.c */
 int tenant_add(struct request *r);
 int tenant_list(struct request *r);
 int tenant_show(struct request *r);
+int tenant_set(struct request *r);
 int tenant_passwd(struct request *r);
 int tenant_suspend(struct request *r);
 int tenant_resume(struct request *r);

@@ -44,6 +44,16 @@ int life_destroy(const struct config *config, struct store *store, const char *n
 int life_repair(
 	const struct config *config, struct store *store, const char *name, struct err *err);
 
+/*
+ * Have the limits that the database names in force in the tenant's guest, running or not. No guest
+ * is success.
+ */
+int life_limit(const struct config *config, struct store *store, const char *name, struct err *err);
+
+/* The same for all tenants of a plan; goes on after a failure, and says how many there were. */
+int life_limit_all(
+	const struct config *config, struct store *store, const char *plan, struct err *err);
+
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 

@@ -269,7 +269,7 @@ static void write_order(struct opening *o, struct msg *order)
 	msg_add_i64(order, "started", o->started);
 	msg_add(order, "config", r->host->config_path ? r->host->config_path : "");
 	msg_add(order, "plan_recording",
-		o->tenant.plan.recording_required ? "required" : "best-effort");
+		o->tenant.limits.recording ? "required" : "best-effort");
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);

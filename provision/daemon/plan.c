@@ -1,64 +1,104 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "provision/base/cleanup.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/life.h"
 #include "provision/guest/storage.h"
 
-#define CPU_MAX	      102400 /* percent: 1,024 processors */
-#define BYTES_MAX     (1ULL << 50)
-#define MEMORY_MIN    (16ULL << 20) /* less starts no Debian */
-#define PROCESSES_MAX 4194304	    /* PID_MAX_LIMIT of the kernel */
-
-static int limits(struct request *r, struct store_plan *p)
+/* What nobody would hold the guests to is not promised. */
+static int check_disk(struct request *r, const struct limits_part *part)
 {
-	const char *recording = msg_get(&r->in, "recording");
-	int n = msg_get_u64(&r->in, "cpu", 0, CPU_MAX, &p->cpu, &r->err);
+	const struct storage_driver *driver;
+	const char *why;
 
-	if (n == 0)
-		n = msg_get_u64(&r->in, "memory", 0, BYTES_MAX, &p->memory, &r->err);
-	if (n == 0)
-		n = msg_get_u64(&r->in, "disk", 0, BYTES_MAX, &p->disk, &r->err);
-	if (n == 0)
-		n = msg_get_u64(&r->in, "processes", 0, PROCESSES_MAX, &p->processes, &r->err);
-	if (n != 0)
-		return n;
-	if (p->memory && p->memory < MEMORY_MIN)
-		return err_set(&r->err, ERR_USAGE,
-			"memory = %" PRIu64 " bytes is too little: 16M at least", p->memory);
-	p->recording_required = recording && !strcmp(recording, "required");
-	if (recording && !p->recording_required && strcmp(recording, "best-effort"))
-		return err_set(&r->err, ERR_USAGE,
-			"recording = '%.40s' is neither required nor best-effort", recording);
-	return 0;
+	if (!part->of.disk)
+		return 0;
+	driver = storage_pick(r->config, &r->err);
+	if (!driver)
+		return r->err.code;
+	why = driver->probe_limit(r->config);
+	return why ? err_set(&r->err, ERR_FAILED, "the plan's disk cannot be kept: %s", why) : 0;
 }
 
-/* What nobody would hold the guests to is not promised. */
-static int check_disk(struct request *r)
+int plan_limits(struct request *r, bool droppable, struct limits_part *ret)
 {
-	const struct storage_driver *driver = storage_pick(r->config, &r->err);
-	const char *why = driver ? driver->probe_limit(r->config) : NULL;
+	*ret = (struct limits_part){ 0 };
+	for (size_t i = 0; i < LIMITS_COUNT; i++) {
+		const struct limit *l = &limit_table[i];
+		const char *text = msg_get(&r->in, l->name);
+		uint64_t value = 0;
+		int n;
 
-	if (!driver)
-		return ERR_FAILED;
-	return why ? err_set(&r->err, ERR_FAILED, "the plan's disk cannot be kept: %s", why) : 0;
+		if (!text)
+			continue;
+		if (droppable && !strcmp(text, "plan")) {
+			ret->dropped |= 1ULL << i;
+			continue;
+		}
+		n = limit_parse(l, text, &value, &r->err);
+		if (n != 0)
+			return n;
+		limit_set(l, &ret->of, value);
+		ret->given |= 1ULL << i;
+	}
+	return check_disk(r, ret);
+}
+
+void plan_add_limits(struct msg *row, const struct limits *limits)
+{
+	for (size_t i = 0; i < LIMITS_COUNT; i++) {
+		const struct limit *l = &limit_table[i];
+		CLEANUP_BUF struct buf text = { 0 };
+
+		limit_print(l, limit_get(l, limits), &text);
+		msg_add(row, l->name, text.data);
+	}
 }
 
 int plan_add(struct request *r)
 {
 	struct store_plan plan = { 0 };
+	struct limits_part given;
 	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
-		n = limits(r, &plan);
-	if (n == 0 && plan.disk)
-		n = check_disk(r);
+		n = plan_limits(r, false, &given);
 	if (n != 0)
 		return n;
 	snprintf(plan.name, sizeof(plan.name), "%s", name);
+	limits_default(&plan.limits);
+	limits_apply(&plan.limits, &given);
 	return store_plan_add(r->store, &plan, &r->err);
+}
+
+/* The database first: a guest that starts meanwhile has the new ones, and none is missed. */
+int plan_set(struct request *r)
+{
+	struct limits_part change;
+	const char *name = NULL;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0)
+		n = plan_limits(r, false, &change);
+	if (n == 0 && !change.given)
+		return err_set(&r->err, ERR_USAGE, "plan '%s': nothing is to be changed", name);
+	if (n == 0)
+		n = store_plan_change(r->store, name, &change, &r->err);
+	return n == 0 ? life_limit_all(r->config, r->store, name, &r->err) : n;
+}
+
+int plan_remove(struct request *r)
+{
+	const char *name = NULL;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0 && !strcmp(name, r->config->plan))
+		return err_set(&r->err, ERR_BUSY,
+			"plan '%s' is what tenants without one get (guest.plan in vm2.conf)", name);
+	return n == 0 ? store_plan_remove(r->store, name, &r->err) : n;
 }
 
 static int send_plan(void *data, const struct store_plan *p)
@@ -67,11 +107,7 @@ static int send_plan(void *data, const struct store_plan *p)
 
 	request_row_begin(&row);
 	msg_add(&row, "name", p->name);
-	msg_add_u64(&row, "cpu", p->cpu);
-	msg_add_u64(&row, "memory", p->memory);
-	msg_add_u64(&row, "disk", p->disk);
-	msg_add_u64(&row, "processes", p->processes);
-	msg_add(&row, "recording", p->recording_required ? "required" : "best-effort");
+	plan_add_limits(&row, &p->limits);
 	msg_add_u64(&row, "tenants", p->tenants);
 	return request_row(data, &row);
 }

@@ -93,6 +93,7 @@ static int fill_names(struct request *r, struct store_tenant *t)
 static int send_tenant(struct request *r, const struct store_tenant *t, bool all)
 {
 	CLEANUP_MSG struct msg row = { 0 };
+	CLEANUP_BUF struct buf own = { 0 };
 
 	request_row_begin(&row);
 	msg_add(&row, "name", t->name);
@@ -110,6 +111,9 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 		msg_add_u64(&row, "keys", t->keys);
 		msg_add_u64(&row, "password", t->password);
 		msg_add(&row, "suspended_reason", t->reason);
+		plan_add_limits(&row, &t->limits);
+		limits_write(&t->own, &own);
+		msg_add(&row, "own", own.data ? own.data : "");
 	}
 	return request_row(r, &row);
 }
@@ -159,6 +163,29 @@ int tenant_show(struct request *r)
 	int n = request_name(r, "name", &name);
 
 	return n == 0 ? show(r, name) : n;
+}
+
+/* As with plan_set(): the database first. */
+int tenant_set(struct request *r)
+{
+	const char *name = NULL, *plan = NULL;
+	struct limits_part own;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0 && msg_get(&r->in, "plan"))
+		n = request_name(r, "plan", &plan);
+	if (n == 0)
+		n = plan_limits(r, true, &own);
+	if (n == 0 && !plan && !own.given && !own.dropped)
+		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
+	if (n == 0)
+		n = store_tenant_change(r->store, name, plan, &own, &r->err);
+	if (n != 0)
+		return n;
+	n = life_limit(r->config, r->store, name, &r->err);
+	if (n != 0)
+		return err_wrap(&r->err, "it is noted, but not in force in the guest that runs");
+	return show(r, name);
 }
 
 int tenant_passwd(struct request *r)

@@ -47,10 +47,18 @@ const struct cgroup_manager *cgroup_pick(const char **ret_why)
 
 void cgroup_shelter(const struct cgroup_manager *manager, const char *instance)
 {
-	static const struct cgroup_limits none;
+	static const struct limits none;
 
 	if (manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
 		manager->join(instance, CGROUP_SUPERVISORS, 0, NULL);
+}
+
+int cgroup_limit_error(const char *name, int errnum, struct err *err)
+{
+	if (errnum == EBUSY)
+		return err_set(err, ERR_BUSY,
+			       "guest %s uses more memory than that: stop something in it first", name);
+	return err_sys(err, errnum, "cannot set the limits of guest %s", name);
 }
 
 bool cgroup_is_v2(const char *path)

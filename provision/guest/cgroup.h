@@ -13,14 +13,9 @@
 #include <sys/types.h>
 
 #include "provision/base/err.h"
+#include "provision/base/limits.h"
 
 #define CGROUP_SUPERVISORS "_supervisors"
-
-struct cgroup_limits {
-	uint64_t cpu;	    /* percent of one processor; 0: none */
-	uint64_t memory;    /* bytes; 0: none */
-	uint64_t processes; /* 0: none */
-};
 
 struct cgroup_manager {
 	const char *name;
@@ -31,7 +26,10 @@ struct cgroup_manager {
 	 * owner (a host uid and gid) may make groups below it, but not change its limits.
 	 */
 	int (*create)(const char *instance, const char *name, uid_t owner,
-		      const struct cgroup_limits *limits, struct err *err);
+		      const struct limits *limits, struct err *err);
+	/* Set the limits of a group that is there anew; not there is success. ERR_BUSY: used. */
+	int (*limit)(const char *instance, const char *name, const struct limits *limits,
+		     struct err *err);
 	/*
 	 * A descriptor of the v2 directory for clone3(CLONE_INTO_CGROUP), or -1 when there is none;
 	 * join() then still has to be called for the new process when more_to_join says so.
@@ -57,6 +55,9 @@ extern const struct cgroup_manager cgroup_v1;
 
 /* The first manager that serves here; NULL and *ret_why (static text) when none does. */
 const struct cgroup_manager *cgroup_pick(const char **ret_why);
+
+/* The error of limits that could not be set: errnum is what writing a file of the group gave. */
+int cgroup_limit_error(const char *name, int errnum, struct err *err);
 
 /* Put the calling supervisor into INSTANCE/_supervisors, made when missing. Best effort. */
 void cgroup_shelter(const struct cgroup_manager *manager, const char *instance);

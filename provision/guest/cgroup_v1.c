@@ -63,35 +63,47 @@ static int set_devices(const char *instance, const char *name)
 /* Memory and swap together may not be less than memory alone: lift that first, lower it last. */
 static int set_memory(const char *instance, const char *name, uint64_t bytes)
 {
-	const char *both = "memory.memsw.limit_in_bytes";
+	const char *both = "memory.memsw.limit_in_bytes", *alone = "memory.limit_in_bytes";
 	int r;
 
-	if (!bytes)
-		return 0;
 	cgroup_set(trees[0], instance, name, both, "-1");
-	r = cgroup_set(trees[0], instance, name, "memory.limit_in_bytes", "%" PRIu64, bytes);
+	if (!bytes)
+		return cgroup_set(trees[0], instance, name, alone, "-1");
+	r = cgroup_set(trees[0], instance, name, alone, "%" PRIu64, bytes);
 	if (r < 0)
 		return r;
 	r = cgroup_set(trees[0], instance, name, both, "%" PRIu64, bytes);
 	return r == -ENOENT ? 0 : r; /* no swap accounting in this kernel */
 }
 
-static int set_limits(const char *instance, const char *name, const struct cgroup_limits *l)
+static int set_limits(const char *instance, const char *name, const struct limits *l)
 {
 	int r = set_memory(instance, name, l->memory);
 
-	if (r >= 0 && l->processes)
-		r = cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64, l->processes);
-	if (r >= 0 && l->cpu)
+	if (r >= 0)
+		r = l->processes ? cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64,
+					      l->processes) :
+				   cgroup_set(trees[1], instance, name, "pids.max", "max");
+	if (r >= 0)
 		r = cgroup_set(trees[2], instance, name, "cpu.cfs_period_us", "%d", PERIOD);
-	if (r >= 0 && l->cpu)
-		r = cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "%" PRIu64,
-			       l->cpu * (PERIOD / 100));
-	return r < 0 ? r : set_devices(instance, name);
+	if (r >= 0)
+		r = l->cpu ? cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "%" PRIu64,
+					l->cpu * (PERIOD / 100)) :
+			     cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "-1");
+	return r < 0 ? r : 0;
+}
+
+static int v1_limit(const char *instance, const char *name, const struct limits *limits,
+		    struct err *err)
+{
+	CLEANUP_CLOSE int there = cgroup_open(trees[0], instance, name);
+	int r = there < 0 ? 0 : set_limits(instance, name, limits);
+
+	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
 
 static int v1_create(const char *instance, const char *name, uid_t owner,
-		     const struct cgroup_limits *limits, struct err *err)
+		     const struct limits *limits, struct err *err)
 {
 	int r;
 
@@ -105,9 +117,10 @@ static int v1_create(const char *instance, const char *name, uid_t owner,
 			return r;
 	}
 	r = set_limits(instance, name, limits);
+	if (r == 0)
+		r = set_devices(instance, name);
 	if (r < 0)
-		return err_sys(err, -r, "cannot set the limits of the control group %s/%s",
-			       instance, name);
+		return cgroup_limit_error(name, -r, err);
 	if (!cgroup_is_v2(UNIFIED))
 		return 0;
 	r = cgroup_make(UNIFIED, instance, "", err);
@@ -186,6 +199,7 @@ const struct cgroup_manager cgroup_v1 = {
 	.name = "cgroup-v1",
 	.probe = v1_probe,
 	.create = v1_create,
+	.limit = v1_limit,
 	.open_for_clone = v1_open_for_clone,
 	.more_to_join = true,
 	.join = v1_join,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/guest/cgroup.h"
 
@@ -44,7 +45,7 @@ static int make_instance(const char *instance, struct err *err)
 	return 0;
 }
 
-static int set_limits(const char *instance, const char *name, const struct cgroup_limits *l)
+static int set_limits(const char *instance, const char *name, const struct limits *l)
 {
 	int r;
 
@@ -65,8 +66,17 @@ static int set_limits(const char *instance, const char *name, const struct cgrou
 			cgroup_set(TREE, instance, name, "cpu.max", "max");
 }
 
+static int v2_limit(const char *instance, const char *name, const struct limits *limits,
+		    struct err *err)
+{
+	CLEANUP_CLOSE int there = cgroup_open(TREE, instance, name);
+	int r = there < 0 ? 0 : set_limits(instance, name, limits);
+
+	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
+}
+
 static int v2_create(const char *instance, const char *name, uid_t owner,
-		     const struct cgroup_limits *limits, struct err *err)
+		     const struct limits *limits, struct err *err)
 {
 	int r;
 
@@ -77,7 +87,7 @@ static int v2_create(const char *instance, const char *name, uid_t owner,
 		return r;
 	r = set_limits(instance, name, limits);
 	if (r < 0)
-		return err_sys(err, -r, "cannot set the limits of " TREE "/%s/%s", instance, name);
+		return cgroup_limit_error(name, -r, err);
 	return cgroup_delegate(TREE, instance, name, owner, err);
 }
 
@@ -124,6 +134,7 @@ const struct cgroup_manager cgroup_v2 = {
 	.name = "cgroup-v2",
 	.probe = v2_probe,
 	.create = v2_create,
+	.limit = v2_limit,
 	.open_for_clone = v2_open_for_clone,
 	.more_to_join = false,
 	.join = v2_join,

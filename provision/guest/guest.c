@@ -146,6 +146,33 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
 	return r;
 }
 
+static int limit_running(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false);
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
+	int r;
+
+	if (dirfd < 0 || !manager)
+		return 0;
+	/* For its vm2-guest, which makes the group anew when the guest reboots. */
+	r = run_write_limits(dirfd, &spec->limits);
+	if (r < 0)
+		return err_sys(err, -r, "cannot keep the limits of guest %s", spec->name);
+	return manager->limit(config->instance, spec->name, &spec->limits, err);
+}
+
+int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	struct err second;
+	int r = check_name(spec->name, err), disk;
+
+	if (r != 0)
+		return r;
+	r = limit_running(config, spec, err);
+	disk = storage_of(spec)->limit(config, spec, r ? &second : err);
+	return r ? r : disk;
+}
+
 void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,
 		 uint64_t *ret_processes)
 {

@@ -13,6 +13,7 @@
 
 #include "provision/base/config.h"
 #include "provision/base/err.h"
+#include "provision/base/limits.h"
 
 /* How many uids and gids a guest has. */
 #define GUEST_IDS 65536
@@ -29,10 +30,7 @@ struct guest_spec {
 	const char *driver;   /* of its storage (guest/storage.h); NULL: "overlay" */
 	const char *address4; /* "10.82.0.5", or NULL */
 	const char *address6; /* "fd82:…::5", or NULL */
-	uint64_t cpu;	      /* percent of one processor; 0: no limit */
-	uint64_t memory;      /* bytes; 0: no limit */
-	uint64_t processes;   /* 0: no limit */
-	uint64_t disk;	      /* bytes of files of its own; 0: no limit */
+	struct limits limits;
 };
 
 /* A running guest, held. The descriptors keep meaning the same guest whatever happens to numbers. */
@@ -74,6 +72,12 @@ int guest_stop(const struct config *config, const struct guest_spec *spec, struc
 
 /* Stop it and delete its files. Nothing there is success. */
 int guest_destroy(const struct config *config, const struct guest_spec *spec, struct err *err);
+
+/*
+ * Have spec's limits in force: at once where it runs, and for when it starts again. ERR_BUSY when it
+ * uses more than that by now and cannot give it back.
+ */
+int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err);
 
 /* What it uses now: bytes of memory and number of processes; 0 where not known. */
 void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,

@@ -108,6 +108,9 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	dirfd = run_open(config, spec->name, true);
 	if (dirfd < 0)
 		return err_sys(err, -dirfd, "cannot make the guest's folder in %s", config->run);
+	r = run_write_limits(dirfd, &spec->limits);
+	if (r < 0)
+		return err_sys(err, -r, "cannot keep the guest's limits in %s", config->run);
 	log = openat(dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	lock = run_lock(dirfd);
 	if (lock == -EWOULDBLOCK)

@@ -67,6 +67,30 @@ int run_write(int dirfd, const struct run_state *state)
 	return fd_replace_file(dirfd, "state", text, (size_t)n, 0600, 0);
 }
 
+int run_write_limits(int dirfd, const struct limits *limits)
+{
+	CLEANUP_BUF struct buf text = { 0 };
+	struct limits_part all;
+
+	limits_whole(limits, &all);
+	limits_write(&all, &text);
+	return fd_replace_file(dirfd, "limits", text.data, text.len, 0600, 0);
+}
+
+int run_read_limits(int dirfd, struct limits *ret)
+{
+	char text[2048];
+	struct limits_part part;
+	ssize_t n = fd_read_path(dirfd, "limits", text, sizeof(text));
+
+	if (n < 0)
+		return (int)n;
+	limits_read(text, &part);
+	limits_default(ret);
+	limits_apply(ret, &part);
+	return 0;
+}
+
 int run_lock(int dirfd)
 {
 	CLEANUP_CLOSE int fd =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What is known of a running guest: RUN/guests/NAME/ with `lock` (held by its vm2-guest as long as
- * that lives; holds its pid and start time), `state` (written when init runs), `console` and `log`.
+ * that lives; holds its pid and start time), `state` (written when init runs), `limits`, `console` and `log`.
  * Only root writes there; none of it is ever shown to the guest.
  */
 #ifndef VM2_GUEST_RUN_H
@@ -13,6 +13,7 @@
 
 #include "provision/base/config.h"
 #include "provision/base/err.h"
+#include "provision/base/limits.h"
 
 struct run_state {
 	pid_t init_pid, supervisor_pid;
@@ -28,6 +29,10 @@ int run_read(int dirfd, struct run_state *ret);
 
 /* Replace state, atomically. 0 or -errno. */
 int run_write(int dirfd, const struct run_state *state);
+
+/* What the guest is limited to, for its vm2-guest; replaced atomically. 0 or -errno. */
+int run_write_limits(int dirfd, const struct limits *limits);
+int run_read_limits(int dirfd, struct limits *ret);
 
 /*
  * Take the lock, for a vm2-guest that inherits the descriptor: so it is held from its birth on.

@@ -22,7 +22,7 @@ static int files_up(struct work *w, struct err *err)
 	const struct storage_driver *driver = storage_of(w->spec);
 	int r = driver->make(w->config, w->spec, &w->fresh, err);
 
-	return r == 0 && w->fresh && w->spec->disk ? driver->limit(w->config, w->spec, err) : r;
+	return r == 0 && w->fresh && w->spec->limits.disk ? driver->limit(w->config, w->spec, err) : r;
 }
 
 static int files_down(struct work *w, struct err *err)
@@ -32,13 +32,13 @@ static int files_down(struct work *w, struct err *err)
 
 static int cgroup_up(struct work *w, struct err *err)
 {
-	const struct cgroup_limits limits = { w->spec->cpu, w->spec->memory, w->spec->processes };
 	const char *why = NULL;
 	const struct cgroup_manager *manager = cgroup_pick(&why);
 
 	if (!manager)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	return manager->create(w->config->instance, w->spec->name, w->spec->uid_base, &limits, err);
+	return manager->create(w->config->instance, w->spec->name, w->spec->uid_base,
+			       &w->spec->limits, err);
 }
 
 static int cgroup_down(struct work *w, struct err *err)

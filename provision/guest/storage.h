@@ -82,7 +82,7 @@ struct storage_driver {
 	int (*place)(const struct config *config, const struct guest_spec *spec, char **ret,
 		     struct err *err);
 	int (*adopt)(const struct config *config, const struct guest_spec *spec, struct err *err);
-	/* Hold the guest's own files to spec->disk bytes; 0 lifts it. */
+	/* Hold the guest's own files to spec->limits.disk bytes; 0 lifts it. */
 	int (*limit)(const struct config *config, const struct guest_spec *spec, struct err *err);
 };
 

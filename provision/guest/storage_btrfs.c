@@ -233,8 +233,8 @@ static int set_limit(const struct config *config, const struct guest_spec *spec,
 		if (template >= 0 && copy_name(template, spec->template, copy, NULL) == 0)
 			shared = read_bytes(config, copy);
 	}
-	args.lim.max_rfer = spec->disk ? shared + spec->disk : UINT64_MAX;
-	if (ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &args) == 0 || !spec->disk)
+	args.lim.max_rfer = spec->limits.disk ? shared + spec->limits.disk : UINT64_MAX;
+	if (ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &args) == 0 || !spec->limits.disk)
 		return 0;
 	r = quota_on(fd, err);
 	if (r == 0 && ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &args) < 0)
@@ -390,7 +390,7 @@ static int btrfs_restore(const struct config *config, const struct guest_spec *s
 
 	if (r == 0)
 		r = subvolume_snapshot(from, new, 0, err);
-	if (r == 0 && spec->disk)
+	if (r == 0 && spec->limits.disk)
 		r = set_limit(config, spec, new, err);
 	if (r == 0 && renameat2(AT_FDCWD, new, AT_FDCWD, path, RENAME_EXCHANGE) < 0)
 		r = err_sys(err, errno, "cannot put %s in place", new);
@@ -429,7 +429,7 @@ static int btrfs_place(const struct config *config, const struct guest_spec *spe
 	e = btrfs_util_create_subvolume(new, 0, NULL, NULL);
 	if (e != BTRFS_UTIL_OK)
 		return fault(err, e, new);
-	r = spec->disk ? set_limit(config, spec, new, err) : 0;
+	r = spec->limits.disk ? set_limit(config, spec, new, err) : 0;
 	if (r == 0)
 		*ret = steal_ptr(&new);
 	return r;

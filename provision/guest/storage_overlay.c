@@ -374,7 +374,7 @@ static const char *overlay_probe_limit(const struct config *config)
 static int overlay_limit(const struct config *config, const struct guest_spec *spec,
 			 struct err *err)
 {
-	return spec->disk ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
+	return spec->limits.disk ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
 				    overlay_probe_limit(config)) :
 			    0;
 }

@@ -235,8 +235,10 @@ static void restart(struct supervisor *s)
 static int prepare_again(struct supervisor *s, struct err *err)
 {
 	struct work work = { .config = &s->args.config, .spec = &s->args.spec };
-	int r = 0;
+	int r = run_read_limits(s->dirfd, &s->args.spec.limits);
 
+	if (r < 0)
+		return err_sys(err, -r, "cannot read the guest's limits");
 	for (int i = 1; r == 0 && i < STEPS - 1; i++)
 		r = steps[i].up(&work, err);
 	return r;

@@ -133,6 +133,16 @@ uint64_t db_u64(sqlite3_stmt *s, int column)
 	return (uint64_t)sqlite3_column_int64(s, column);
 }
 
+void db_limits(sqlite3_stmt *s, int column, struct limits *ret)
+{
+	const char *text = (const char *)sqlite3_column_text(s, column);
+	struct limits_part part;
+
+	limits_read(text ? text : "", &part);
+	limits_default(ret);
+	limits_apply(ret, &part);
+}
+
 int db_begin(struct store *store, struct err *err)
 {
 	return db_exec(store, "BEGIN IMMEDIATE", "begin a change", err);

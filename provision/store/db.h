@@ -46,6 +46,9 @@ int db_run(struct store *store, int *ret_changes, struct err *err, const char *s
 void db_text(sqlite3_stmt *s, int column, char *ret, size_t size);
 uint64_t db_u64(sqlite3_stmt *s, int column);
 
+/* A plan's limits: those that the column's text does not name are as limits_default() has them. */
+void db_limits(sqlite3_stmt *s, int column, struct limits *ret);
+
 /*
  * BEGIN IMMEDIATE; then COMMIT when r is 0, else ROLLBACK. db_end returns r, or the commit's
  * fault.

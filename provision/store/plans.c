@@ -5,33 +5,72 @@
 
 #include "provision/store/db.h"
 
+static int write_limits(struct store *store, const char *sql, const char *name,
+	const struct limits *limits, int *ret_changes, struct err *err)
+{
+	CLEANUP_BUF struct buf text = { 0 };
+	struct limits_part all;
+
+	limits_whole(limits, &all);
+	limits_write(&all, &text);
+	return db_run(store, ret_changes, err, sql, "ss", text.data, name);
+}
+
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err)
 {
-	int r = db_run(store, NULL, err, "INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?)", "siiiis",
-		plan->name, (int64_t)plan->cpu, (int64_t)plan->memory, (int64_t)plan->disk,
-		(int64_t)plan->processes, plan->recording_required ? "required" : "best-effort");
+	int r = write_limits(store, "INSERT INTO plan (limits, name) VALUES (?, ?)", plan->name,
+		&plan->limits, NULL, err);
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a plan '%s' already", plan->name);
 	return r;
 }
 
-static void read_plan(sqlite3_stmt *s, struct store_plan *p)
+static int change_plan(struct store *store, const char *name, const struct limits_part *change,
+	struct err *err)
 {
-	char recording[16];
+	struct store_plan plan;
+	int r = store_plan_get(store, name, &plan, err);
 
-	db_text(s, 0, p->name, sizeof(p->name));
-	p->cpu = db_u64(s, 1);
-	p->memory = db_u64(s, 2);
-	p->disk = db_u64(s, 3);
-	p->processes = db_u64(s, 4);
-	db_text(s, 5, recording, sizeof(recording));
-	p->recording_required = !strcmp(recording, "required");
-	p->tenants = db_u64(s, 6);
+	if (r != 0)
+		return r;
+	limits_apply(&plan.limits, change);
+	return write_limits(store, "UPDATE plan SET limits = ? WHERE name = ?", name, &plan.limits,
+		NULL, err);
 }
 
-#define PLAN_COLUMNS                                             \
-	"SELECT name, cpu, memory, disk, processes, recording, " \
+int store_plan_change(struct store *store, const char *name, const struct limits_part *change,
+	struct err *err)
+{
+	int r = db_begin(store, err);
+
+	return r == 0 ? db_end(store, change_plan(store, name, change, err), err) : r;
+}
+
+int store_plan_remove(struct store *store, const char *name, struct err *err)
+{
+	int changes = 0;
+	int r = db_run(store, &changes, err, "DELETE FROM plan WHERE name = ?", "s", name);
+
+	if (r == ERR_BUSY && err && strstr(err->text, "FOREIGN"))
+		return err_set(err, r,
+			"plan '%s' is in use: give its tenants another (vm2 tenant set --plan)",
+			name);
+	if (r == 0 && changes == 0)
+		return err_set(
+			err, ERR_NOT_FOUND, "there is no plan '%s': see vm2 plan list", name);
+	return r;
+}
+
+static void read_plan(sqlite3_stmt *s, struct store_plan *p)
+{
+	db_text(s, 0, p->name, sizeof(p->name));
+	db_limits(s, 1, &p->limits);
+	p->tenants = db_u64(s, 2);
+}
+
+#define PLAN_COLUMNS            \
+	"SELECT name, limits, " \
 	"(SELECT count(*) FROM tenant WHERE tenant.plan = plan.name) FROM plan "
 
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err)

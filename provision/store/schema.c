@@ -63,6 +63,17 @@ const char *const schema_migrations[] = {
 	"ALTER TABLE guest_new RENAME TO guest;"
 	"CREATE INDEX guest_template ON guest(template);"
 	"ALTER TABLE template ADD COLUMN digest TEXT;",
+	/*
+	 * A plan's limits are one text (provision/base/limits.h), so that a further one changes no
+	 * table; nothing is looked up by them. A tenant may have some otherwise than its plan.
+	 */
+	"ALTER TABLE plan ADD COLUMN limits TEXT NOT NULL DEFAULT '';"
+	"UPDATE plan SET limits = 'cpu=' || cpu || ' memory=' || memory || ' disk=' || disk ||"
+	" ' processes=' || processes || ' recording=' || recording;"
+	"ALTER TABLE plan DROP COLUMN cpu; ALTER TABLE plan DROP COLUMN memory;"
+	"ALTER TABLE plan DROP COLUMN disk; ALTER TABLE plan DROP COLUMN processes;"
+	"ALTER TABLE plan DROP COLUMN recording;"
+	"ALTER TABLE tenant ADD COLUMN limits TEXT NOT NULL DEFAULT '';",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -24,6 +24,7 @@
 
 #include "provision/base/config.h"
 #include "provision/base/err.h"
+#include "provision/base/limits.h"
 #include "provision/base/str.h"
 
 struct store;
@@ -33,13 +34,10 @@ struct store;
 #define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
 
-/* A plan: named limits; 0 is no limit. */
+/* A plan: named limits. */
 struct store_plan {
 	char name[STORE_NAME_SIZE];
-	uint64_t cpu; /* percent of one processor */
-	uint64_t memory, disk;
-	uint64_t processes;
-	bool recording_required;
+	struct limits limits;
 	uint64_t tenants; /* out only: how many have it */
 };
 
@@ -84,6 +82,8 @@ struct store_tenant {
 	int64_t created, last_login, password_set; /* 0: never */
 	uint64_t keys;
 	struct store_plan plan; /* its count of tenants is not filled in */
+	struct limits_part own; /* what it has otherwise than its plan */
+	struct limits limits;	/* what holds for it: the plan's, and its own over them */
 	struct store_guest guest;
 };
 
@@ -144,8 +144,14 @@ int store_checkpoint(struct store *store, struct err *err);
 
 int store_count(struct store *store, struct store_counts *ret, struct err *err);
 
-/* Plans. plan_add: ERR_EXISTS. */
+/*
+ * Plans. add: ERR_EXISTS. change: those limits that the part gives. remove: ERR_BUSY while tenants
+ * have it.
+ */
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err);
+int store_plan_change(struct store *store, const char *name, const struct limits_part *change,
+	struct err *err);
+int store_plan_remove(struct store *store, const char *name, struct err *err);
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err);
 int store_plan_each(struct store *store, store_plan_fn fn, void *data, struct err *err);
 
@@ -170,6 +176,13 @@ int store_tenant_get(
 	struct store *store, const char *name, struct store_tenant *ret, struct err *err);
 int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struct err *err);
 int store_tenant_remove(struct store *store, const char *name, struct err *err);
+
+/*
+ * Change the tenant's plan (NULL: not) and what it has otherwise than its plan: what the part gives,
+ * and no more what it drops. ERR_NOT_FOUND: the tenant, or the plan.
+ */
+int store_tenant_change(struct store *store, const char *name, const char *plan,
+	const struct limits_part *own, struct err *err);
 
 /*
  * The name of the tenant whose account has this uid. ERR_NOT_FOUND is without a text: it is usual.

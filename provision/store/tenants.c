@@ -77,7 +77,7 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"SELECT t.id, t.name, t.template, t.suspended_reason, t.uid, t.state = 'suspended', "    \
 	"t.password IS NOT NULL, t.created, t.last_login, t.password_set, "                      \
 	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                   \
-	"p.name, p.cpu, p.memory, p.disk, p.processes, p.recording = 'required', "               \
+	"p.name, p.limits, t.limits, "                                                           \
 	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template, " \
 	"g.driver " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
@@ -126,12 +126,11 @@ static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)
 	t->password_set = sqlite3_column_int64(s, 9);
 	t->keys = db_u64(s, 10);
 	db_text(s, 11, t->plan.name, sizeof(t->plan.name));
-	t->plan.cpu = db_u64(s, 12);
-	t->plan.memory = db_u64(s, 13);
-	t->plan.disk = db_u64(s, 14);
-	t->plan.processes = db_u64(s, 15);
-	t->plan.recording_required = sqlite3_column_int(s, 16);
-	read_guest(s, 17, &t->guest);
+	db_limits(s, 12, &t->plan.limits);
+	limits_read((const char *)sqlite3_column_text(s, 13), &t->own);
+	t->limits = t->plan.limits;
+	limits_apply(&t->limits, &t->own);
+	read_guest(s, 14, &t->guest);
 }
 
 int store_tenant_get(
@@ -197,6 +196,32 @@ int store_tenant_remove(struct store *store, const char *name, struct err *err)
 	if (r == ERR_BUSY && err && strstr(err->text, "FOREIGN"))
 		return err_set(err, r, "tenant '%s' still has a guest", name);
 	return one_changed(r, changes, name, err);
+}
+
+static int change_tenant(struct store *store, const char *name, const char *plan,
+	const struct limits_part *own, struct err *err)
+{
+	CLEANUP_BUF struct buf text = { 0 };
+	struct store_tenant t;
+	int r = store_tenant_get(store, name, &t, err);
+
+	if (r == 0 && plan)
+		r = store_plan_get(store, plan, &t.plan, err);
+	if (r != 0)
+		return r;
+	limits_merge(&t.own, own);
+	buf_puts(&text, "");
+	limits_write(&t.own, &text);
+	return db_run(store, NULL, err, "UPDATE tenant SET plan = ?, limits = ? WHERE name = ?",
+		"sss", t.plan.name, text.data, name);
+}
+
+int store_tenant_change(struct store *store, const char *name, const char *plan,
+	const struct limits_part *own, struct err *err)
+{
+	int r = db_begin(store, err);
+
+	return r == 0 ? db_end(store, change_tenant(store, name, plan, own, err), err) : r;
 }
 
 int store_tenant_suspend(struct store *store, const char *name, const char *reason, struct err *err)

@@ -46,9 +46,7 @@ static const struct guest_spec spec = {
 	.template = "tiny",
 	.address4 = "10.82.0.5",
 	.address6 = "fd82:766d:3200::5",
-	.cpu = 100,
-	.memory = 64 << 20,
-	.processes = 50,
+	.limits = { .cpu = 100, .memory = 64 << 20, .processes = 50 },
 };
 
 static int shell(const char *command)

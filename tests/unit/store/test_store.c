@@ -89,8 +89,9 @@ Test(store, makes_and_reopens_a_database)
 	cr_assert_eq(store_open(p.config->database, &p.store, &p.err), 0, "%s", p.err.text);
 	cr_assert_eq(add_tenant(&p, "acme"), ERR_EXISTS);
 	cr_assert_eq(store_plan_get(p.store, "small", &plan, &p.err), 0);
-	cr_assert(plan.cpu == 100 && plan.memory == 512 << 20 && plan.disk == 0);
-	cr_assert(plan.processes == 512 && !plan.recording_required && plan.tenants == 1);
+	cr_assert(plan.limits.cpu == 100 && plan.limits.memory == 512 << 20);
+	cr_assert(plan.limits.disk == 0 && plan.limits.processes == 512);
+	cr_assert(!plan.limits.recording && plan.tenants == 1);
 }
 
 Test(store, refuses_a_newer_schema)

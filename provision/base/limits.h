@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a plan limits, as one table. The struct, the parser, the text that the database keeps, the
+ * requests' fields and the options and columns of `vm2` all come from it: a further limit is a row.
+ *
+ * All values are numbers. 0 means that there is no limit, save for words: there it is the first.
+ */
+#ifndef VM2_BASE_LIMITS_H
+#define VM2_BASE_LIMITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "provision/base/err.h"
+#include "provision/base/str.h"
+
+enum limit_kind {
+	LIMIT_NUMBER,
+	LIMIT_SIZE, /* bytes; "512M" is understood */
+	LIMIT_WORD, /* one of some words: its place among them */
+};
+
+/*
+ * name, kind, least and greatest value, value of a plan that does not say, the words or NULL, and
+ * for people: what the value is called, the title of its column, what it is.
+ *   cpu        102,400 is 1,024 processors
+ *   memory     less than 16M starts no Debian
+ *   processes  PID_MAX_LIMIT of the kernel
+ */
+/* clang-format off */
+#define LIMITS(X) \
+	X(cpu, NUMBER, 1, 102400, 0, NULL, "PERCENT", "CPU%", \
+	  "of one processor: 200 is two of them") \
+	X(memory, SIZE, 16ULL << 20, 1ULL << 50, 0, NULL, "SIZE", "MEMORY", "like 512M or 4G") \
+	X(disk, SIZE, 1ULL << 20, 1ULL << 50, 0, NULL, "SIZE", "DISK", "of the guest's own files") \
+	X(processes, NUMBER, 1, 4194304, 0, NULL, "N", "PROCESSES", \
+	  "and threads, at one time") \
+	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \
+	  "required (no record, no session) or best-effort")
+/* clang-format on */
+
+#define LIMITS_FIELD(name, ...) uint64_t name;
+struct limits {
+	LIMITS(LIMITS_FIELD)
+};
+
+#define LIMITS_ONE(...) +1
+enum { LIMITS_COUNT = 0 LIMITS(LIMITS_ONE) };
+
+struct limit {
+	const char *name;
+	enum limit_kind kind;
+	uint64_t least, greatest, standard;
+	const char *words; /* separated by spaces */
+	size_t offset;	   /* in struct limits */
+};
+
+extern const struct limit limit_table[LIMITS_COUNT];
+
+/* Some of them: what a tenant has of its own, or what a request changes. */
+struct limits_part {
+	struct limits of;
+	uint64_t given;	  /* bit i: row i of the table is */
+	uint64_t dropped; /* bit i: it is to be taken back ("plan") */
+};
+
+/* What a plan has that says nothing. */
+void limits_default(struct limits *ret);
+
+uint64_t limit_get(const struct limit *limit, const struct limits *limits);
+void limit_set(const struct limit *limit, struct limits *limits, uint64_t value);
+
+/*
+ * A value as people write it: a number, a size, a word, "none" (also "unlimited", and 0) for no
+ * limit. ERR_USAGE with the limit's name and what it takes.
+ */
+int limit_parse(const struct limit *limit, const char *text, uint64_t *ret, struct err *err);
+
+/* A value as text for programs: the number, or the word. */
+void limit_print(const struct limit *limit, uint64_t value, struct buf *b);
+
+/* Take what is given, or dropped, from `from` over into part. */
+void limits_merge(struct limits_part *part, const struct limits_part *from);
+
+/* Have the values that part gives in limits. */
+void limits_apply(struct limits *limits, const struct limits_part *part);
+
+/*
+ * The text that keeps them: "cpu=100 memory=536870912". Reading skips what this version does not
+ * know, or could not have written: a text of a newer one still serves.
+ */
+void limits_write(const struct limits_part *part, struct buf *b);
+void limits_read(const char *text, struct limits_part *ret);
+
+/* All of them as a part. */
+void limits_whole(const struct limits *limits, struct limits_part *ret);
+
+#endif

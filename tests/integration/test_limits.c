@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a plan limits: in force from the first instruction, changed while guests run. */
+#include "tests/integration/lib.h"
+
+#include <stdlib.h>
+
+TestSuite(limits, .timeout = 240);
+
+/* A file of a guest's control group, by its names in version 1 and 2. */
+#define LIMIT(guest, v1, v2) \
+	"cat $(find /sys/fs/cgroup -path '*/vm2/" guest "/" v1 "' -o -path '*/vm2/" guest "/" v2 "')"
+
+static void have(const char *tenant, const char *limits)
+{
+	host_ready();
+	sh("vm2 tenant remove --yes %s; vm2 plan remove %s-plan", tenant, tenant);
+	ok("vm2 plan add %s-plan %s", tenant, limits);
+	ok("vm2 tenant add %s --plan %s-plan --key /run/vm2-test/key.pub", tenant, tenant);
+}
+
+Test(limits, change_in_a_running_guest)
+{
+	have("live", "--memory 64M --processes 40 --cpu 50");
+	assert_status(ssh("live", "", "true"), 0);
+	cr_assert_str_eq(ok(LIMIT("live", "memory.limit_in_bytes", "memory.max")), "67108864");
+	ok("vm2 plan set live-plan --memory 96M --processes 50");
+	cr_assert_str_eq(ok(LIMIT("live", "memory.limit_in_bytes", "memory.max")), "100663296");
+	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "50");
+	/* A tenant's own limit outlives a change of the plan, until it is taken back. */
+	ok("vm2 tenant set live --processes 60");
+	ok("vm2 plan set live-plan --processes 70");
+	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "60");
+	cr_assert_str_eq(ok("vm2 tenant show live --json | jq -r .own"), "processes=60");
+	ok("vm2 tenant set live --processes plan");
+	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "70");
+	ok("vm2 plan set live-plan --processes none");
+	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "max");
+}
+
+Test(limits, outlive_a_reboot_from_inside)
+{
+	have("again", "--memory 64M --processes 40");
+	assert_status(ssh("again", "", "true"), 0);
+	ok("vm2 plan set again-plan --memory 80M");
+	ok("vm2 guest show again --json | jq .pid >/run/vm2-test/again.pid");
+	/* reboot(2) with LINUX_REBOOT_CMD_RESTART: this template has no program for it. */
+	ssh("again", "", "perl -e \"syscall(169, 0xfee1dead, 672274793, 0x1234567, 0)\"");
+	wait_for(30, "vm2 guest show again --json | jq -e '.pid and .pid != '$(cat /run/vm2-test/again.pid)");
+	cr_assert_str_eq(ok(LIMIT("again", "memory.limit_in_bytes", "memory.max")), "83886080");
+}
+
+Test(limits, that_cannot_be_kept_are_refused)
+{
+	struct result r;
+
+	have("odd", "--memory 64M");
+	r = sh("vm2 plan set odd-plan --memory 1M");
+	assert_status(r, 2);
+	assert_has(r.err, "memory");
+	assert_status(sh("vm2 plan set odd-plan"), 2);
+	assert_status(sh("vm2 plan set nosuch --memory 64M"), 3);
+	assert_status(sh("vm2 tenant set odd --plan nosuch"), 3);
+	assert_status(sh("vm2 tenant set nosuch --memory 64M"), 3);
+	assert_status(sh("vm2 plan remove odd-plan"), 5);
+	assert_status(sh("vm2 plan remove small"), 5);
+	assert_status(sh("vm2 plan remove nosuch"), 3);
+	cr_assert_str_eq(ok("vm2 plan list --json | jq -r '.[] | select(.name == \"odd-plan\") | .memory'"),
+			 "67108864");
+	ok("vm2 tenant set odd --plan small && vm2 plan remove odd-plan");
+}

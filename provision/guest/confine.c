@@ -2,6 +2,7 @@
 #include "provision/guest/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -9,10 +10,12 @@
 #include <linux/seccomp.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 
 /* Made at build time by seccomp_gen.c: the filter as struct sock_filter initialisers. */
 static const struct sock_filter filter[] = {
@@ -30,6 +33,55 @@ static const int dropped[] = {
 	CAP_AUDIT_READ,	 CAP_WAKE_ALARM,    CAP_BLOCK_SUSPEND,	 CAP_LINUX_IMMUTABLE,
 	CAP_PERFMON,	 CAP_BPF,	    CAP_CHECKPOINT_RESTORE,
 };
+
+/* Soft and hard. What is not named here is as the host has it; a guest's sum is its cgroup's to bound. */
+static const struct {
+	int resource;
+	rlim_t soft, hard;
+} limits[] = {
+	{ RLIMIT_NOFILE, 1024, 524288 },	   /* systemd-system.conf(5) */
+	{ RLIMIT_MEMLOCK, 8 << 20, 8 << 20 },	   /* getrlimit(2), since Linux 5.16 */
+	{ RLIMIT_NICE, 0, 0 },
+	{ RLIMIT_RTPRIO, 0, 0 },
+};
+
+/*
+ * Where kernel.core_pattern names a program, the kernel runs it as the host's root, with what a
+ * guest left in its memory for input. A hard limit of one byte is the kernel's own word for: never
+ * (core(5), fs/coredump.c). Else the guest gets its core files, when it asks for them.
+ */
+struct rlimit confine_core_limit(const char *pattern)
+{
+	if (pattern[0] == '|' || pattern[0] == '@')
+		return (struct rlimit){ 1, 1 };
+	return (struct rlimit){ 0, RLIM_INFINITY };
+}
+
+static void set_limit(int resource, rlim_t soft, rlim_t hard)
+{
+	struct rlimit limit = { soft, hard }, now;
+
+	if (setrlimit(resource, &limit) == 0 || getrlimit(resource, &now) < 0)
+		return;
+	/* A host may be held to less itself (a container, fs.nr_open). */
+	limit.rlim_max = now.rlim_max;
+	limit.rlim_cur = soft < now.rlim_max ? soft : now.rlim_max;
+	setrlimit(resource, &limit);
+}
+
+void confine_limits(void)
+{
+	char pattern[256] = "|"; /* what cannot be read is taken for the worst */
+	struct rlimit core;
+
+	fd_read_path(AT_FDCWD, "/proc/sys/kernel/core_pattern", pattern, sizeof(pattern));
+	core = confine_core_limit(pattern);
+	setrlimit(RLIMIT_CORE, &core);
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		set_limit(limits[i].resource, limits[i].soft, limits[i].hard);
+	/* Written with CAP_SYS_RESOURCE it is also the lowest that the process may ask for: proc(5). */
+	fd_write_path(AT_FDCWD, "/proc/self/oom_score_adj", "0");
+}
 
 int confine_become_root(struct err *err)
 {

@@ -7,7 +7,20 @@
 #ifndef VM2_GUEST_CONFINE_H
 #define VM2_GUEST_CONFINE_H
 
+#include <sys/resource.h>
+
 #include "provision/base/err.h"
+
+/*
+ * On the host, with its privileges: give the caller, and so the guest's processes that it becomes or
+ * makes, what a fresh system's first one has, whatever limits vm2d runs with: resource limits, and
+ * no protection from the out-of-memory killer, nor a way to get any. Best effort: what a host itself
+ * was not given cannot be given on.
+ */
+void confine_limits(void);
+
+/* What becomes of RLIMIT_CORE under that kernel.core_pattern. */
+struct rlimit confine_core_limit(const char *pattern);
 
 /*
  * For a process that has just entered the guest's namespaces: become its root (uid, gid, no

@@ -81,9 +81,10 @@ static void start_close(struct start *s)
  * A detached mount of one file of the host. Private: a mount that is shared, as /dev is where
  * systemd runs, would take whatever the guest mounts over its copy back to the host.
  */
-static int clone_mount(int dirfd, const char *path, struct err *err)
+static int clone_mount(int dirfd, const char *path, uint64_t more, struct err *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID, .propagation = MS_PRIVATE };
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | more,
+				   .propagation = MS_PRIVATE };
 	CLEANUP_CLOSE int fd =
 		open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
@@ -105,13 +106,14 @@ static int open_console(struct start *s, struct err *err)
 	if (s->in.console < 0 || fchown(s->in.console, owner, owner) < 0 ||
 	    fchmod(s->in.console, 0600) < 0)
 		return err_sys(err, errno, "cannot open the console's other side");
-	s->in.console_node = clone_mount(s->in.console, "", err);
+	s->in.console_node = clone_mount(s->in.console, "", MOUNT_ATTR_NOEXEC, err);
 	return s->in.console_node < 0 ? s->in.console_node : 0;
 }
 
 /*
- * The guest's /dev. Only the host may make device nodes. Safe: these six give nothing away, the
- * guest cannot make others (mknod(2) asks for the host's root), and the mount is in no tree yet.
+ * The guest's /dev. Only the host may make device nodes; on the host's own, which all would share, a
+ * guest could watch and lock what its neighbours use. Safe: these six give nothing away, the guest
+ * cannot make others (mknod(2) asks for the host's root), and the mount is in no tree yet.
  */
 static int make_dev(const struct start *s, struct err *err)
 {
@@ -121,6 +123,7 @@ static int make_dev(const struct start *s, struct err *err)
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", "dev", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "755", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_SET_STRING, "size", "1m", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "4k", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_sys(err, errno, "cannot make the guest's /dev");
 	fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID);
@@ -144,8 +147,11 @@ static int open_sources(struct start *s, const char *init_path, struct err *err)
 	s->in.dev = make_dev(s, err);
 	if (s->in.dev < 0)
 		return s->in.dev;
-	/* A mount of that one file: what the guest reads as the path of its init is "/". */
-	s->in.init = clone_mount(AT_FDCWD, init_path, err);
+	/*
+	 * A mount of that one file: what the guest reads as the path of its init is "/". Safe: it is
+	 * read-only, the guest is not its owner, and it holds nothing that is not public.
+	 */
+	s->in.init = clone_mount(AT_FDCWD, init_path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
 	if (s->in.init < 0)
 		return s->in.init;
 	r = open_console(s, err);

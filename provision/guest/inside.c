@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -80,15 +79,9 @@ static const char *find_init(int *ret_signal)
 	return "/sbin/init";
 }
 
-/* What a fresh system has, whatever the caller of the caller had. Best effort: hard limits of a
- * host without CAP_SYS_RESOURCE cannot be raised. */
 static void reset_process(void)
 {
-	const struct rlimit core = { 0, RLIM_INFINITY }, files = { 1024, 524288 };
-
 	signal(SIGPIPE, SIG_DFL); /* the one that vm2-guest changed */
-	setrlimit(RLIMIT_CORE, &core);
-	setrlimit(RLIMIT_NOFILE, &files);
 	umask(022);
 }
 

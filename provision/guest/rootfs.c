@@ -55,9 +55,14 @@ static const char *const masks[] = {
 	"/proc/kcore",	     "/proc/keys",	"/proc/key-users",     "/proc/latency_stats",
 	"/proc/sched_debug", "/proc/timer_list", "/proc/timer_stats",  "/proc/sysrq-trigger",
 	"/proc/kpagecount",  "/proc/kpageflags", "/proc/kpagecgroup",  "/proc/interrupts",
-	"/proc/acpi",	     "/proc/asound",	"/proc/scsi",	       "/sys/firmware",
-	"/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security",
-	"/sys/devices/virtual/powercap",
+	"/proc/acpi",	     "/proc/asound",	"/proc/scsi",	       "/proc/kmsg",
+	"/proc/kallsyms",    "/proc/vmallocinfo", "/proc/slabinfo",    "/proc/pagetypeinfo",
+	"/proc/iomem",	     "/proc/ioports",	"/proc/dma",	       "/proc/mtrr",
+	"/proc/cmdline",     "/proc/irq",	"/proc/bus",	       "/proc/driver",
+	"/proc/fs",	     "/sys/firmware",	"/sys/kernel/debug",
+	"/sys/kernel/tracing", "/sys/kernel/security", "/sys/kernel/vmcoreinfo",
+	"/sys/kernel/notes", "/sys/devices/virtual/powercap", "/sys/devices/virtual/dmi",
+	"/sys/fs/pstore",    "/sys/fs/bpf",
 };
 
 /* Open a path of the guest's tree, O_PATH; symlinks are not followed. */

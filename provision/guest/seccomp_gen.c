@@ -46,17 +46,28 @@ static const struct {
 	{ "ioperm", "hardware" },
 	{ "nfsservctl", "removed long ago" },
 	{ "uselib", "obsolete loader" },
+	{ "query_module", "kernel code (Linux 2.4)" },
+	{ "get_kernel_syms", "kernel code (Linux 2.4)" },
+	{ "_sysctl", "removed long ago; past the permissions of /proc/sys" },
+	{ "vserver", "never implemented" },
+	{ "pciconfig_read", "hardware" },
+	{ "pciconfig_write", "hardware" },
+	{ "pciconfig_iobase", "hardware" },
+	{ "s390_pci_mmio_read", "hardware" },
+	{ "s390_pci_mmio_write", "hardware" },
 	{ "vm86", "obsolete processor mode" },
 	{ "vm86old", "obsolete processor mode" },
 };
 
 /*
- * Terminal requests that push input into a terminal: su(1) to a user must not get root's. And
+ * Terminal requests that push input into a terminal: su(1) to a user must not get root's. Line
+ * disciplines, which are modules of the host's that a number loads, and have had many holes. And
  * subvolumes of btrfs made inside (linux/btrfs.h), which would be past the guest's disk limit.
  */
 static const unsigned int refused_ioctls[] = {
 	0x5412 /* TIOCSTI */,
 	0x541C /* TIOCLINUX */,
+	0x5423 /* TIOCSETD */,
 	0x50009401 /* BTRFS_IOC_SNAP_CREATE */,
 	0x5000940e /* BTRFS_IOC_SUBVOL_CREATE */,
 	0x50009417 /* BTRFS_IOC_SNAP_CREATE_V2 */,
@@ -70,28 +81,70 @@ static const unsigned int refused_ioctls[] = {
  */
 static const int families[] = { 1, 2, 10, 16, 17 }; /* linux/socket.h: AF_* */
 
-static int refuse_families(scmp_filter_ctx ctx, int call)
+/*
+ * Of netlink: route, usersock, sock_diag, xfrm, netfilter, uevent and generic (linux/netlink.h).
+ * Left out are audit, which is the host's alone, and those that drive hardware, key stores and the
+ * like; a number that nobody has registered yet loads a module.
+ */
+#define AF_NETLINK 16
+static const int netlinks[] = { 0, 2, 4, 6, 12, 15, 16 };
+
+/* Of internet protocols: DCCP, L2TP, SCTP and SMC, modules that few have a use for; many holes. */
+static const int inet_families[] = { 2, 10 };
+static const int inet_refused[] = { 33, 115, 132, 256 };
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define INT_ARG 0xffffffffu /* the kernel looks at the lower 32 bits only: so must the filter */
+
+/* Refuse a call whose argument `arg` is not in the ascending list. */
+static int refuse_others(scmp_filter_ctx ctx, int call, int error, unsigned int arg,
+			 const int *list, size_t n, const struct scmp_arg_cmp *first)
 {
-	const int last = families[sizeof(families) / sizeof(families[0]) - 1];
+	const int last = list[n - 1];
+	const struct scmp_arg_cmp beyond = SCMP_CMP(arg, SCMP_CMP_GT, (scmp_datum_t)last);
 	size_t next = 0;
 
-	for (int family = 0; family <= last; family++) {
-		if (family == families[next]) {
+	for (int value = 0; value <= last; value++) {
+		const struct scmp_arg_cmp is =
+			SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, INT_ARG, (scmp_datum_t)value);
+		const struct scmp_arg_cmp both[] = { is, first ? *first : is };
+
+		if (value == list[next]) {
 			next++;
 			continue;
 		}
-		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
-				     SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, family)) < 0)
+		if (seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO((uint32_t)error), call, first ? 2 : 1,
+					   both) < 0)
 			return -1;
 	}
-	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
-				SCMP_A0(SCMP_CMP_GT, last));
+	const struct scmp_arg_cmp both[] = { beyond, first ? *first : beyond };
+
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO((uint32_t)error), call, first ? 2 : 1, both);
+}
+
+static int refuse_sockets(scmp_filter_ctx ctx, int call)
+{
+	const struct scmp_arg_cmp netlink = SCMP_A0(SCMP_CMP_MASKED_EQ, INT_ARG, AF_NETLINK);
+
+	if (refuse_others(ctx, call, EAFNOSUPPORT, 0, families, ARRAY_LEN(families), NULL) < 0 ||
+	    refuse_others(ctx, call, EPROTONOSUPPORT, 2, netlinks, ARRAY_LEN(netlinks), &netlink) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(inet_families) * ARRAY_LEN(inet_refused); i++) {
+		const int family = inet_families[i % ARRAY_LEN(inet_families)];
+		const int protocol = inet_refused[i / ARRAY_LEN(inet_families)];
+
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPROTONOSUPPORT), call, 2,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, INT_ARG, (scmp_datum_t)family),
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, INT_ARG, (scmp_datum_t)protocol)) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	if (refuse_families(ctx, SCMP_SYS(socket)) < 0 ||
-	    refuse_families(ctx, SCMP_SYS(socketpair)) < 0)
+	if (refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
+	    refuse_sockets(ctx, SCMP_SYS(socketpair)) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		int nr = seccomp_syscall_resolve_name(refused[i].name);

@@ -26,6 +26,7 @@
 #include "provision/base/str.h"
 #include "provision/guest/args.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/confine.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
@@ -250,6 +251,8 @@ static int bring_up(struct supervisor *s, struct err *err)
 
 	if (r == 0 && s->args.lock)
 		r = prepare_again(s, err);
+	/* For init, which is born with what this process has; it needs no more itself. */
+	confine_limits();
 	if (r == 0)
 		r = type_container.launch(&s->args.config, &s->args.spec, s->args.init, &s->guest,
 					  err);

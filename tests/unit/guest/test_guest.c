@@ -17,6 +17,7 @@
 
 #include "firewall/rules.h"
 #include "provision/base/fd.h"
+#include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
@@ -166,6 +167,15 @@ static void expect_nothing_left(void)
 	cr_expect_neq(shell("grep -q /guests/ /proc/mounts"), 0, "a mount is left");
 	cr_expect_neq(shell("nft list table inet tgst 2>/dev/null | grep -q tgst-7"), 0, "rules are left");
 	cr_expect_neq(access("/run/vm2-tgst/guests/acme", F_OK), 0, "its folder in /run is left");
+}
+
+Test(confine, a_core_handler_of_the_host_is_never_run)
+{
+	cr_expect_eq(confine_core_limit("core\n").rlim_max, RLIM_INFINITY);
+	cr_expect_eq(confine_core_limit("core\n").rlim_cur, 0);
+	cr_expect_eq(confine_core_limit("/var/crash/%p\n").rlim_max, RLIM_INFINITY);
+	cr_expect_eq(confine_core_limit("|/usr/lib/systemd/systemd-coredump %P\n").rlim_max, 1);
+	cr_expect_eq(confine_core_limit("@/run/systemd/coredump\n").rlim_cur, 1);
 }
 
 Test(guest, root_is_root_and_sees_only_itself)

@@ -23,8 +23,11 @@ static bool parse_one(const char *arg, struct options *o)
 		o->use_first_pass = true;
 	else if (!strcmp(arg, "try_first_pass"))
 		o->try_first_pass = true;
+	else if (!strcmp(arg, "nodelay"))
+		o->nodelay = true;
 	else
-		return false;
+		/* pam_get_authtok(3) reads these by itself. */
+		return !strcmp(arg, "use_authtok") || str_starts(arg, "authtok_type=");
 	return true;
 }
 

@@ -14,6 +14,7 @@ struct options {
 	int timeout_ms;	     /* timeout=SECONDS (1..60, standard 5): how long vm2d may think */
 	bool debug;	     /* log each question and answer, never a secret */
 	bool use_first_pass; /* take the password of a module before this one, or fail */
+	bool nodelay;	     /* no pause after a failure */
 	bool try_first_pass; /* take it, and ask when there is none */
 };
 

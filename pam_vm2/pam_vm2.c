@@ -8,10 +8,12 @@
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "pam_vm2/options.h"
 #include "provision/api/client.h"
@@ -20,6 +22,15 @@
 
 /* The longest password that is passed on; crypt(3) takes 512 bytes (CRYPT_MAX_PASSPHRASE_SIZE). */
 #define PASSWORD_MAX 511
+
+/* The longest code: a recovery code with hyphens, and some spaces. */
+#define CODE_MAX 32
+
+/* As pam_unix(8): a person does not mind two seconds, a guessing program does. */
+#define FAIL_DELAY_US 2000000
+
+/* pam_set_data(3): this login was by password. */
+#define DATA_PASSWORD "vm2-password"
 
 /* A guest that must be made and started first takes longer than an answer from the database. */
 #define OPEN_TIMEOUT_MS 60000
@@ -168,30 +179,90 @@ static int get_password(const struct call *c, const char **ret)
 /* A name that no tenant can have gets a question all the same: it must not be quicker to refuse. */
 #define NOBODY "x-no-such-tenant"
 
-static int check_password(struct call *c, const char *password)
+#define CLEANUP_REQUEST __attribute__((cleanup(wipe_request)))
+
+/* A question with secrets in it. */
+static void fill_secret(const struct call *c, const char *op, const char *password,
+			const char *code, const char *new, struct msg *m)
 {
-	__attribute__((cleanup(wipe_request))) struct msg request = { 0 };
+	/* Room for all at once: a buffer that grows would leave copies of the password behind. */
+	buf_add(&m->data, (const char[2048]){ 0 }, 2048);
+	m->data.len = 0;
+	fill_request(c, op, m);
+	msg_add(m, "password", password);
+	if (code)
+		msg_add(m, "code", code);
+	if (new)
+		msg_add(m, "new", new);
+}
+
+/* What vm2d says about a password: a PAM code. *ret_second: it is right, but a code is missing. */
+static int judge_password(const struct call *c, const char *password, const char *code,
+			  bool *ret_second)
+{
+	CLEANUP_REQUEST struct msg request = { 0 };
 	CLEANUP_MSG struct msg reply = { 0 };
 	struct err err = { 0 };
+	const char *second;
 	int r;
 
-	/* Room for all at once: a buffer that grows would leave copies of the password behind. */
-	buf_add(&request.data, (const char[2048]){ 0 }, 2048);
-	request.data.len = 0;
-	fill_request(c, "auth.password", &request);
-	msg_add(&request, "password", password);
+	fill_secret(c, "auth.password", password, code, NULL, &request);
 	r = ask(c, &request, c->options.timeout_ms, &reply, &err);
 	log_outcome(c, "auth.password", r, &err);
+	second = r == ERR_DENIED ? msg_get(&reply, "second") : NULL;
+	*ret_second = second && !strcmp(second, "code");
 	switch (r) {
 	case 0:
 		return PAM_SUCCESS;
 	case ERR_DENIED:
+		return msg_get(&reply, "locked") ? PAM_MAXTRIES : PAM_AUTH_ERR;
 	case ERR_NOT_FOUND:
 		return PAM_AUTH_ERR;
 	default:
 		/* vm2d answered "busy" about this name: too many tries. Else it did not answer. */
 		return r == ERR_BUSY && reply.data.len > 0 ? PAM_MAXTRIES : PAM_AUTHINFO_UNAVAIL;
 	}
+}
+
+/* The second question, hidden as the first: a program that can answer one can answer the other. */
+static int get_code(const struct call *c, char **ret)
+{
+	int r = pam_prompt(c->pamh, PAM_PROMPT_ECHO_OFF, ret, "One-time code: ");
+
+	if (r == PAM_CONV_AGAIN)
+		return PAM_INCOMPLETE;
+	if (r != PAM_SUCCESS)
+		return PAM_AUTH_ERR;
+	return *ret && (*ret)[0] && strlen(*ret) <= CODE_MAX ? PAM_SUCCESS : PAM_AUTH_ERR;
+}
+
+static void wipe_text(char **text)
+{
+	if (*text)
+		explicit_bzero(*text, strlen(*text));
+	free(*text);
+	*text = NULL;
+}
+
+/* The password, and the code when the tenant has one. possible: whether any password could be right. */
+static int check_password(const struct call *c, const char *password, bool possible)
+{
+	__attribute__((cleanup(wipe_text))) char *code = NULL;
+	bool second = false;
+	int r = judge_password(c, password, NULL, &second);
+
+	if (!second || !possible)
+		return r == PAM_SUCCESS && !possible ? PAM_AUTH_ERR : r;
+	r = get_code(c, &code);
+	if (r != PAM_SUCCESS)
+		return r;
+	return judge_password(c, password, code, &second);
+}
+
+/* The account step of this very login is to know that the password, whose age it judges, was used. */
+static void note_password(const struct call *c)
+{
+	pam_set_data(c->pamh, DATA_PASSWORD, (void *)(uintptr_t)DATA_PASSWORD, NULL);
 }
 
 PAM_EXTERN __attribute__((visibility("default"))) int
@@ -206,6 +277,9 @@ pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
 	if (r != PAM_SUCCESS && r != PAM_USER_UNKNOWN)
 		return r;
 	possible = r == PAM_SUCCESS;
+	/* libpam waits after a failure, by chance up to half longer or shorter, whatever failed. */
+	if (!c.options.nodelay)
+		pam_fail_delay(pamh, FAIL_DELAY_US);
 	r = get_password(&c, &password);
 	if (r != PAM_SUCCESS)
 		return r;
@@ -215,8 +289,12 @@ pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
 		password = "-";
 		possible = false;
 	}
-	r = check_password(&c, password);
-	return r == PAM_SUCCESS && !possible ? PAM_AUTH_ERR : r;
+	r = check_password(&c, password, possible);
+	if (r == PAM_MAXTRIES && !c.silent)
+		pam_error(pamh, "Too many wrong passwords came from where you are: wait some minutes.");
+	if (r == PAM_SUCCESS)
+		note_password(&c);
+	return r;
 }
 
 PAM_EXTERN __attribute__((visibility("default"))) int
@@ -233,6 +311,8 @@ PAM_EXTERN __attribute__((visibility("default"))) int
 pam_sm_acct_mgmt(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
 	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
+	const void *by_password = NULL;
+	const char *why;
 	struct err err = { 0 };
 	struct call c;
 	int r;
@@ -241,6 +321,8 @@ pam_sm_acct_mgmt(pam_handle_t *pamh, int flags, int argc, const char **argv)
 	if (r != PAM_SUCCESS)
 		return r;
 	fill_request(&c, "auth.account", &request);
+	if (pam_get_data(pamh, DATA_PASSWORD, &by_password) == PAM_SUCCESS)
+		msg_add(&request, "by", "password");
 	r = ask(&c, &request, c.options.timeout_ms, &reply, &err);
 	log_outcome(&c, "auth.account", r, &err);
 	switch (r) {
@@ -251,7 +333,12 @@ pam_sm_acct_mgmt(pam_handle_t *pamh, int flags, int argc, const char **argv)
 	case ERR_DENIED:
 		if (!c.silent)
 			pam_error(pamh, "%s", err.text);
-		return str_starts(err.text, "suspended") ? PAM_ACCT_EXPIRED : PAM_PERM_DENIED;
+		why = msg_get(&reply, "why");
+		if (why && !strcmp(why, "password"))
+			return PAM_NEW_AUTHTOK_REQD;
+		return str_starts(err.text, "suspended") || (why && !strcmp(why, "expired")) ?
+			       PAM_ACCT_EXPIRED :
+			       PAM_PERM_DENIED;
 	default:
 		return PAM_AUTHINFO_UNAVAIL;
 	}
@@ -305,17 +392,89 @@ pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 	return PAM_SUCCESS;
 }
 
+/* The password that is to be replaced; root needs none but for its owner's forced change. */
+static int get_old(const struct call *c, const char **ret)
+{
+	int r = pam_get_authtok(c->pamh, PAM_OLDAUTHTOK, ret, NULL);
+
+	if (r == PAM_CONV_AGAIN)
+		return PAM_INCOMPLETE;
+	return r == PAM_SUCCESS && *ret && (*ret)[0] && strlen(*ret) <= PASSWORD_MAX ?
+		       PAM_SUCCESS :
+		       PAM_AUTHTOK_RECOVERY_ERR;
+}
+
+/* First round: is the old one right, before anybody invents a new one? */
+static int check_old(const struct call *c, bool as_root)
+{
+	const char *old = NULL;
+	bool second = false;
+	int r;
+
+	if (as_root)
+		return PAM_SUCCESS;
+	r = get_old(c, &old);
+	if (r != PAM_SUCCESS)
+		return r;
+	r = judge_password(c, old, NULL, &second);
+	if (r == PAM_SUCCESS || second)
+		return PAM_SUCCESS;
+	return r == PAM_AUTHINFO_UNAVAIL ? PAM_TRY_AGAIN : PAM_AUTHTOK_RECOVERY_ERR;
+}
+
+/* Ask vm2d to change it. ERR_*; *ret_second as above. */
+static int change(const struct call *c, const char *old, const char *new, const char *code,
+		  bool *ret_second, struct err *err)
+{
+	CLEANUP_REQUEST struct msg request = { 0 };
+	CLEANUP_MSG struct msg reply = { 0 };
+	const char *second;
+	int r;
+
+	if (old) {
+		fill_secret(c, "auth.change", old, code, new, &request);
+	} else {
+		fill_secret(c, "tenant.passwd", new, NULL, NULL, &request);
+		msg_add(&request, "name", c->user);
+	}
+	r = ask(c, &request, c->options.timeout_ms, &reply, err);
+	log_outcome(c, old ? "auth.change" : "tenant.passwd", r, err);
+	second = r == ERR_DENIED ? msg_get(&reply, "second") : NULL;
+	*ret_second = second && !strcmp(second, "code");
+	return r;
+}
+
+static int set_new(const struct call *c, bool as_root)
+{
+	__attribute__((cleanup(wipe_text))) char *code = NULL;
+	const char *old = NULL, *new = NULL;
+	struct err err = { 0 };
+	bool second = false;
+	int r = as_root ? PAM_SUCCESS : get_old(c, &old);
+
+	/* Modules before this one (pam_pwquality) have asked for it and judged it: use_authtok. */
+	if (r == PAM_SUCCESS)
+		r = pam_get_authtok(c->pamh, PAM_AUTHTOK, &new, NULL);
+	if (r != PAM_SUCCESS || !new)
+		return r == PAM_CONV_AGAIN ? PAM_INCOMPLETE : PAM_AUTHTOK_ERR;
+	r = change(c, old, new, NULL, &second, &err);
+	if (second && get_code(c, &code) == PAM_SUCCESS)
+		r = change(c, old, new, code, &second, &err);
+	if (r != 0 && !c->silent)
+		pam_error(c->pamh, "%s", err.text);
+	return r == 0 ? PAM_SUCCESS : PAM_AUTHTOK_ERR;
+}
+
 PAM_EXTERN __attribute__((visibility("default"))) int
 pam_sm_chauthtok(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
+	/* The real uid: passwd(1) runs with the effective one of root for everybody. */
+	bool as_root = getuid() == 0 && !(flags & PAM_CHANGE_EXPIRED_AUTHTOK);
 	struct call c;
 	int r;
 
 	r = call_start(&c, pamh, flags, argc, argv);
 	if (r != PAM_SUCCESS)
 		return r;
-	if ((flags & PAM_PRELIM_CHECK) && !c.silent)
-		pam_error(pamh, "The password of %s is set by the hosting staff: vm2 tenant passwd %s",
-			  c.user, c.user);
-	return PAM_AUTHTOK_ERR;
+	return flags & PAM_PRELIM_CHECK ? check_old(&c, as_root) : set_new(&c, as_root);
 }

@@ -37,6 +37,11 @@ struct config {
 	/* [daemon] */
 	uint64_t workers; /* requests served at once */
 
+	/* [login]: see provision/store/lockout.h */
+	uint64_t login_deny;	 /* failures that lock; 0: never */
+	uint64_t login_interval; /* seconds within which they count */
+	uint64_t login_unlock;	 /* seconds that a lock lasts */
+
 	/* [gateway] */
 	char *listen;		  /* addresses, separated by spaces: "0.0.0.0:2222 [::]:2222" */
 	uint64_t max_connections; /* in all */

@@ -5,6 +5,7 @@
 #include "provision/cli/command.h"
 #include "provision/cli/password.h"
 #include "provision/cli/publickey.h"
+#include "provision/cli/totp.h"
 
 static const struct column columns[] = {
 	{ "name", "NAME", COLUMN_TEXT, false },
@@ -31,6 +32,11 @@ static const struct column show_columns[] = {
 	{ "uid_base", "guest's uids from", COLUMN_NUMBER, false },
 	{ "keys", "keys", COLUMN_NUMBER, false },
 	{ "password", "password", COLUMN_BOOL, false },
+	{ "totp", "one-time codes", COLUMN_BOOL, false },
+	{ "failures", "wrong passwords", COLUMN_NUMBER, false },
+	{ "locked_until", "locked until", COLUMN_TIME, false },
+	{ "known_sources", "known sources", COLUMN_NUMBER, false },
+	{ "locked_sources", "locked of these", COLUMN_NUMBER, false },
 	{ "created", "created", COLUMN_TIME, false },
 	{ "last_login", "last login", COLUMN_TIME, false },
 	LIMITS(LIMIT_LINE)
@@ -140,6 +146,16 @@ static const struct option_spec passwd_options[] = {
 	{ 0 },
 };
 
+static const struct option_spec totp_options[] = {
+	{ "remove", OPTION_FLAG, NULL, "remove", "ask for no code any more", false },
+	{ 0 },
+};
+
+static const struct option_spec unlock_options[] = {
+	{ "source", OPTION_TEXT, "ADDRESS", "source", "this source too, for whatever name", false },
+	{ 0 },
+};
+
 static const struct option_spec suspend_options[] = {
 	{ "reason", OPTION_TEXT, "TEXT", "reason", "told to the tenant who logs in", false },
 	{ 0 },
@@ -163,6 +179,10 @@ static const struct verb verbs[] = {
 	  .shape = TABLE_ONE, .slow = true },
 	{ .name = "passwd", .help = "Set a password: asked twice, or a line of standard input.",
 	  ONE_NAME, .op = "tenant.passwd", .options = passwd_options, .run = passwd },
+	{ .name = "totp", .help = "Ask for a one-time code too: shows its secret, once.", ONE_NAME,
+	  .op = "tenant.totp", .options = totp_options, .run = totp_run },
+	{ .name = "unlock", .help = "Forget wrong passwords: the tenant may try again at once.",
+	  ONE_NAME, .op = "tenant.unlock", .options = unlock_options },
 	{ .name = "suspend", .help = "Let nobody in, end the sessions, stop the guest.", ONE_NAME,
 	  .op = "tenant.suspend", .options = suspend_options },
 	{ .name = "resume", .help = "Take a suspension back.", ONE_NAME, .op = "tenant.resume" },

@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the doors ask before they let somebody in. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <stdio.h>
+#include <time.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
+#include "provision/store/lockout.h"
 #include "provision/store/password.h"
+#include "provision/store/totp.h"
 
 #define PASSWORD_WAIT_MS 3000
 
-/* Names as hostile clients give them: for the log only, bounded. */
+/* Where they come from, as the doors say; a tenant's own word counts for nothing. NULL: nowhere. */
 static const char *source_of(const struct request *r)
 {
-	const char *source = msg_get(&r->in, "source");
-
-	return source ? source : "unknown";
+	return r->peer.roles & (ROLE_ROOT | ROLE_GATEWAY) ? msg_get(&r->in, "source") : NULL;
 }
 
 static int denied(struct request *r, const char *what, const char *tenant)
 {
-	log_notice("%s for '%.40s' from %.80s: denied", what, tenant, source_of(r));
+	/* Names as hostile clients give them: bounded. */
+	log_notice("%s for '%.40s' from %.80s: denied", what, tenant,
+		source_of(r) ? source_of(r) : "this host");
 	return err_set(&r->err, ERR_DENIED, "this %s lets nobody of that name in",
 		strcmp(what, "password") ? "key" : "password");
 }
@@ -75,31 +78,107 @@ static int password_slot(struct request *r, int *ret)
 	return n;
 }
 
+/* One password, and the code if there must be one, judged at the cost of one hash in any case. */
+static int judge(struct request *r, const char *tenant, const char *password,
+	const struct lockout_try *t, enum lockout_verdict *ret)
+{
+	const char *code = msg_get(&r->in, "code");
+	char hash[STORE_HASH_SIZE] = "";
+	bool known = false, right, second = false;
+	int n = 0;
+
+	if (t->tenant)
+		n = store_password_get(r->store, tenant, hash, &r->err);
+	known = t->tenant && n == 0 && t->state == LOCKOUT_NONE;
+	if (n != 0 && n != ERR_NOT_FOUND)
+		return n;
+	right = password_verify(password, known ? hash : NULL);
+	explicit_bzero(hash, sizeof(hash));
+	n = totp_has(r->store, tenant, &second, &r->err);
+	if (n != 0 || !right)
+		return n;
+	if (!second) {
+		*ret = LOCKOUT_RIGHT;
+		return 0;
+	}
+	if (!code) {
+		*ret = LOCKOUT_UNDONE;
+		return 0;
+	}
+	n = totp_take(r->store, tenant, code, time(NULL), &r->err);
+	if (n == 0)
+		*ret = LOCKOUT_RIGHT;
+	return n == ERR_DENIED ? 0 : n;
+}
+
+/* 0, or ERR_DENIED in the same words and after the same time whatever was wrong. */
+static int check_password(struct request *r, const char *tenant, const char *password)
+{
+	enum lockout_verdict verdict = LOCKOUT_WRONG;
+	struct lockout_try t = { 0 };
+	int n, ended;
+
+	n = lockout_begin(r->store, r->config, name_valid(tenant) ? tenant : "",
+		source_of(r), &t, &r->err);
+	if (n != 0)
+		return n;
+	n = judge(r, tenant, password, &t, &verdict);
+	ended = lockout_end(r->store, &t, n == 0 ? verdict : LOCKOUT_UNDONE, &r->err);
+	if (n != 0 || ended != 0)
+		return n != 0 ? n : ended;
+	if (verdict == LOCKOUT_RIGHT)
+		return 0;
+	if (verdict == LOCKOUT_UNDONE) {
+		msg_add(&r->out, "second", "code");
+		return err_set(&r->err, ERR_DENIED, "a one-time code is needed, too");
+	}
+	if (t.state == LOCKOUT_SOURCE)
+		msg_add(&r->out, "locked", "1");
+	if (t.state != LOCKOUT_NONE)
+		log_notice("'%.40s' is locked for %s", tenant,
+			t.state == LOCKOUT_SOURCE ? t.source : "sources that it never came from");
+	return denied(r, "password", tenant);
+}
+
+/* Its turn among those that verify passwords: *ret_seat and *ret_slot are to be closed. */
+static int take_turn(struct request *r, int *ret_seat, int *ret_slot)
+{
+	int n = lock_seat(r->config, LOCK_PASSWORD, ret_seat, &r->err);
+
+	return n == 0 ? password_slot(r, ret_slot) : n;
+}
+
 int auth_password(struct request *r)
 {
 	const char *tenant = NULL, *password = NULL;
-	char hash[STORE_HASH_SIZE] = "";
 	CLEANUP_CLOSE int seat = -1, slot = -1;
-	bool right, known = false;
 	int n = msg_need(&r->in, "tenant", &tenant, &r->err);
 
 	if (n == 0)
 		n = msg_need(&r->in, "password", &password, &r->err);
 	if (n == 0)
-		n = lock_seat(r->config, LOCK_PASSWORD, &seat, &r->err);
+		n = take_turn(r, &seat, &slot);
+	return n == 0 ? check_password(r, tenant, password) : n;
+}
+
+int auth_change(struct request *r)
+{
+	const char *tenant = NULL, *password = NULL, *new = NULL;
+	CLEANUP_CLOSE int seat = -1, slot = -1;
+	CLEANUP_FREE char *hash = NULL;
+	int n = request_name(r, "tenant", &tenant);
+
 	if (n == 0)
-		n = password_slot(r, &slot);
-	if (n != 0)
-		return n;
-	if (name_valid(tenant)) {
-		n = store_password_get(r->store, tenant, hash, &r->err);
-		known = n == 0;
-		if (n != 0 && n != ERR_NOT_FOUND)
-			return n;
-	}
-	right = password_verify(password, known ? hash : NULL);
-	explicit_bzero(hash, sizeof(hash));
-	return right ? 0 : denied(r, "password", tenant);
+		n = msg_need(&r->in, "password", &password, &r->err);
+	if (n == 0)
+		n = msg_need(&r->in, "new", &new, &r->err);
+	if (n == 0)
+		n = take_turn(r, &seat, &slot);
+	if (n == 0)
+		n = check_password(r, tenant, password);
+	if (n == 0)
+		n = password_hash(new, &hash, &r->err);
+	return n == 0 ? store_password_set(r->store, tenant, hash, &r->err) : n;
 }
 
 int auth_account(struct request *r)
@@ -130,5 +209,8 @@ int auth_open(struct request *r)
 		return n;
 	guest_run_close(&run);
 	msg_add(&r->out, "guest", name);
-	return store_tenant_login(r->store, name, &r->err);
+	/* Who asks for a session for it has let it in: where it came from is its own from now on. */
+	if (source_of(r))
+		n = lockout_note_source(r->store, name, source_of(r), &r->err);
+	return n != 0 ? n : store_tenant_login(r->store, name, &r->err);
 }

@@ -35,6 +35,12 @@ int tenant_suspend(struct request *r);
 int tenant_resume(struct request *r);
 int tenant_remove(struct request *r);
 
+/* login.c */
+int tenant_totp(struct request *r);
+int tenant_unlock(struct request *r);
+/* What tenant.show says about logins. */
+int login_fields(struct request *r, const char *name, struct msg *row);
+
 /* key.c */
 int key_add(struct request *r);
 int key_list(struct request *r);
@@ -65,6 +71,7 @@ int session_open(struct request *r);
 /* auth.c */
 int auth_key(struct request *r);
 int auth_password(struct request *r);
+int auth_change(struct request *r);
 int auth_account(struct request *r);
 int auth_open(struct request *r);
 

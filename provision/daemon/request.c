@@ -64,7 +64,7 @@ static void send_end(int fd, int status, const char *text, struct msg *out)
 		msg_add(&m, "error", text && *text ? text : "vm2d failed and cannot say why");
 	if (out) {
 		buf_add(&m.data, out->data.data, out->data.len);
-		for (int i = 0; i < out->n_fds; i++)
+		for (int i = 0; status == 0 && i < out->n_fds; i++)
 			msg_add_fd(&m, out->fds[i]);
 	}
 	msg_send(fd, &m, NULL);
@@ -219,7 +219,7 @@ int request_serve(const struct host *host, int fd, struct store *store)
 	if (status == 0)
 		status = serve(&r);
 	status = err_exit_status(status);
-	send_end(fd, status, r.err.text, status == 0 ? &r.out : NULL);
+	send_end(fd, status, r.err.text, &r.out);
 	store_close(r.store);
 	wipe(&r.in);
 	msg_free(&r.out);

@@ -36,6 +36,10 @@ const struct request_kind request_kinds[] = {
 	{ "tenant.suspend", STAFF, CHANGES, "name [reason]", tenant_suspend,
 		"end the sessions, stop the guest, let nobody in" },
 	{ "tenant.resume", STAFF, CHANGES, "name", tenant_resume, "let the tenant in again" },
+	{ "tenant.totp", STAFF, CHANGES, "name [remove]", tenant_totp,
+		"ask for a one-time code too, or no more" },
+	{ "tenant.unlock", STAFF, CHANGES, "name [source]", tenant_unlock,
+		"forget wrong passwords" },
 	{ "tenant.remove", STAFF, CHANGES, "name", tenant_remove,
 		"destroy the guest, forget the tenant" },
 
@@ -71,8 +75,10 @@ const struct request_kind request_kinds[] = {
 
 	{ "auth.key", ROLE_GATEWAY, 0, "tenant key [source]", auth_key,
 		"whether the key is the tenant's" },
-	{ "auth.password", ROLE_GATEWAY, 0, "tenant password [source]", auth_password,
+	{ "auth.password", ROLE_GATEWAY, 0, "tenant password [code] [source]", auth_password,
 		"whether the password is the tenant's" },
+	{ "auth.change", DOORS, CHANGES, "tenant password new [code] [source]", auth_change,
+		"set another password, by one who knows it" },
 	{ "auth.account", DOORS, 0, "tenant [source]", auth_account,
 		"whether the tenant may come in" },
 	{ "auth.open", DOORS, 0, "tenant [source] [service]", auth_open, "have the guest running" },

@@ -94,6 +94,7 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 {
 	CLEANUP_MSG struct msg row = { 0 };
 	CLEANUP_BUF struct buf own = { 0 };
+	int n = 0;
 
 	request_row_begin(&row);
 	msg_add(&row, "name", t->name);
@@ -114,8 +115,9 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 		plan_add_limits(&row, &t->limits);
 		limits_write(&t->own, &own);
 		msg_add(&row, "own", own.data ? own.data : "");
+		n = login_fields(r, t->name, &row);
 	}
-	return request_row(r, &row);
+	return n == 0 ? request_row(r, &row) : n;
 }
 
 static int show(struct request *r, const char *name)

@@ -74,6 +74,25 @@ const char *const schema_migrations[] = {
 	"ALTER TABLE plan DROP COLUMN disk; ALTER TABLE plan DROP COLUMN processes;"
 	"ALTER TABLE plan DROP COLUMN recording;"
 	"ALTER TABLE tenant ADD COLUMN limits TEXT NOT NULL DEFAULT '';",
+	/*
+	 * Failed tries of passwords (lockout.h): tenant 0 is any, source '' all that are not known. No
+	 * reference to the tenant: ids are never used again, and rows live for half an hour.
+	 */
+	"CREATE TABLE failure ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL, source TEXT NOT NULL,"
+	" time INTEGER NOT NULL);"
+	"CREATE INDEX failure_scope ON failure(tenant, source, time);"
+	"CREATE INDEX failure_time ON failure(time);"
+	"CREATE TABLE known_source ("
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" source TEXT NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (tenant, source)"
+	") WITHOUT ROWID;"
+	"CREATE TABLE totp ("
+	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id) ON DELETE CASCADE,"
+	" secret BLOB NOT NULL, last_step INTEGER NOT NULL DEFAULT 0);"
+	"CREATE TABLE recovery_code ("
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" digest BLOB NOT NULL, PRIMARY KEY (tenant, digest)) WITHOUT ROWID;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

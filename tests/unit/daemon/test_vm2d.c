@@ -226,6 +226,83 @@ Test(vm2d, checks_passwords_in_the_same_words)
 	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=right");
 }
 
+/* Locked or wrong: the same words, but who is at fault is told so beside them. */
+Test(vm2d, locks_a_guesser_out)
+{
+	char wrong[4096];
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	EXPECT(0, "op=tenant.passwd", "name=acme", "password=right");
+	for (int i = 0; i < 3; i++)
+		EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=x", "source=192.0.2.1");
+	memcpy(wrong, text, sizeof(wrong));
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=right", "source=192.0.2.1");
+	cr_expect_str_eq(text, wrong);
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=right", "source=192.0.2.2");
+	cr_expect_str_eq(text, wrong);
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=right");
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=right", "source=192.0.2.2");
+	EXPECT(0, "op=tenant.unlock", "name=acme", "source=192.0.2.1");
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=right", "source=192.0.2.1");
+	EXPECT(0, "op=tenant.show", "name=acme");
+	EXPECT_WORDS("failures=0\n");
+	EXPECT_WORDS("locked_until=0\n");
+	EXPECT(ERR_NOT_FOUND, "op=tenant.unlock", "name=other");
+}
+
+Test(vm2d, asks_for_a_code_too)
+{
+	char word[64] = "code=", *code;
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	EXPECT(0, "op=tenant.passwd", "name=acme", "password=right");
+	EXPECT(0, "op=tenant.totp", "name=acme");
+	EXPECT_WORDS("uri=otpauth://totp/");
+	EXPECT_WORDS(":acme?secret=");
+	code = strstr(text, "recovery=");
+	cr_assert(code);
+	snprintf(word + 5, sizeof(word) - 5, "%.19s", code + 9);
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=right");
+	EXPECT_WORDS("code is needed");
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=wrong", word);
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=right", word);
+	EXPECT(ERR_DENIED, "op=auth.password", "tenant=acme", "password=right", word);
+	EXPECT(0, "op=tenant.show", "name=acme");
+	EXPECT_WORDS("totp=1\n");
+	EXPECT(0, "op=tenant.totp", "name=acme", "remove=1");
+	EXPECT(ERR_NOT_FOUND, "op=tenant.totp", "name=acme", "remove=1");
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=right");
+}
+
+Test(vm2d, changes_a_password_for_who_knows_it)
+{
+	const uid_t acme = 1879048192;
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	EXPECT(0, "op=tenant.passwd", "name=acme", "password=first");
+	EXPECT(ERR_DENIED, "op=auth.change", "tenant=acme", "password=wrong", "new=second");
+	EXPECT(ERR_USAGE, "op=auth.change", "tenant=acme", "password=first", "new=");
+	cr_expect_eq(ASK_AS(acme, acme, "op=auth.change", "tenant=acme", "password=first",
+			    "new=second"),
+		     0);
+	EXPECT(0, "op=auth.password", "tenant=acme", "password=second");
+	/* A tenant's own word about where it comes from counts for nothing: all is one source. */
+	for (int i = 0; i < 3; i++) {
+		char source[32];
+
+		snprintf(source, sizeof(source), "source=192.0.2.%d", i);
+		cr_expect_eq(ASK_AS(acme, acme, "op=auth.change", "tenant=acme", "password=wrong",
+				    "new=x", source),
+			     ERR_DENIED);
+	}
+	cr_expect_eq(ASK_AS(acme, acme, "op=auth.change", "tenant=acme", "password=second", "new=x",
+			    "source=192.0.2.9"),
+		     ERR_DENIED);
+	cr_expect_eq(ASK_AS(acme + 1, acme, "op=auth.change", "tenant=acme", "password=second",
+			    "new=x"),
+		     ERR_DENIED);
+}
+
 Test(vm2d, suspends_and_resumes)
 {
 	EXPECT(0, "op=tenant.add", "name=acme");

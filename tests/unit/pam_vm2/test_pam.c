@@ -15,6 +15,7 @@ static pid_t stub;
 /* What the person at the other end sees and says. */
 struct person {
 	const char *password;
+	const char *code, *old; /* what they answer to questions with such a word in them */
 	int asked;
 	char info[256], error[256];
 };
@@ -29,7 +30,11 @@ static int converse(int n, const struct pam_message **messages, struct pam_respo
 		const struct pam_message *m = messages[i];
 
 		if (m->msg_style == PAM_PROMPT_ECHO_OFF) {
-			answers[i].resp = p->password ? strdup(p->password) : NULL;
+			const char *say = strstr(m->msg, "code")    ? p->code :
+					  strstr(m->msg, "urrent") ? p->old :
+								     p->password;
+
+			answers[i].resp = say ? strdup(say) : NULL;
 			p->asked++;
 		} else if (m->msg_style == PAM_TEXT_INFO) {
 			snprintf(p->info, sizeof(p->info), "%s", m->msg);
@@ -39,6 +44,32 @@ static int converse(int n, const struct pam_message **messages, struct pam_respo
 	}
 	*ret = answers;
 	return PAM_SUCCESS;
+}
+
+/* The end of an answer with a field beside the refusal. */
+static void denied_with(int fd, const char *key, const char *value)
+{
+	struct msg m = { 0 };
+
+	msg_add(&m, "event", "end");
+	msg_add_i64(&m, "status", ERR_DENIED);
+	msg_add(&m, "error", "refused");
+	msg_add(&m, key, value);
+	msg_send(fd, &m, NULL);
+	msg_free(&m);
+}
+
+/* "second" has the password "right" and the code 123456. */
+static void answer_second(int fd, const struct msg *m)
+{
+	const char *code = msg_get(m, "code");
+
+	if (strcmp(msg_get(m, "password"), "right"))
+		stub_end(fd, ERR_DENIED, "wrong password");
+	else if (!code)
+		denied_with(fd, "second", "code");
+	else
+		stub_end(fd, strcmp(code, "123456") ? ERR_DENIED : 0, "wrong code");
 }
 
 static void answer_password(int fd, const char *tenant, const struct msg *m)
@@ -56,6 +87,10 @@ static void answer_password(int fd, const char *tenant, const struct msg *m)
 		stub_event(fd, "row", "a", "b");
 	else if (!strcmp(tenant, "often"))
 		stub_end(fd, ERR_BUSY, "too many tries");
+	else if (!strcmp(tenant, "guesser"))
+		denied_with(fd, "locked", "1");
+	else if (!strcmp(tenant, "second"))
+		answer_second(fd, m);
 	else if (!strcmp(tenant, "acme") && !strcmp(password, "right") && source &&
 		 !strcmp(source, "192.0.2.7"))
 		stub_end(fd, 0, NULL);
@@ -69,6 +104,18 @@ static void answer(int fd, struct msg *m)
 
 	if (!strcmp(op, "auth.password")) {
 		answer_password(fd, tenant, m);
+	} else if (!strcmp(op, "auth.change")) {
+		if (!strcmp(msg_get(m, "new"), "better") && !strcmp(msg_get(m, "password"), "right"))
+			answer_password(fd, tenant, m);
+		else
+			stub_end(fd, ERR_USAGE, "the password is no good");
+	} else if (!strcmp(tenant, "aged")) {
+		if (msg_get(m, "by"))
+			denied_with(fd, "why", "password");
+		else
+			stub_end(fd, 0, NULL);
+	} else if (!strcmp(tenant, "bygone")) {
+		denied_with(fd, "why", "expired");
 	} else if (!strcmp(tenant, "gone")) {
 		stub_end(fd, ERR_NOT_FOUND, "no tenant gone");
 	} else if (!strcmp(tenant, "late-payer")) {
@@ -94,7 +141,7 @@ static void configure(const char *options)
 	snprintf(path, sizeof(path), "%s/vm2-test", dir);
 	f = fopen(path, "w");
 	for (int i = 0; i < 4; i++)
-		fprintf(f, "%s required %s socket=%s timeout=1 %s\n", kinds[i], MODULE, sock, options);
+		fprintf(f, "%s required %s socket=%s timeout=1 nodelay %s\n", kinds[i], MODULE, sock, options);
 	fclose(f);
 }
 
@@ -225,12 +272,102 @@ Test(pam, opens_a_session)
 	pam_end(h, 0);
 }
 
-Test(pam, changes_no_password)
+Test(pam, asks_for_a_code)
 {
-	struct person p = { 0 };
-	pam_handle_t *h = begin("acme", &p);
+	struct person p = { .password = "right", .code = "123456" };
+	pam_handle_t *h = begin("second", &p);
 
-	cr_expect_eq(pam_chauthtok(h, 0), PAM_AUTHTOK_ERR);
-	cr_expect(strstr(p.error, "vm2 tenant passwd acme"));
+	cr_expect_eq(pam_authenticate(h, 0), PAM_SUCCESS);
+	cr_expect_eq(p.asked, 2);
+	p.code = "000000";
+	cr_expect_eq(pam_authenticate(h, 0), PAM_AUTH_ERR);
+	/* A program that answers one question only. */
+	p.code = NULL;
+	cr_expect_eq(pam_authenticate(h, 0), PAM_AUTH_ERR);
 	pam_end(h, 0);
+	/* Who does not know the password is not asked for a code. */
+	cr_expect_eq(authenticate("second", "wrong"), PAM_AUTH_ERR);
+}
+
+Test(pam, tells_a_guesser_to_wait)
+{
+	struct person p = { .password = "right" };
+	pam_handle_t *h = begin("guesser", &p);
+
+	cr_expect_eq(pam_authenticate(h, PAM_SILENT), PAM_MAXTRIES);
+	cr_expect_str_empty(p.error);
+	cr_expect_eq(pam_authenticate(h, 0), PAM_MAXTRIES);
+	cr_expect(strstr(p.error, "wait"), "%s", p.error);
+	pam_end(h, 0);
+}
+
+/* How long libpam was asked to wait: known and unknown names alike. */
+static unsigned int delays[2];
+
+static void note_delay(int retval, unsigned int us, void *data)
+{
+	delays[retval == PAM_SUCCESS] = us;
+}
+
+Test(pam, has_failures_wait)
+{
+	static const char *const names[] = { "acme", "unknown", "no/name" };
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/vm2-test", dir);
+	f = fopen(path, "w");
+	fprintf(f, "auth required %s socket=%s timeout=5\n", MODULE, sock);
+	fclose(f);
+	for (int i = 0; i < 3; i++) {
+		struct person p = { .password = "wrong" };
+		pam_handle_t *h = begin(names[i], &p);
+
+		delays[0] = 0;
+		pam_set_item(h, PAM_FAIL_DELAY, (const void *)note_delay);
+		cr_expect_eq(pam_authenticate(h, 0), PAM_AUTH_ERR);
+		cr_expect(delays[0] >= 1000000 && delays[0] <= 3000000, "%u", delays[0]);
+		pam_end(h, 0);
+	}
+}
+
+Test(pam, judges_a_password_s_age_only_where_it_was_used)
+{
+	struct person p = { .password = "right" };
+	pam_handle_t *h;
+
+	cr_expect_eq(account("bygone", 0, &p), PAM_ACCT_EXPIRED);
+	cr_expect_eq(account("aged", 0, &p), PAM_SUCCESS);
+	h = begin("acme", &p);
+	cr_expect_eq(pam_authenticate(h, 0), PAM_SUCCESS);
+	cr_expect_eq(pam_set_item(h, PAM_USER, "aged"), PAM_SUCCESS);
+	cr_expect_eq(pam_acct_mgmt(h, 0), PAM_NEW_AUTHTOK_REQD);
+	pam_end(h, 0);
+}
+
+static int change_password(const char *user, const char *old, const char *new, struct person *p)
+{
+	pam_handle_t *h;
+	int r;
+
+	p->old = old;
+	p->password = new;
+	h = begin(user, p);
+	/* The flag, because the test's root would need no old one. */
+	r = pam_chauthtok(h, PAM_CHANGE_EXPIRED_AUTHTOK);
+	pam_end(h, r);
+	return r;
+}
+
+Test(pam, changes_a_password)
+{
+	struct person p = { .code = "123456" };
+
+	cr_expect_eq(change_password("acme", "right", "better", &p), PAM_SUCCESS);
+	cr_expect_eq(change_password("acme", "wrong", "better", &p), PAM_AUTHTOK_RECOVERY_ERR);
+	cr_expect_eq(change_password("acme", NULL, "better", &p), PAM_AUTHTOK_RECOVERY_ERR);
+	cr_expect_eq(change_password("acme", "right", "bad", &p), PAM_AUTHTOK_ERR);
+	cr_expect(strstr(p.error, "no good"), "%s", p.error);
+	cr_expect_eq(change_password("second", "right", "better", &p), PAM_SUCCESS);
+	cr_expect_eq(change_password("crash", "right", "better", &p), PAM_TRY_AGAIN);
 }

@@ -2,32 +2,56 @@
 /*
  * libnss_vm2.so.2: the functions that glibc's name service switch calls (nss(5), and "Extending
  * NSS" in the glibc manual). It lives in every process of the host, privileged ones too: it reads
- * one file, keeps no descriptor, allocates nothing and looks at no environment.
+ * one file, keeps no descriptor, waits for nobody and looks at no environment. What it remembers
+ * between calls is what it has read (nss_vm2/cache.h) and where enumerations stand.
  */
 #include <errno.h>
 #include <nss.h>
-#include <pthread.h>
+#include <time.h>
 
+#include "nss_vm2/cache.h"
 #include "nss_vm2/entries.h"
 #include "nss_vm2/snapshot.h"
 
 typedef int entry_fn(const struct snapshot_reader *r, const struct found *f, void *entry,
 		     char *buf, size_t len);
 
+static struct cache cache = CACHE_INIT;
+
 /*
- * Where an enumeration stands: behind this name. glibc's interface wants that between calls, so it
- * is the one thing this module remembers; a name rather than a place, so that a snapshot replaced
- * meanwhile neither repeats nor skips those who are in both.
+ * Where an enumeration stands: behind this name. glibc's interface wants that between calls; a name
+ * rather than a place, so that a snapshot replaced meanwhile neither repeats nor skips those who are
+ * in both.
  */
 struct cursor {
-	pthread_mutex_t lock;
+	atomic_flag taken;
 	char last[SNAPSHOT_NAME_MAX + 1];
 	uint32_t place; /* a hint where that name was */
 };
 
-static struct cursor passwd_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
-static struct cursor group_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
-static struct cursor shadow_cursor = { PTHREAD_MUTEX_INITIALIZER, "", 0 };
+static struct cursor passwd_cursor = { ATOMIC_FLAG_INIT, "", 0 };
+static struct cursor group_cursor = { ATOMIC_FLAG_INIT, "", 0 };
+static struct cursor shadow_cursor = { ATOMIC_FLAG_INIT, "", 0 };
+
+/* How often another thread's step is waited for, a millisecond each. */
+#define CURSOR_PATIENCE 1000
+
+/* What is asked for, and where the answer goes. */
+struct query {
+	const char *name; /* NULL: by number */
+	uint32_t number;
+	struct cursor *cursor; /* not NULL: the next one */
+	entry_fn *fill;
+	void *entry;
+	char *buf;
+	size_t len;
+};
+
+/* When the module is unloaded; a copy in use goes with the process. */
+__attribute__((destructor)) static void unload(void)
+{
+	cache_drop(&cache);
+}
 
 /* What glibc wants to hear for 0 or -errno; a result leaves the caller's errno alone. */
 static enum nss_status answer(int e, int saved_errno, int *errnop)
@@ -49,57 +73,123 @@ static enum nss_status no_snapshot(int e, int saved_errno, int *errnop)
 	return NSS_STATUS_UNAVAIL;
 }
 
-static enum nss_status lookup(const char *name, uint32_t number, entry_fn *fill, void *entry,
-			      char *buf, size_t len, int *errnop)
-{
-	struct snapshot_reader r;
-	int saved = errno;
-	struct found f;
-	int e;
-
-	e = snapshot_open(SNAPSHOT_PATH, &r);
-	if (e < 0)
-		return no_snapshot(e, saved, errnop);
-	e = name ? found_by_name(&r, name, &f) : found_by_number(&r, number, &f);
-	if (e == 0 && fill)
-		e = fill(&r, &f, entry, buf, len);
-	snapshot_close(&r);
-	return answer(e, saved, errnop);
-}
-
-static enum nss_status rewind_cursor(struct cursor *c)
-{
-	pthread_mutex_lock(&c->lock);
-	c->last[0] = 0;
-	pthread_mutex_unlock(&c->lock);
-	return NSS_STATUS_SUCCESS;
-}
-
 /* The next tenant; the cursor moves only when the caller's buffer had room. Guests are not listed. */
-static enum nss_status next(struct cursor *c, entry_fn *fill, void *entry, char *buf, size_t len,
-			    int *errnop)
+static int next(const struct snapshot_reader *r, const struct query *q)
 {
 	struct found f = { .guest_id = -1 };
-	struct snapshot_reader r;
-	int saved = errno;
-	uint32_t place;
+	struct cursor *c = q->cursor;
+	uint32_t place = c->place;
 	int e;
 
-	e = snapshot_open(SNAPSHOT_PATH, &r);
-	if (e < 0)
-		return no_snapshot(e, saved, errnop);
-	pthread_mutex_lock(&c->lock);
-	place = c->place;
-	e = snapshot_after(&r, c->last, &place, &f.tenant);
+	if (!r->listed)
+		return -ENOENT;
+	e = snapshot_after(r, c->last, &place, &f.tenant);
 	if (e == 0)
-		e = fill(&r, &f, entry, buf, len);
+		e = q->fill(r, &f, q->entry, q->buf, q->len);
 	if (e == 0) {
 		memcpy(c->last, f.tenant.name, sizeof(c->last));
 		c->place = place;
 	}
-	pthread_mutex_unlock(&c->lock);
+	return e;
+}
+
+static int look_up(const struct snapshot_reader *r, const struct query *q)
+{
+	struct found f;
+	int e;
+
+	if (q->cursor)
+		return next(r, q);
+	e = q->name ? found_by_name(r, q->name, &f) : found_by_number(r, q->number, &f);
+	if (e == 0 && q->fill)
+		e = q->fill(r, &f, q->entry, q->buf, q->len);
+	return e;
+}
+
+/* By the file itself; apart, for the window on its stack, which is zeroed each time. */
+static __attribute__((noinline)) int ask_file(const struct query *q, bool *ret_opened)
+{
+	struct snapshot_window window;
+	struct snapshot_reader r;
+	int e = snapshot_open(SNAPSHOT_PATH, &window, &r);
+
+	*ret_opened = e == 0;
+	if (e < 0)
+		return e;
+	e = look_up(&r, q);
 	snapshot_close(&r);
-	return answer(e, saved, errnop);
+	return e;
+}
+
+static enum nss_status ask(const struct query *q, int *errnop)
+{
+	int saved = errno, e;
+	const struct snapshot_reader *kept = cache_take(&cache, SNAPSHOT_PATH);
+	bool opened;
+
+	if (kept) {
+		e = look_up(kept, q);
+		cache_give(&cache, e == 0 || e == -ENOENT || e == -ERANGE);
+		if (e == 0 || e == -ENOENT || e == -ERANGE)
+			return answer(e, saved, errnop);
+	}
+	/* What is kept is broken, or another's just now: the file itself says what there is. */
+	e = ask_file(q, &opened);
+	return opened ? answer(e, saved, errnop) : no_snapshot(e, saved, errnop);
+}
+
+static enum nss_status lookup(const char *name, uint32_t number, entry_fn *fill, void *entry,
+			      char *buf, size_t len, int *errnop)
+{
+	struct query q = { name, number, NULL, fill, entry, buf, len };
+
+	/* What can be nobody's of ours costs no look at the file. */
+	if (name && (name[0] < 'a' || name[0] > 'z'))
+		return answer(-ENOENT, errno, errnop);
+	return ask(&q, errnop);
+}
+
+/*
+ * glibc has a lock of its own around enumerations. Should this one be held by a thread that a fork(2)
+ * left behind, the child gives up rather than wait for ever.
+ */
+static bool cursor_take(struct cursor *c)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < CURSOR_PATIENCE; i++) {
+		if (!atomic_flag_test_and_set_explicit(&c->taken, memory_order_acquire))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static void cursor_give(struct cursor *c)
+{
+	atomic_flag_clear_explicit(&c->taken, memory_order_release);
+}
+
+static enum nss_status rewind_cursor(struct cursor *c)
+{
+	if (!cursor_take(c))
+		return NSS_STATUS_TRYAGAIN;
+	c->last[0] = 0;
+	cursor_give(c);
+	return NSS_STATUS_SUCCESS;
+}
+
+static enum nss_status enumerate(struct cursor *c, entry_fn *fill, void *entry, char *buf,
+				 size_t len, int *errnop)
+{
+	struct query q = { NULL, 0, c, fill, entry, buf, len };
+	enum nss_status status;
+
+	if (!cursor_take(c))
+		return answer(-EAGAIN, errno, errnop);
+	status = ask(&q, errnop);
+	cursor_give(c);
+	return status;
 }
 
 /* glibc declares no prototypes for what a module exports. */
@@ -125,7 +215,7 @@ EXPORT(_nss_vm2_setpwent(int stayopen))
 
 EXPORT(_nss_vm2_getpwent_r(struct passwd *pw, char *buf, size_t len, int *errnop))
 {
-	return next(&passwd_cursor, entry_passwd, pw, buf, len, errnop);
+	return enumerate(&passwd_cursor, entry_passwd, pw, buf, len, errnop);
 }
 
 EXPORT(_nss_vm2_endpwent(void))
@@ -151,7 +241,7 @@ EXPORT(_nss_vm2_setgrent(int stayopen))
 
 EXPORT(_nss_vm2_getgrent_r(struct group *gr, char *buf, size_t len, int *errnop))
 {
-	return next(&group_cursor, entry_group, gr, buf, len, errnop);
+	return enumerate(&group_cursor, entry_group, gr, buf, len, errnop);
 }
 
 EXPORT(_nss_vm2_endgrent(void))
@@ -172,7 +262,7 @@ EXPORT(_nss_vm2_setspent(int stayopen))
 
 EXPORT(_nss_vm2_getspent_r(struct spwd *sp, char *buf, size_t len, int *errnop))
 {
-	return next(&shadow_cursor, entry_shadow, sp, buf, len, errnop);
+	return enumerate(&shadow_cursor, entry_shadow, sp, buf, len, errnop);
 }
 
 EXPORT(_nss_vm2_endspent(void))

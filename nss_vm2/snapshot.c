@@ -132,7 +132,7 @@ static int64_t sort_accounts(const struct snapshot_account *accounts, uint32_t c
 }
 
 int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, const char *home,
-		    const char *shell, void **ret_data, size_t *ret_len)
+		    const char *shell, bool listed, void **ret_data, size_t *ret_len)
 {
 	const struct snapshot_account **sorted;
 	struct entry *entries = NULL;
@@ -165,6 +165,7 @@ int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, con
 		free(data);
 		return r;
 	}
+	put_u32(data + HEAD_FLAGS, listed ? 0 : FLAG_UNLISTED);
 	write_head(data, head_len, total, count, (uint32_t)ranges, home, shell);
 	*ret_data = data;
 	*ret_len = total;

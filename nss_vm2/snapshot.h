@@ -7,6 +7,7 @@
 #ifndef VM2_NSS_SNAPSHOT_H
 #define VM2_NSS_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,9 +25,10 @@ struct snapshot_account {
  * The whole file for these accounts (in any order; names and uids must be unique, ranges must not
  * overlap).
  * home and shell are the same for all ("/var/lib/vm2/empty" and "/usr/bin/vm2-shell").
+ * listed: whether getpwent(3) and its like go through the tenants.
  * *ret_data is to be freed with free(3). 0, or -EINVAL / -ENOMEM.
  */
 int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, const char *home,
-		    const char *shell, void **ret_data, size_t *ret_len);
+		    const char *shell, bool listed, void **ret_data, size_t *ret_len);
 
 #endif

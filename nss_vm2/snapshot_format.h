@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define SNAPSHOT_MAGIC "VM2ACCT\n"
-#define SNAPSHOT_VERSION 1
+#define SNAPSHOT_VERSION 2
 
 #define SNAPSHOT_NAME_MAX 32	     /* the longest login name, useradd(8) */
 #define SNAPSHOT_RANGE 65536	     /* host uids of one guest */
@@ -29,9 +29,13 @@ enum {
 	HEAD_BODY_SUM = 40,
 	HEAD_SUM = 44,
 	HEAD_BOUNDS = 48, /* smallest and greatest key of each index */
-	HEAD_STRINGS = 72,
+	HEAD_FLAGS = 72,
+	HEAD_STRINGS = 76,
 	HEAD_MAX = HEAD_STRINGS + 2 * (SNAPSHOT_STRING_MAX + 1),
 };
+
+/* HEAD_FLAGS: enumerations list nobody. Readers pass over bits that they do not know. */
+#define FLAG_UNLISTED 1U
 
 /* The indexes, in their order in the file. */
 enum { BY_NAME, BY_UID, BY_BASE, INDEXES };

@@ -6,18 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How much of a table is read at once when a search has come close: fewer system calls. */
-#define WINDOW_BYTES 4096
-
-/* One of the sorted tables, and the piece of it that was read last. */
+/* One of the sorted tables. */
 struct table {
 	const struct snapshot_reader *reader;
 	uint64_t at;
 	uint32_t count;
 	uint32_t size;
-	uint32_t first; /* the window: entries first .. first + have - 1 */
-	uint32_t have;
-	unsigned char window[WINDOW_BYTES];
 };
 
 /* Exactly len bytes; a file that ends before is a broken one. */
@@ -33,36 +27,121 @@ static int read_exact(int fd, void *buf, size_t len, uint64_t at)
 	return (size_t)n == len ? 0 : -EBADMSG;
 }
 
+bool snapshot_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* O_NONBLOCK: should there be a FIFO in the file's place, no program may hang on it. */
+static int open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The very file that the head was read from, or -ESTALE. */
+static int reopen(const struct snapshot_reader *r)
+{
+	struct stat st;
+	int fd = open_file(r->kept->path);
+
+	if (fd < 0)
+		return fd;
+	r->kept->fd = fd;
+	return fstat(fd, &st) < 0 || !snapshot_same_file(&r->id, &st) ? -ESTALE : 0;
+}
+
+static int fill_page(const struct snapshot_reader *r, uint64_t page)
+{
+	uint64_t at = page * SNAPSHOT_PAGE, left = (uint64_t)r->id.st_size - at;
+	struct snapshot_kept *k = r->kept;
+	int e = 0;
+
+	if (k->left == 0)
+		return -ESTALE;
+	if (k->fd < 0)
+		e = reopen(r);
+	if (e == 0)
+		e = read_exact(k->fd, k->pages + at, left < SNAPSHOT_PAGE ? left : SNAPSHOT_PAGE,
+			       at);
+	if (e < 0)
+		return e;
+	k->have[page / 8] |= (unsigned char)(1 << page % 8);
+	k->left--;
+	return 0;
+}
+
+/* An entry in what is kept, which nobody can change any more: its sum is verified once. */
+static int kept_entry(const struct table *t, uint32_t i, uint64_t at, const unsigned char **ret)
+{
+	const struct snapshot_reader *r = t->reader;
+	struct snapshot_kept *k = r->kept;
+	uint64_t bit = (at - r->records_at) / INDEX_SIZE, last = (at + t->size - 1) / SNAPSHOT_PAGE;
+	const unsigned char *p = k->pages + at;
+	int e = 0;
+
+	*ret = p;
+	if (k->checked[bit / 8] & 1 << bit % 8)
+		return 0;
+	for (uint64_t page = at / SNAPSHOT_PAGE; e == 0 && page <= last; page++)
+		if (!(k->have[page / 8] & 1 << page % 8))
+			e = fill_page(r, page);
+	if (e < 0)
+		return e;
+	if (get_u32(p + t->size - 4) != sum_entry(p, t->size - 4, i))
+		return -EBADMSG;
+	k->checked[bit / 8] |= (unsigned char)(1 << bit % 8);
+	return 0;
+}
+
+/* Read as much of [lo, hi) around entry i as fits. */
+static int fill_window(const struct table *t, uint32_t lo, uint32_t hi, uint32_t i)
+{
+	struct snapshot_window *w = t->reader->window;
+	uint32_t most = SNAPSHOT_PAGE / t->size;
+	uint32_t first = i - lo > most / 2 ? i - most / 2 : lo;
+	uint32_t have = (hi - first < most ? hi - first : most) * t->size;
+	int e;
+
+	w->have = 0;
+	w->at = t->at + (uint64_t)first * t->size;
+	e = read_exact(t->reader->fd, w->bytes, have, w->at);
+	if (e == 0)
+		w->have = have;
+	return e;
+}
+
 static void table_init(struct table *t, const struct snapshot_reader *r, uint64_t at,
 		       uint32_t count, uint32_t size)
 {
-	t->reader = r;
-	t->at = at;
-	t->count = count;
-	t->size = size;
-	t->first = 0;
-	t->have = 0;
+	*t = (struct table){ r, at, count, size };
 }
 
-/* Entry i with its sum checked; [lo, hi) is what the search may still want: read around i. */
-static int table_get(struct table *t, uint32_t lo, uint32_t hi, uint32_t i,
+/*
+ * Entry i with its sum checked; [lo, hi) is what the search may still want: read around i. It is there
+ * until the next call.
+ */
+static int table_get(const struct table *t, uint32_t lo, uint32_t hi, uint32_t i,
 		     const unsigned char **ret)
 {
-	uint32_t most = WINDOW_BYTES / t->size;
+	const struct snapshot_window *w = t->reader->window;
+	uint64_t at = t->at + (uint64_t)i * t->size;
 	const unsigned char *p;
-	int r;
+	int e;
 
 	if (lo > i || i >= hi || hi > t->count)
 		return -EBADMSG;
-	if (i < t->first || i - t->first >= t->have) {
-		t->first = i - lo > most / 2 ? i - most / 2 : lo;
-		t->have = hi - t->first < most ? hi - t->first : most;
-		r = read_exact(t->reader->fd, t->window, (size_t)t->have * t->size,
-			       t->at + (uint64_t)t->first * t->size);
-		if (r < 0)
-			return r;
+	if (t->reader->kept)
+		return kept_entry(t, i, at, ret);
+	if (at < w->at || at + t->size > w->at + w->have) {
+		e = fill_window(t, lo, hi, i);
+		if (e < 0)
+			return e;
 	}
-	p = t->window + (size_t)(i - t->first) * t->size;
+	p = w->bytes + (at - w->at);
 	if (get_u32(p + t->size - 4) != sum_entry(p, t->size - 4, i))
 		return -EBADMSG;
 	*ret = p;
@@ -158,18 +237,36 @@ static uint32_t guess(uint32_t lo, uint32_t hi, uint32_t low, uint32_t high, uin
 	return lo + (uint32_t)((uint64_t)(key - low) * (hi - 1 - lo) / (high - low));
 }
 
+/*
+ * A guess errs to one side again and again, and leaves the other end of the window where it was: so
+ * every other one is moved past where the key ought to be, by more than it is likely to be wrong.
+ */
+static uint32_t overshoot(uint32_t lo, uint32_t hi, uint32_t at, uint32_t last)
+{
+	uint32_t margin = 4 + (at > last ? at - last : last - at) / 8;
+
+	if (last < lo)
+		return at + margin < hi ? at + margin : hi - 1;
+	return at - lo > margin ? at - margin : lo;
+}
+
 /* The place of the last entry whose key is not above key, and the window that it is in. */
 static int index_floor(struct table *t, const unsigned char *bounds, uint32_t key,
 		       uint32_t *ret_place)
 {
-	uint32_t low = get_u32(bounds), high = get_u32(bounds + 4), lo = 0, hi = t->count, mid, at;
+	uint32_t low = get_u32(bounds), high = get_u32(bounds + 4), lo = 0, hi = t->count, at;
+	uint32_t mid = 0;
 	const unsigned char *p;
 	int e;
 
 	if (t->count == 0 || key < low)
 		return -ENOENT;
 	for (int round = 0; lo < hi; round++) {
+		uint32_t last = mid;
+
 		mid = round < GUESSES ? guess(lo, hi, low, high, key) : lo + (hi - lo) / 2;
+		if (round < GUESSES && round % 2 && low != key)
+			mid = overshoot(lo, hi, mid, last);
 		e = table_get(t, lo, hi, mid, &p);
 		if (e < 0)
 			return e;
@@ -318,6 +415,7 @@ static int check_head(struct snapshot_reader *r, size_t have, uint64_t file_len)
 	if (get_u64(r->head + HEAD_TOTAL) != file_len ||
 	    r->index_at[BY_BASE] + (uint64_t)r->ranges * INDEX_SIZE != file_len)
 		return -EBADMSG;
+	r->listed = !(get_u32(r->head + HEAD_FLAGS) & FLAG_UNLISTED);
 	r->home = (const char *)r->head + HEAD_STRINGS;
 	r->shell = r->home + home_len + 1;
 	if (!head_string_ok(r->home, home_len) || !head_string_ok(r->shell, shell_len))
@@ -328,29 +426,33 @@ static int check_head(struct snapshot_reader *r, size_t have, uint64_t file_len)
 /* Read as much of the head as there is, and check it. */
 static int read_head(struct snapshot_reader *r)
 {
-	struct stat st;
 	ssize_t n;
 
-	if (fstat(r->fd, &st) < 0)
+	if (fstat(r->fd, &r->id) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size < HEAD_STRINGS)
+	if (!S_ISREG(r->id.st_mode) || r->id.st_size < HEAD_STRINGS)
 		return -EBADMSG;
 	do
 		n = pread(r->fd, r->head, sizeof(r->head), 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	return n < HEAD_STRINGS ? -EBADMSG : check_head(r, (size_t)n, (uint64_t)st.st_size);
+	return n < HEAD_STRINGS ? -EBADMSG : check_head(r, (size_t)n, (uint64_t)r->id.st_size);
 }
 
-int snapshot_open(const char *path, struct snapshot_reader *r)
+int snapshot_open(const char *path, struct snapshot_window *window, struct snapshot_reader *r)
 {
 	int e;
 
-	/* O_NONBLOCK: should there be a FIFO in the file's place, no program may hang on it. */
-	r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (r->fd < 0)
-		return -errno;
+	r->kept = NULL;
+	r->window = window;
+	window->have = 0;
+	r->fd = open_file(path);
+	if (r->fd < 0) {
+		e = r->fd;
+		r->fd = -1;
+		return e;
+	}
 	e = read_head(r);
 	if (e < 0)
 		snapshot_close(r);

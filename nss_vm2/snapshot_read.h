@@ -2,7 +2,8 @@
 /*
  * The reading half of the snapshot: what libnss_vm2.so.2 is made of. libc only, no allocation, no
  * mapping (a file cut short under a mapping would kill the program with SIGBUS: pread(2) answers
- * with a short read instead). A reader lives for one lookup; a file replaced meanwhile is not seen.
+ * with a short read instead). A reader lives for one lookup, or in nss_vm2/cache.h for as long as the
+ * file is the same; a file replaced during a lookup is not seen.
  *
  * Every byte that a lookup uses is covered by a checksum that the lookup verifies: the head as a
  * whole, and each record and index entry it touches by its own. The sum over the whole file is
@@ -12,12 +13,38 @@
 #define VM2_NSS_SNAPSHOT_READ_H
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "nss_vm2/snapshot_format.h"
 
-/* An open snapshot. Its fields are the reading half's own, save home and shell. */
+/* What is kept of the file comes in pieces so long; where nothing is kept, so much is read ahead. */
+#define SNAPSHOT_PAGE 4096
+
+/* A piece of the file that was read last. */
+struct snapshot_window {
+	uint64_t at;
+	uint32_t have;
+	unsigned char bytes[SNAPSHOT_PAGE];
+};
+
+/* What a process keeps of the file (nss_vm2/cache.h): room for all of it, filled by and by. */
+struct snapshot_kept {
+	const char *path;
+	int fd; /* open while a lookup reads what is not there yet; else -1 */
+	unsigned char *pages;
+	unsigned char *have;	/* a bit for each page: it was read */
+	unsigned char *checked; /* a bit for 12 bytes after the head: the entry's sum is right */
+	uint32_t left;		/* pages that may still be read */
+	size_t len;		/* of the memory that holds all three */
+};
+
+/* An open snapshot. Its fields are the reading half's and the cache's own, save home and shell. */
 struct snapshot_reader {
 	int fd;
+	struct stat id; /* of the file */
+	struct snapshot_window *window;
+	struct snapshot_kept *kept; /* NULL: by the window */
+	bool listed;		    /* whether enumerations list the tenants */
 	uint32_t count;
 	uint32_t ranges;
 	uint64_t records_at;
@@ -35,11 +62,14 @@ struct snapshot_record {
 };
 
 /*
- * Open and check the head. 0, or -errno: what open(2) says; -EBADMSG when it is no regular file or
+ * Open and check the head; window is where the file is read to, until it is closed. 0, or -errno: what open(2) says; -EBADMSG when it is no regular file or
  * no snapshot of this version, or its length is wrong. The caller calls snapshot_close() after 0.
  */
-int snapshot_open(const char *path, struct snapshot_reader *r);
+int snapshot_open(const char *path, struct snapshot_window *window, struct snapshot_reader *r);
 void snapshot_close(struct snapshot_reader *r);
+
+/* Whether that is one and the same file, unchanged. */
+bool snapshot_same_file(const struct stat *a, const struct stat *b);
 
 /* Look up by name, or by the tenant's own uid. 0, -ENOENT, -EBADMSG for a broken file, or -errno. */
 int snapshot_by_name(const struct snapshot_reader *r, const char *name,

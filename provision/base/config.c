@@ -92,6 +92,8 @@ static const struct setting settings[] = {
 	  "Seconds until a guest must be up." },
 	{ "guest", "stop-timeout", NUMBER, AT(stop_timeout), "10", 1, 3600,
 	  "Seconds that a guest has to stop by itself before it is killed." },
+	{ "accounts", "enumerate", NUMBER, AT(enumerate), "1", 0, 1,
+	  "Whether `getent passwd` and its like list the tenants; 0: by name and number only." },
 	{ "uids", "account-base", NUMBER, AT(account_base), "1879048192", 65536, 4294900000,
 	  "First host uid of tenants' accounts." },
 	{ "uids", "account-count", NUMBER, AT(account_count), "1000000", 1, 100000000,

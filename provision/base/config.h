@@ -64,6 +64,9 @@ struct config {
 	uint64_t start_timeout; /* seconds until a guest must be up */
 	uint64_t stop_timeout;	/* seconds that a guest has to stop by itself */
 
+	/* [accounts] */
+	uint64_t enumerate; /* 0: getpwent(3) and its like list no tenants */
+
 	/* [uids] */
 	uint64_t account_base; /* first host uid of tenants' accounts */
 	uint64_t account_count;

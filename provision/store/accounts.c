@@ -62,11 +62,12 @@ static int read_accounts(struct store *store, struct list *l, struct err *err)
 	return db_end(store, r, err);
 }
 
-static int write_snapshot(const struct list *l, int folder, const char *name, struct err *err)
+static int write_snapshot(const struct list *l, bool listed, int folder, const char *name,
+	struct err *err)
 {
 	CLEANUP_FREE void *data = NULL;
 	size_t len = 0;
-	int r = snapshot_encode(l->accounts, l->count, HOME, SHELL, &data, &len);
+	int r = snapshot_encode(l->accounts, l->count, HOME, SHELL, listed, &data, &len);
 
 	if (r < 0)
 		return err_sys(err, -r, "cannot encode the snapshot of accounts");
@@ -93,6 +94,6 @@ int accounts_publish(struct store *store, const struct config *config, struct er
 		return err_sys(err, errno, "cannot lock the folder of %s", config->accounts);
 	r = read_accounts(store, &list, err);
 	if (r == 0)
-		r = write_snapshot(&list, folder, slash + 1, err);
+		r = write_snapshot(&list, config->enumerate, folder, slash + 1, err);
 	return r;
 }

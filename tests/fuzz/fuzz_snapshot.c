@@ -74,13 +74,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned char *copy = malloc(size + 1);
 	struct snapshot_reader *r = calloc(1, sizeof(*r));
 	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+	struct snapshot_window window;
 	char path[64];
 
 	memcpy(copy, data, size);
 	put_right(copy, size);
 	NEVER(fd < 0 || fd_write_all(fd, copy, size) < 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (snapshot_open(path, r) == 0) {
+	if (snapshot_open(path, &window, r) == 0) {
 		look_up(r);
 		snapshot_close(r);
 	}

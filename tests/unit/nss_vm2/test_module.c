@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "nss_vm2/snapshot.h"
@@ -56,18 +58,23 @@ static void *symbol(const char *name)
 	return p;
 }
 
-static void write_snapshot(size_t cut)
+static void write_listed(size_t cut, bool listed)
 {
 	void *data = NULL;
 	size_t len;
 	int fd = open("/run/vm2/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	cr_assert_eq(snapshot_encode(three, 3, "/var/lib/vm2/empty", "/usr/bin/vm2-shell", &data,
-				     &len), 0);
+	cr_assert_eq(snapshot_encode(three, 3, "/var/lib/vm2/empty", "/usr/bin/vm2-shell",
+				     listed, &data, &len), 0);
 	cr_assert_eq(write(fd, data, len - cut), (ssize_t)(len - cut));
 	close(fd);
 	free(data);
 	cr_assert_eq(rename("/run/vm2/new", SNAPSHOT_PATH), 0);
+}
+
+static void write_snapshot(size_t cut)
+{
+	write_listed(cut, true);
 }
 
 static void setup(void)
@@ -91,6 +98,14 @@ Test(nss_module, exports_nothing_else)
 	cr_expect_null(dlsym(module, "snapshot_open"));
 	cr_expect_null(dlsym(module, "entry_passwd"));
 	cr_expect_null(dlsym(module, "lookup"));
+	/* All that it exports is the interface, and it is small. */
+	cr_expect_eq(system("! nm -D --defined-only " NSS_MODULE " | grep -v ' _nss_vm2_'"), 0);
+#ifndef SANITIZED
+	cr_expect_eq(system("strip -o /run/stripped " NSS_MODULE
+			    " && test $(stat -c %s /run/stripped) -lt 40960"), 0);
+	cr_expect_neq(system("nm -D --undefined-only " NSS_MODULE
+			     " | grep -E 'printf|fopen|locale|malloc|dlopen'"), 0);
+#endif
 }
 
 Test(nss_module, gives_the_tenant)
@@ -260,6 +275,132 @@ Test(nss_module, serves_threads_and_keeps_nothing_open)
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 	cr_assert_eq(open_files(), before);
+}
+
+Test(nss_module, lists_nobody_when_told_so)
+{
+	enumerate *get = symbol("_nss_vm2_getpwent_r");
+	struct passwd pw;
+	char buf[512];
+	int e = 0;
+
+	write_listed(0, false);
+	cr_expect_eq(get(&pw, buf, sizeof(buf), &e), NSS_STATUS_NOTFOUND);
+	cr_expect_eq(e, ENOENT);
+	cr_expect_eq(((by_name *)symbol("_nss_vm2_getpwnam_r"))("acme", &pw, buf, 512, &e), 1);
+}
+
+/* What a process keeps of the file is never older than the file. */
+Test(nss_module, sees_each_new_file_at_once)
+{
+	by_name *get = symbol("_nss_vm2_getpwnam_r");
+	struct timespec pause = { .tv_nsec = 200000 };
+	struct passwd pw;
+	char buf[512];
+	int e = 0;
+
+	for (int i = 0; i < 50; i++) {
+		write_snapshot(0);
+		nanosleep(&pause, NULL);
+		cr_assert_eq(get("acme", &pw, buf, 512, &e), NSS_STATUS_SUCCESS);
+		if (i % 2)
+			unlink(SNAPSHOT_PATH);
+		else
+			write_snapshot(1);
+		nanosleep(&pause, NULL);
+		cr_assert_eq(get("acme", &pw, buf, 512, &e), NSS_STATUS_UNAVAIL);
+	}
+}
+
+/* In place, under a process that has read it: neither SIGBUS nor an answer. */
+Test(nss_module, bears_a_file_that_is_cut_short_under_it)
+{
+	by_name *get = symbol("_nss_vm2_getpwnam_r");
+	struct timespec pause = { .tv_nsec = 200000 };
+	struct passwd pw;
+	char buf[512];
+	int e = 0;
+
+	cr_assert_eq(get("acme", &pw, buf, 512, &e), NSS_STATUS_SUCCESS);
+	cr_assert_eq(truncate(SNAPSHOT_PATH, 100), 0);
+	nanosleep(&pause, NULL);
+	cr_expect_eq(get("acme", &pw, buf, 512, &e), NSS_STATUS_UNAVAIL);
+	cr_expect_eq(get("zeta", &pw, buf, 512, &e), NSS_STATUS_UNAVAIL);
+}
+
+static _Atomic bool ended;
+
+static void *look_on(void *arg)
+{
+	by_name *get = symbol("_nss_vm2_getpwnam_r");
+	struct passwd pw;
+	char buf[512];
+	int e;
+
+	while (!ended)
+		cr_assert_eq(get("zeta+9", &pw, buf, sizeof(buf), &e), 1);
+	return arg;
+}
+
+/* A child of any moment finds all usable, whatever the other threads were in the midst of. */
+Test(nss_module, survives_forks_among_threads, .timeout = 100)
+{
+	by_name *get = symbol("_nss_vm2_getpwnam_r");
+	enumerate *list = symbol("_nss_vm2_getpwent_r");
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, look_on, NULL);
+	for (int i = 0; i < 200; i++) {
+		int status = 0;
+		pid_t pid;
+
+		if (i % 10 == 0)
+			write_snapshot(0);
+		pid = fork();
+		if (pid == 0) {
+			struct passwd pw;
+			char buf[512];
+			int e, right = 0;
+
+			for (int k = 0; k < 20; k++)
+				right += get("acme", &pw, buf, sizeof(buf), &e) == 1 &&
+					 pw.pw_uid == 20000;
+			right += list(&pw, buf, sizeof(buf), &e) == 1;
+			_exit(right);
+		}
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert_eq(status, 21 << 8, "%d: %x", i, status);
+	}
+	ended = true;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Each walk sees each tenant once, in order, whatever is published meanwhile. */
+Test(nss_module, lists_all_while_a_thousand_are_published)
+{
+	enumerate *get = symbol("_nss_vm2_getpwent_r");
+	int published = 0, walks = 0;
+
+	while (published < 1000) {
+		char last[64] = "", buf[512];
+		struct passwd pw;
+		int e, n = 0;
+
+		cr_assert_eq(((rewind_fn *)symbol("_nss_vm2_setpwent"))(0), 1);
+		while (get(&pw, buf, sizeof(buf), &e) == NSS_STATUS_SUCCESS) {
+			cr_assert_gt(strcmp(pw.pw_name, last), 0);
+			snprintf(last, sizeof(last), "%s", pw.pw_name);
+			write_snapshot(0);
+			published++;
+			n++;
+		}
+		cr_assert_eq(e, ENOENT);
+		cr_assert_eq(n, 3);
+		walks++;
+	}
+	cr_assert_gt(walks, 300);
 }
 
 #ifndef SANITIZED

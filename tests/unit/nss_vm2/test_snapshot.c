@@ -15,6 +15,8 @@
 
 #define MANY 100000
 
+static _Thread_local struct snapshot_window window;
+
 static const struct snapshot_account three[] = {
 	{ "zeta", 20002, 1000000 + 2 * 65536 },
 	{ "acme", 20000, 1000000 },
@@ -52,7 +54,7 @@ static void *encode(const struct snapshot_account *a, uint32_t n, size_t *len)
 {
 	void *data = NULL;
 
-	cr_assert_eq(snapshot_encode(a, n, "/var/lib/vm2/empty", "/usr/bin/vm2-shell", &data, len),
+	cr_assert_eq(snapshot_encode(a, n, "/var/lib/vm2/empty", "/usr/bin/vm2-shell", true, &data, len),
 		     0);
 	return data;
 }
@@ -64,7 +66,7 @@ static int look_around(void)
 	uint32_t place = 0;
 	struct snapshot_reader r;
 	struct found f;
-	int e = snapshot_open(path, &r), first = 0;
+	int e = snapshot_open(path, &window, &r), first = 0;
 
 	if (e < 0)
 		return e;
@@ -101,7 +103,7 @@ Test(snapshot, finds_what_was_written)
 
 	put(data, len);
 	cr_assert_eq(look_around(), 0);
-	cr_assert_eq(snapshot_open(path, &r), 0);
+	cr_assert_eq(snapshot_open(path, &window, &r), 0);
 	cr_assert_str_eq(r.home, "/var/lib/vm2/empty");
 	cr_assert_str_eq(r.shell, "/usr/bin/vm2-shell");
 	cr_assert_eq(found_by_name(&r, "acme+1000", &f), 0);
@@ -132,7 +134,7 @@ Test(snapshot, knows_no_other_names)
 	void *data = encode(three, 3, &len);
 
 	put(data, len);
-	cr_assert_eq(snapshot_open(path, &r), 0);
+	cr_assert_eq(snapshot_open(path, &window, &r), 0);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		cr_expect_eq(found_by_name(&r, names[i], &f), -ENOENT, "%s", names[i]);
 	snapshot_close(&r);
@@ -146,10 +148,10 @@ Test(snapshot, may_be_empty_or_absent)
 	size_t len;
 	void *data = encode(NULL, 0, &len);
 
-	cr_assert_eq(snapshot_open("/nowhere/accounts.snap", &r), -ENOENT);
-	cr_assert_eq(snapshot_open("/dev/null", &r), -EBADMSG);
+	cr_assert_eq(snapshot_open("/nowhere/accounts.snap", &window, &r), -ENOENT);
+	cr_assert_eq(snapshot_open("/dev/null", &window, &r), -EBADMSG);
 	put(data, len);
-	cr_assert_eq(snapshot_open(path, &r), 0);
+	cr_assert_eq(snapshot_open(path, &window, &r), 0);
 	cr_assert_eq(found_by_name(&r, "acme", &f), -ENOENT);
 	cr_assert_eq(found_by_number(&r, 20000, &f), -ENOENT);
 	snapshot_close(&r);
@@ -172,9 +174,9 @@ Test(snapshot, encodes_no_nonsense)
 	size_t len = 7;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		cr_expect_eq(snapshot_encode(bad[i], 2, "/h", "/s", &data, &len), -EINVAL, "%zu", i);
-	cr_expect_eq(snapshot_encode(three, 3, "/h:x", "/s", &data, &len), -EINVAL);
-	cr_expect_eq(snapshot_encode(three, 3, "h", "/s", &data, &len), -EINVAL);
+		cr_expect_eq(snapshot_encode(bad[i], 2, "/h", "/s", true, &data, &len), -EINVAL, "%zu", i);
+	cr_expect_eq(snapshot_encode(three, 3, "/h:x", "/s", true, &data, &len), -EINVAL);
+	cr_expect_eq(snapshot_encode(three, 3, "h", "/s", true, &data, &len), -EINVAL);
 	cr_expect(!data && len == 7);
 }
 
@@ -239,7 +241,7 @@ Test(snapshot, survives_hostile_numbers_with_right_sums)
 		struct found f;
 		struct passwd pw;
 		char buf[512];
-		if (snapshot_open(path, &r) == 0) {
+		if (snapshot_open(path, &window, &r) == 0) {
 			for (size_t i = 0; i < 3; i++) {
 				if (!found_by_name(&r, three[i].name, &f))
 					cr_assert(!entry_passwd(&r, &f, &pw, buf, sizeof(buf)) &&
@@ -296,7 +298,7 @@ Test(snapshot, is_fast_with_100000_accounts)
 	start = now_us();
 	for (uint32_t i = 0; i < 10000; i++) {
 		snprintf(name, sizeof(name), "tenant-%u", i * 7919 % MANY);
-		cr_assert_eq(snapshot_open(path, &r), 0);
+		cr_assert_eq(snapshot_open(path, &window, &r), 0);
 		cr_assert_eq(found_by_name(&r, name, &f), 0);
 		snapshot_close(&r);
 		cr_assert_eq(f.tenant.uid, 100000 + i * 7919 % MANY);
@@ -305,7 +307,7 @@ Test(snapshot, is_fast_with_100000_accounts)
 	for (uint32_t i = 0; i < 10000; i++) {
 		uint32_t uid = 1000000 + i * 5 * 65536 + i;
 
-		cr_assert_eq(snapshot_open(path, &r), 0);
+		cr_assert_eq(snapshot_open(path, &window, &r), 0);
 		cr_assert_eq(found_by_number(&r, uid, &f), 0);
 		snapshot_close(&r);
 		cr_assert_eq(found_number(&f), uid);
@@ -338,7 +340,7 @@ Test(snapshot, finds_all_of_an_uneven_crowd)
 	}
 	data = encode(a, CROWD, &len);
 	put(data, len);
-	cr_assert_eq(snapshot_open(path, &r), 0);
+	cr_assert_eq(snapshot_open(path, &window, &r), 0);
 	cr_assert_eq(snapshot_verify(&r), 0);
 	for (uint32_t i = 0; i < CROWD; i++) {
 		cr_assert(!found_by_name(&r, names[i], &f) && f.tenant.uid == a[i].uid);

@@ -115,10 +115,9 @@ int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *
 
 	m->conversing = true;
 	r = pam_check(m);
+	r = r == PAM_SUCCESS ? admit(m, "keyboard-interactive", err) : refuse(m, err);
 	m->conversing = false;
-	if (r != PAM_SUCCESS)
-		return refuse(m, err);
-	return admit(m, "keyboard-interactive", err);
+	return r;
 }
 
 /* vm2d compares the key with the tenant's; *ret names it for the records. */

@@ -196,6 +196,9 @@ int pam_account(struct monitor *m)
 
 	if (r == PAM_SUCCESS)
 		r = pam_acct_mgmt(m->pam, 0);
+	/* Where questions can be asked, an old password is changed at once. */
+	if (r == PAM_NEW_AUTHTOK_REQD && m->conversing)
+		r = pam_chauthtok(m->pam, PAM_CHANGE_EXPIRED_AUTHTOK);
 	if (r == PAM_SUCCESS)
 		r = same_user(m);
 	if (r != PAM_SUCCESS && !m->notice.len)

@@ -12,6 +12,7 @@
 #include "provision/daemon/locks.h"
 #include "provision/store/lockout.h"
 #include "provision/store/password.h"
+#include "provision/store/rules.h"
 #include "provision/store/totp.h"
 
 #define PASSWORD_WAIT_MS 3000
@@ -161,6 +162,24 @@ int auth_password(struct request *r)
 	return n == 0 ? check_password(r, tenant, password) : n;
 }
 
+/* Who had to change it has done so. */
+static int was_changed(struct request *r, const char *tenant)
+{
+	struct rules rules;
+	int n = rules_get(r->store, tenant, &rules, &r->err);
+
+	if (n != 0 || !rules.change)
+		return n;
+	rules.change = false;
+	return rules_put(r->store, tenant, &rules, &r->err);
+}
+
+/* The same one again would change nothing of its age that a change is there for. */
+static int check_new(struct request *r, const char *password, const char *new)
+{
+	return strcmp(password, new) ? 0 : err_set(&r->err, ERR_USAGE, "that is the old password");
+}
+
 int auth_change(struct request *r)
 {
 	const char *tenant = NULL, *password = NULL, *new = NULL;
@@ -177,8 +196,45 @@ int auth_change(struct request *r)
 	if (n == 0)
 		n = check_password(r, tenant, password);
 	if (n == 0)
+		n = check_new(r, password, new);
+	if (n == 0)
 		n = password_hash(new, &hash, &r->err);
-	return n == 0 ? store_password_set(r->store, tenant, hash, &r->err) : n;
+	if (n == 0)
+		n = store_password_set(r->store, tenant, hash, &r->err);
+	return n == 0 ? was_changed(r, tenant) : n;
+}
+
+/* Why not, in words that the tenant reads, and in one that programs do. */
+static int say_rule(struct request *r, enum rules_verdict verdict)
+{
+	static const struct {
+		const char *why, *text;
+	} words[] = {
+		[RULES_EXPIRED] = { "expired", "this account has expired" },
+		[RULES_SOURCE] = { "source", "this account may not log in from where you are" },
+		[RULES_HOURS] = { "hours", "this account may not log in at this hour" },
+		[RULES_PASSWORD] = { "password", "the password is too old: it must be changed" },
+	};
+
+	msg_add(&r->out, "why", words[verdict].why);
+	return err_set(&r->err, ERR_DENIED, "%s", words[verdict].text);
+}
+
+static int check_rules(struct request *r, const struct store_tenant *t)
+{
+	const char *by = msg_get(&r->in, "by");
+	struct rules_login login = { .now = time(NULL),
+		.source = source_of(r),
+		.by_password = by && !strcmp(by, "password"),
+		.password_set = t->password_set };
+	enum rules_verdict verdict;
+	struct rules rules;
+	int n = rules_get(r->store, t->name, &rules, &r->err);
+
+	if (n != 0)
+		return n;
+	verdict = rules_judge(&rules, &login);
+	return verdict == RULES_OK ? 0 : say_rule(r, verdict);
 }
 
 int auth_account(struct request *r)
@@ -193,7 +249,7 @@ int auth_account(struct request *r)
 	if (n == 0 && t.suspended)
 		return err_set(
 			&r->err, ERR_DENIED, "suspended%s%s", t.reason[0] ? ": " : "", t.reason);
-	return n;
+	return n == 0 ? check_rules(r, &t) : n;
 }
 
 int auth_open(struct request *r)

@@ -38,6 +38,8 @@ int tenant_remove(struct request *r);
 /* login.c */
 int tenant_totp(struct request *r);
 int tenant_unlock(struct request *r);
+/* What tenant.set changes about logins; *ret_any: whether the request says something about them. */
+int login_set(struct request *r, const char *name, bool *ret_any);
 /* What tenant.show says about logins. */
 int login_fields(struct request *r, const char *name, struct msg *row);
 

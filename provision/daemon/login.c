@@ -6,6 +6,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/daemon/handlers.h"
 #include "provision/store/lockout.h"
+#include "provision/store/rules.h"
 #include "provision/store/totp.h"
 
 /* The host's name as the issuer of codes; what a URI cannot hold as it is (RFC 3986, 2.3) is left out. */
@@ -78,6 +79,67 @@ int tenant_unlock(struct request *r)
 	return n == 0 ? lockout_clear(r->store, name, msg_get(&r->in, "source"), &r->err) : n;
 }
 
+/* The fields of tenant.set that are about logins, into rules. *ret_any: there was one. */
+static int read_rules(struct request *r, struct rules *rules, bool *ret_any)
+{
+	static const struct {
+		const char *field;
+		int (*set)(struct rules *rules, const char *text, struct err *err);
+	} texts[] = { { "expires", rules_set_expires },
+		{ "sources", rules_set_sources },
+		{ "hours", rules_set_hours } };
+	const char *change = msg_get(&r->in, "change_password");
+	int n = 0;
+
+	for (size_t i = 0; n == 0 && i < ARRAY_LEN(texts); i++) {
+		const char *text = msg_get(&r->in, texts[i].field);
+
+		if (text) {
+			n = texts[i].set(rules, text, &r->err);
+			*ret_any = true;
+		}
+	}
+	if (n == 0 && msg_get(&r->in, "password_days")) {
+		n = msg_get_u64(&r->in, "password_days", 0, 36500, &rules->password_days, &r->err);
+		*ret_any = true;
+	}
+	if (change) {
+		rules->change = !strcmp(change, "1");
+		*ret_any = true;
+	}
+	return n;
+}
+
+int login_set(struct request *r, const char *name, bool *ret_any)
+{
+	struct rules rules;
+	bool any = false;
+	int n = rules_get(r->store, name, &rules, &r->err);
+
+	if (n == 0)
+		n = read_rules(r, &rules, &any);
+	if (n == 0 && any)
+		n = rules_put(r->store, name, &rules, &r->err);
+	if (n == 0)
+		*ret_any = any;
+	return n;
+}
+
+static int add_rules(struct request *r, const char *name, struct msg *row)
+{
+	struct rules rules;
+	int n = rules_get(r->store, name, &rules, &r->err);
+
+	if (n != 0)
+		return n;
+	msg_add_i64(row, "expires", rules.expires);
+	msg_add_u64(row, "password_days", rules.password_days);
+	msg_add(row, "change_password", rules.change ? "1" : "0");
+	msg_add(row, "sources", rules.sources);
+	msg_add(row, "hours", rules.hours);
+	return 0;
+}
+
 int login_fields(struct request *r, const char *name, struct msg *row)
 {
 	struct lockout lock;
@@ -93,5 +155,5 @@ int login_fields(struct request *r, const char *name, struct msg *row)
 	msg_add_i64(row, "locked_until", lock.until);
 	msg_add_u64(row, "known_sources", lock.known);
 	msg_add_u64(row, "locked_sources", lock.locked_known);
-	return 0;
+	return add_rules(r, name, row);
 }

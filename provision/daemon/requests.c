@@ -79,7 +79,7 @@ const struct request_kind request_kinds[] = {
 		"whether the password is the tenant's" },
 	{ "auth.change", DOORS, CHANGES, "tenant password new [code] [source]", auth_change,
 		"set another password, by one who knows it" },
-	{ "auth.account", DOORS, 0, "tenant [source]", auth_account,
+	{ "auth.account", DOORS, 0, "tenant [source] [by]", auth_account,
 		"whether the tenant may come in" },
 	{ "auth.open", DOORS, 0, "tenant [source] [service]", auth_open, "have the guest running" },
 	{ 0 },

@@ -92,7 +92,11 @@ const char *const schema_migrations[] = {
 	" secret BLOB NOT NULL, last_step INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE recovery_code ("
 	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
-	" digest BLOB NOT NULL, PRIMARY KEY (tenant, digest)) WITHOUT ROWID;",
+	" digest BLOB NOT NULL, PRIMARY KEY (tenant, digest)) WITHOUT ROWID;"
+	"CREATE TABLE login_rule ("
+	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id) ON DELETE CASCADE,"
+	" expires INTEGER NOT NULL, password_days INTEGER NOT NULL, change INTEGER NOT NULL,"
+	" sources TEXT NOT NULL, hours TEXT NOT NULL);",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "provision/store/lockout.h"
+#include "provision/store/rules.h"
 #include "provision/store/totp.h"
 #include "tests/unit/store/place.h"
 
@@ -235,4 +236,93 @@ Test(totp, takes_each_code_once)
 	cr_expect_eq(totp_remove(p.store, "acme", &p.err), 0);
 	cr_expect_eq(totp_remove(p.store, "acme", &p.err), ERR_NOT_FOUND);
 	cr_expect_eq(totp_take(p.store, "acme", made.recovery[2], now, &p.err), ERR_DENIED);
+}
+
+/* 2026-11-25 is a Wednesday. */
+#define WEDNESDAY_0910 1795597800
+
+static enum rules_verdict judge(const struct rules *rules, int64_t now, const char *source)
+{
+	struct rules_login login = { .now = now, .source = source, .password_set = now - 10 * 86400 };
+
+	return rules_judge(rules, &login);
+}
+
+Test(rules, know_where_from)
+{
+	struct rules r = { 0 };
+	struct err err;
+
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "198.51.100.1"), RULES_OK);
+	cr_assert_eq(rules_set_sources(&r, "192.0.2.0/25, 2001:db8::/33,203.0.113.7", &err), 0);
+	cr_expect_str_eq(r.sources, "192.0.2.0/25 2001:db8::/33 203.0.113.7");
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "192.0.2.127"), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "::ffff:192.0.2.127"), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "192.0.2.128"), RULES_SOURCE);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "203.0.113.7"), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "203.0.113.8"), RULES_SOURCE);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "2001:db8:7fff::1"), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "2001:db8:8000::1"), RULES_SOURCE);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "some.host"), RULES_SOURCE);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_OK);
+	cr_expect_eq(rules_set_sources(&r, "192.0.2.0/33", &err), ERR_USAGE);
+	cr_expect_eq(rules_set_sources(&r, "home", &err), ERR_USAGE);
+	cr_expect_str_eq(r.sources, "192.0.2.0/25 2001:db8::/33 203.0.113.7");
+	cr_assert_eq(rules_set_sources(&r, "any", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, "some.host"), RULES_OK);
+}
+
+Test(rules, know_when)
+{
+	struct rules r = { 0 };
+	struct err err;
+
+	setenv("TZ", "UTC", 1);
+	tzset();
+	cr_assert_eq(rules_set_hours(&r, "Wk0910-1700", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910 - 1, NULL), RULES_HOURS);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910 + 4 * 86400, NULL), RULES_HOURS);
+	/* Over midnight: Tuesday's night lasts until Wednesday's morning. */
+	cr_assert_eq(rules_set_hours(&r, "Tu2200-1000", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910 + 86400, NULL), RULES_HOURS);
+	cr_assert_eq(rules_set_hours(&r, "sasu0000-2400 0900-0930", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_OK);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910 + 4 * 86400 + 3600, NULL), RULES_OK);
+	cr_expect_eq(rules_set_hours(&r, "Xx0900-1000", &err), ERR_USAGE);
+	cr_expect_eq(rules_set_hours(&r, "0960-1000", &err), ERR_USAGE);
+	cr_expect_eq(rules_set_hours(&r, "9-10", &err), ERR_USAGE);
+	cr_assert_eq(rules_set_hours(&r, "any", &err), 0);
+	cr_assert_eq(rules_set_expires(&r, "2026-11-25", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_EXPIRED);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910 - 86400, NULL), RULES_OK);
+	cr_expect_eq(rules_set_expires(&r, "tomorrow", &err), ERR_USAGE);
+	cr_expect_eq(rules_set_expires(&r, "2026-11-25x", &err), ERR_USAGE);
+	cr_assert_eq(rules_set_expires(&r, "never", &err), 0);
+	cr_expect_eq(judge(&r, WEDNESDAY_0910, NULL), RULES_OK);
+}
+
+Test(rules, know_how_old_a_password_may_be)
+{
+	PLACE(p, "");
+	struct rules r = { .password_days = 10 }, got;
+	struct rules_login login = { .now = 20 * 86400, .password_set = 10 * 86400 + 1 };
+
+	cr_expect_eq(rules_judge(&r, &login), RULES_OK);
+	login.by_password = true;
+	cr_expect_eq(rules_judge(&r, &login), RULES_OK);
+	login.now++;
+	cr_expect_eq(rules_judge(&r, &login), RULES_PASSWORD);
+	login.by_password = false;
+	r.change = true;
+	cr_expect_eq(rules_judge(&r, &login), RULES_OK);
+	cr_assert_eq(add_tenant(&p, "acme"), 0);
+	cr_assert_eq(rules_get(p.store, "acme", &got, &p.err), 0);
+	cr_expect_eq(got.password_days, 0);
+	cr_assert_eq(rules_put(p.store, "acme", &r, &p.err), 0);
+	cr_assert_eq(rules_get(p.store, "acme", &got, &p.err), 0);
+	cr_expect(got.change && got.password_days == 10);
+	cr_expect_eq(rules_put(p.store, "nobody", &r, &p.err), ERR_NOT_FOUND);
+	cr_expect_eq(store_tenant_remove(p.store, "acme", &p.err), 0, "%s", p.err.text);
 }

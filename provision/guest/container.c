@@ -62,6 +62,8 @@ static void start_init(struct start *s)
 
 	in->layers.lower = in->layers.base = in->layers.upper = in->sysfs = in->console_node = -1;
 	in->console = in->init = in->sync = in->dev = -1;
+	for (size_t i = 0; i < LXCFS_FILES; i++)
+		in->lxcfs[i] = -1;
 	s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
 }
 
@@ -75,6 +77,8 @@ static void start_close(struct start *s)
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		*all[i] = fd_close(*all[i]);
+	for (size_t i = 0; i < LXCFS_FILES; i++)
+		in->lxcfs[i] = fd_close(in->lxcfs[i]);
 }
 
 /*
@@ -147,6 +151,7 @@ static int open_sources(struct start *s, const char *init_path, struct err *err)
 	s->in.dev = make_dev(s, err);
 	if (s->in.dev < 0)
 		return s->in.dev;
+	lxcfs_open(s->config, s->in.lxcfs);
 	/*
 	 * A mount of that one file: what the guest reads as the path of its init is "/". Safe: it is
 	 * read-only, the guest is not its owner, and it holds nothing that is not public.

@@ -12,6 +12,7 @@
 #include "provision/guest/cgroup.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
+#include "provision/guest/lxcfs.h"
 
 #define NAMESPACES                                                                         \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |     \
@@ -30,6 +31,7 @@ int guest_enter_prepare(const struct config *config, const char *name, struct gu
 	if (n < 0)
 		return n;
 	run->n_cgroups = n;
+	run->lxcfs = lxcfs_device(config);
 	/* Only children are born there; the caller keeps its own processes in sight. */
 	if (setns(run->init_pidfd, CLONE_NEWPID) < 0)
 		return err_sys(err, errno, "cannot enter the processes of guest %s", name);
@@ -78,6 +80,7 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 	/* The guest's own root: nothing of the host is to be reached by a path from here on. */
 	if (chdir("/") < 0)
 		return err_sys(err, errno, "cannot enter the guest's root");
+	lxcfs_drop_dead(run->lxcfs);
 	r = close_others(keep, n_keep);
 	if (r < 0)
 		return err_sys(err, -r, "cannot close the host's descriptors");

@@ -42,6 +42,7 @@ struct guest_run {
 	/* The way into its cgroups, opened by guest_enter_prepare() for the child's guest_enter(). */
 	int cgroups[GUEST_CGROUPS_MAX];
 	int n_cgroups;
+	uint64_t lxcfs; /* which run of lxcfs serves now: guest_enter_prepare() looks, for guest_enter() */
 };
 
 void guest_run_close(struct guest_run *run);

@@ -3,6 +3,7 @@
 #ifndef VM2_GUEST_INSIDE_H
 #define VM2_GUEST_INSIDE_H
 
+#include "provision/guest/lxcfs.h"
 #include "provision/guest/storage.h"
 
 /* All that was opened on the host for it. Every descriptor is closed on exec. */
@@ -12,6 +13,7 @@ struct inside {
 	const char *name; /* the guest's: its host name */
 	int sysfs;	  /* a detached mount, of the guest's network namespace */
 	int dev;	  /* the same, of what becomes its /dev: a tmpfs with nodes in it */
+	int lxcfs[LXCFS_FILES]; /* the same, of files of lxcfs; -1 where there are none */
 	int console_node; /* a detached mount of the console's slave side */
 	int console;	  /* the slave side itself */
 	int init;	  /* vm2-init */

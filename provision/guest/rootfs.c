@@ -261,6 +261,17 @@ static void mount_cgroup(void)
 		move_mount(fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
+/* Best effort, as lxcfs is. */
+static void mount_lxcfs(const struct inside *in)
+{
+	for (size_t i = 0; i < LXCFS_FILES; i++) {
+		CLEANUP_CLOSE int target = in->lxcfs[i] < 0 ? -1 : open_plain(lxcfs_files[i], 0);
+
+		if (target >= 0)
+			attach(in->lxcfs[i], target, lxcfs_files[i], NULL);
+	}
+}
+
 int rootfs_furnish(const struct inside *in, struct err *err)
 {
 	int r = attach_folder(in->dev, "/dev", err);
@@ -277,5 +288,6 @@ int rootfs_furnish(const struct inside *in, struct err *err)
 		return r;
 	make_files();
 	mount_cgroup();
+	mount_lxcfs(in);
 	return mask(err);
 }

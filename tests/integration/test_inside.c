@@ -94,3 +94,27 @@ Test(inside, reboot_and_poweroff_without_an_init_of_its_own)
 	/* And the next login starts it. */
 	assert_status(ssh("reboots", "", "test -e /root/kept"), 0);
 }
+
+Test(inside, proc_shows_the_limits_of_the_guest)
+{
+	host_ready();
+	if (sh("test -c /dev/fuse && command -v lxcfs").status != 0)
+		cr_skip_test("this machine has no lxcfs or no FUSE");
+	ok("/usr/libexec/vm2/supervise start vm2-lxcfs -- /usr/libexec/vm2/lxcfs");
+	wait_for(20, "vm2 host check | grep 'lxcfs  *ok'");
+	sh("vm2 plan add cramped --memory 200M");
+	sh("vm2 tenant remove --yes cramped");
+	ok("vm2 tenant add cramped --plan cramped --key /run/vm2-test/key.pub");
+	cr_assert_str_eq(ssh("cramped", "", "free -m | awk \"/^Mem/ { print \\$2 }\"").out, "200\n");
+	assert_has(ssh("cramped", "", "cat /proc/loadavg").out, "/");
+	assert_lacks(ssh("cramped", "", "df").out, "lxcfs");
+	/* One that crashes takes no guest with it: the kernel's numbers are to be seen again. */
+	ok("kill -KILL $(cat /run/vm2/lxcfs.pid)");
+	assert_status(ssh("cramped", "", "test $(awk \"/^MemTotal/ { print \\$2 }\" /proc/meminfo) -gt 204800"), 0);
+	/* The next one serves those that start then. */
+	wait_for(20, "vm2 host check | grep 'lxcfs  *ok'");
+	ok("vm2 guest stop cramped");
+	cr_assert_str_eq(ssh("cramped", "", "free -m | awk \"/^Mem/ { print \\$2 }\"").out, "200\n");
+	ok("vm2 tenant remove --yes cramped; /usr/libexec/vm2/supervise stop vm2-lxcfs");
+	ok("/usr/libexec/vm2/lxcfs --stop; ! grep /run/vm2/lxcfs /proc/mounts");
+}

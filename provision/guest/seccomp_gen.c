@@ -8,10 +8,11 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* name, why; all fail with EPERM. Most need the host's root anyway: this keeps their code away. */
+/* name, why; all but those of absent() fail with EPERM. Most need the host's root anyway: this keeps their code away. */
 static const struct {
 	const char *name, *why;
 } refused[] = {
@@ -141,6 +142,21 @@ static int refuse_sockets(scmp_filter_ctx ctx, int call)
 	return 0;
 }
 
+/*
+ * What kernels may be built without: as on those, the call is not there (ENOSYS), and programs do
+ * without it. On EPERM crun(1) refuses to start a container, for one.
+ */
+static int error_of(const char *name)
+{
+	static const char *const absent[] = { "add_key", "request_key", "keyctl", "io_uring_setup",
+					      "io_uring_enter", "io_uring_register" };
+
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+		if (strcmp(absent[i], name) == 0)
+			return ENOSYS;
+	return EPERM;
+}
+
 static int add_rules(scmp_filter_ctx ctx)
 {
 	if (refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
@@ -151,7 +167,9 @@ static int add_rules(scmp_filter_ctx ctx)
 
 		if (nr == __NR_SCMP_ERROR)
 			continue; /* this libseccomp does not know it */
-		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), nr, 0) < 0 && nr > 0)
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO((unsigned int)error_of(refused[i].name)), nr,
+				     0) < 0 &&
+		    nr > 0)
 			return -1;
 	}
 	for (size_t i = 0; i < sizeof(refused_ioctls) / sizeof(refused_ioctls[0]); i++)

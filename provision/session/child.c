@@ -14,6 +14,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/environment.h"
+#include "provision/session/locale.h"
 #include "provision/session/login.h"
 #include "provision/session/passwd.h"
 #include "provision/session/pty.h"
@@ -154,7 +155,7 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 	int master = -1, slave = -1, r;
 	struct err err = { 0 };
 	struct passwd_root root;
-	char tty[32], go;
+	char tty[32], lang[LOCALE_MAX], go;
 
 	reset_signals();
 	r = order_fds(fds);
@@ -176,7 +177,8 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 	}
 	ready.pid = getpid();
 	passwd_read("/etc/passwd", &root);
-	environ = environment_make(o, &root, o->pty ? tty : NULL);
+	locale_read(lang);
+	environ = environment_make(o, &root, o->pty ? tty : NULL, lang);
 	umask(022);
 	if (chdir(root.home) < 0 && chdir("/") < 0)
 		fail(CHILD_SOCK, err_sys(&err, errno, "cannot go to the guest's root"), &err);

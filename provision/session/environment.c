@@ -7,8 +7,8 @@
 /* Root's standard path, as in Debian's /etc/login.defs (ENV_SUPATH). */
 #define ROOT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* 14 of our own at most, and what the customer sends. */
-#define OWN_MAX 14
+/* 15 of our own at most, and what the customer sends. */
+#define OWN_MAX 15
 #define ACCEPTED_MAX 64
 #define VALUE_MAX 4096
 
@@ -63,11 +63,13 @@ static size_t add_connection(const struct order *o, char **env, size_t n)
 	return n;
 }
 
-char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty)
+char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty,
+			const char *lang)
 {
 	char **env = xcalloc(OWN_MAX + ACCEPTED_MAX + 1, sizeof(*env));
 	const char *entry;
 	size_t n = 0, pos = 0;
+	bool said = false;
 
 	env[n++] = xasprintf("HOME=%s", root->home);
 	env[n++] = xasprintf("SHELL=%s", root->shell);
@@ -82,7 +84,11 @@ char **environment_make(const struct order *o, const struct passwd_root *root, c
 	if (tty)
 		env[n++] = xasprintf("SSH_TTY=%s", tty);
 	while (n < OWN_MAX + ACCEPTED_MAX && (entry = msg_next_value(&o->msg, "env", &pos)))
-		if (environment_accepts(entry))
+		if (environment_accepts(entry)) {
 			env[n++] = xstrdup(entry);
+			said = said || str_starts(entry, "LANG=") || str_starts(entry, "LC_ALL=");
+		}
+	if (!said && *lang)
+		env[n++] = xasprintf("LANG=%s", lang);
 	return env;
 }

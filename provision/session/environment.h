@@ -17,7 +17,11 @@ bool environment_accepts(const char *entry);
  */
 bool environment_address(const char *text, char *ret_addr, size_t cap, const char **ret_port);
 
-/* The environment, NULL-terminated, for the rest of the process's life. tty: its name, or NULL. */
-char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty);
+/*
+ * The environment, NULL-terminated, for the rest of the process's life. tty: its name, or NULL.
+ * lang: LANG where the customer's client says none; empty for none.
+ */
+char **environment_make(const struct order *o, const struct passwd_root *root, const char *tty,
+			const char *lang);
 
 #endif

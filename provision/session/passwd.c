@@ -50,20 +50,30 @@ void passwd_parse(const char *text, size_t len, struct passwd_root *ret)
 	}
 }
 
-void passwd_read(const char *path, struct passwd_root *ret)
+char *passwd_text(const char *path, size_t *ret_len)
 {
 	/* O_NONBLOCK: a FIFO in its place must not hold us. */
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	CLEANUP_FREE char *text = NULL;
 	struct stat st;
-	ssize_t n = 0;
+	char *text;
+	ssize_t n;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-	    st.st_size < PASSWD_FILE_MAX) {
-		text = xcalloc(1, (size_t)st.st_size + 2);
-		n = fd_read_file(fd, text, (size_t)st.st_size + 2);
-	}
-	passwd_parse(text ? text : "", n > 0 ? (size_t)n : 0, ret);
+	*ret_len = 0;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+	    st.st_size >= PASSWD_FILE_MAX)
+		return xstrdup("");
+	text = xcalloc(1, (size_t)st.st_size + 2);
+	n = fd_read_file(fd, text, (size_t)st.st_size + 2);
+	*ret_len = n > 0 ? (size_t)n : 0;
+	return text;
+}
+
+void passwd_read(const char *path, struct passwd_root *ret)
+{
+	size_t len = 0;
+	CLEANUP_FREE char *text = passwd_text(path, &len);
+
+	passwd_parse(text, len, ret);
 	if (!ret->shell[0])
 		strcpy(ret->shell, access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh");
 }

@@ -20,6 +20,12 @@ struct passwd_root {
 void passwd_parse(const char *text, size_t len, struct passwd_root *ret);
 
 /*
+ * The text of a file of the guest's, never NULL, to be freed; *ret_len its length. Empty unless it
+ * is a regular file of less than PASSWD_FILE_MAX bytes and no symlink.
+ */
+char *passwd_text(const char *path, size_t *ret_len);
+
+/*
  * Read the file at path, which must be a regular file of at most PASSWD_FILE_MAX bytes and no
  * symlink; else it counts as empty. A missing shell becomes /bin/bash, or /bin/sh where that is not
  * there. To be called in the guest. Never fails.

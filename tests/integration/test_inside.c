@@ -44,11 +44,31 @@ Test(inside, namespaces_within_the_guest)
 	/* So may those who are not root there; what lets them is out of their reach. */
 	in_guest("id visitor 2>/dev/null || useradd -m visitor; "
 		 "su visitor -c \"unshare -Urpf --mount-proc true\"; ! su visitor -c \"ls /dev/.vm2\" 2>/dev/null");
+	/* No keyrings, as in a kernel without them: on EPERM crun(1) gives up. 250: keyctl on x86-64. */
+	in_guest("test $(uname -m) != x86_64 || perl -e \"\\$! = 0; syscall(250, 1, 0); exit(\\$! != 38)\"");
 	in_guest("mkdir -p /mnt/b && mount --bind /etc /mnt/b && test -e /mnt/b/passwd && umount /mnt/b");
 	in_guest("mount -t tmpfs t /mnt && cd /mnt && mkdir l u w m && "
 		 "mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && touch m/f && test -e u/f && "
 		 "umount m && cd / && umount /mnt");
 	in_guest("mkdir -p /root/jail && mount --bind / /root/jail && chroot /root/jail id -u && umount /root/jail");
+}
+
+Test(inside, packages_users_setuid_and_ports)
+{
+	ready();
+	in_guest("set -e; mkdir -p /root/p/DEBIAN /root/p/usr/local/bin; cd /root/p; "
+		 "printf \"Package: mine\\nVersion: 1\\nArchitecture: all\\nMaintainer: me <me@example.org>\\n"
+		 "Description: mine\\n\" >DEBIAN/control; "
+		 "printf \"#!/bin/sh\\nuseradd --system mine\\n\" >DEBIAN/postinst; chmod 755 DEBIAN/postinst; "
+		 "cp /usr/bin/id usr/local/bin/mine; chmod 4755 usr/local/bin/mine; "
+		 "dpkg-deb -b . /root/mine.deb; apt-get install -y /root/mine.deb; id mine");
+	cr_assert_str_eq(in_guest("id other 2>/dev/null >&2 || useradd -m other; su other -c \"mine -u\""), "0\n");
+	in_guest("for id in 1 33 1000 65534 65535; do touch /root/f; chown $id:$id /root/f; "
+		 "test $(stat -c %u:%g /root/f) = $id:$id || exit 1; done");
+	in_guest("set -e; su other -c \"ping -c 1 -W 10 127.0.0.1\"; su other -c \"nc -l 80\" >/root/got & "
+		 "n=0; until echo hello | nc -N 127.0.0.1 80; do n=$((n + 1)); test $n -lt 300; sleep 0.1; done; "
+		 "wait; grep -q hello /root/got");
+	assert_has(in_guest("locale"), "LANG=C.UTF-8");
 }
 
 Test(inside, sessions_are_in_utmp_and_wtmp)
@@ -117,4 +137,34 @@ Test(inside, proc_shows_the_limits_of_the_guest)
 	cr_assert_str_eq(ssh("cramped", "", "free -m | awk \"/^Mem/ { print \\$2 }\"").out, "200\n");
 	ok("vm2 tenant remove --yes cramped; /usr/libexec/vm2/supervise stop vm2-lxcfs");
 	ok("/usr/libexec/vm2/lxcfs --stop; ! grep /run/vm2/lxcfs /proc/mounts");
+}
+
+/* A tree with nothing but busybox, whose init it is. */
+static const char busybox_tree[] =
+	"t=/run/vm2-test/busybox; mkdir -p $t/bin $t/sbin $t/etc $t/root; cp $(command -v busybox) $t/bin/; "
+	"for a in sh ls ps cat touch true test sleep rm; do ln -s busybox $t/bin/$a; done; "
+	"for a in init reboot poweroff; do ln -s ../bin/busybox $t/sbin/$a; done; "
+	"echo root:x:0:0:root:/root:/bin/sh >$t/etc/passwd; "
+	"printf '::sysinit:/bin/touch /run/booted\\n::respawn:/bin/sleep 1000\\n"
+	"::shutdown:/bin/touch /root/shut-down\\n' >$t/etc/inittab; "
+	"vm2 template import busybox $t";
+
+Test(inside, busybox_is_the_init_where_the_template_says_so)
+{
+	const char *before;
+
+	host_ready();
+	ok("%s", busybox_tree);
+	ok("vm2 tenant add small --template busybox --key /run/vm2-test/key.pub");
+	assert_status(ssh("small", "", "test -e /run/booted"), 0);
+	wait_for(20, "ssh %s small@127.0.0.1 'ps | grep -q \"[s]leep 1000\"'", ssh_options);
+	before = ok("vm2 guest show small --json | jq -r .pid");
+	ssh("small", "", "reboot");
+	wait_for(60, "test \"$(vm2 guest show small --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s' && "
+		 "ssh %s small@127.0.0.1 'test -e /root/shut-down && rm /root/shut-down'", before, ssh_options);
+	/* From outside it is asked as politely. */
+	ok("vm2 guest stop small");
+	assert_status(ssh("small", "", "test -e /root/shut-down"), 0);
+	ssh("small", "", "poweroff");
+	wait_for(60, "test \"$(vm2 guest show small --json | jq -r .state)\" = stopped");
 }

@@ -76,6 +76,8 @@ static const char *find_init(int *ret_signal)
 	target[n < 0 ? 0 : n] = '\0';
 	if (strstr(target, "systemd"))
 		*ret_signal = SIGRTMIN + 3; /* systemd(1): halt.target */
+	else if (n < 0 && access("/etc/inittab", F_OK) == 0)
+		*ret_signal = SIGINT; /* sysvinit, which ignores others: inittab(5), ctrlaltdel */
 	return "/sbin/init";
 }
 

@@ -41,36 +41,37 @@
 static const struct {
 	const char *name;
 	long number;
+	int want;
 } calls[] = {
-	{ "init_module", SYS_init_module },
-	{ "finit_module", SYS_finit_module },
-	{ "delete_module", SYS_delete_module },
-	{ "kexec_load", SYS_kexec_load },
-	{ "kexec_file_load", SYS_kexec_file_load },
-	{ "add_key", SYS_add_key },
-	{ "request_key", SYS_request_key },
-	{ "keyctl", SYS_keyctl },
-	{ "bpf", SYS_bpf },
-	{ "perf_event_open", SYS_perf_event_open },
-	{ "userfaultfd", SYS_userfaultfd },
-	{ "io_uring_setup", SYS_io_uring_setup },
-	{ "io_uring_enter", SYS_io_uring_enter },
-	{ "io_uring_register", SYS_io_uring_register },
-	{ "open_by_handle_at", SYS_open_by_handle_at },
-	{ "clock_settime", SYS_clock_settime },
-	{ "settimeofday", SYS_settimeofday },
-	{ "swapon", SYS_swapon },
-	{ "swapoff", SYS_swapoff },
-	{ "acct", SYS_acct },
-	{ "quotactl", SYS_quotactl },
-	{ "quotactl_fd", SYS_quotactl_fd },
-	{ "syslog", SYS_syslog },
+	{ "init_module", SYS_init_module, EPERM },
+	{ "finit_module", SYS_finit_module, EPERM },
+	{ "delete_module", SYS_delete_module, EPERM },
+	{ "kexec_load", SYS_kexec_load, EPERM },
+	{ "kexec_file_load", SYS_kexec_file_load, EPERM },
+	{ "add_key", SYS_add_key, ENOSYS },
+	{ "request_key", SYS_request_key, ENOSYS },
+	{ "keyctl", SYS_keyctl, ENOSYS },
+	{ "bpf", SYS_bpf, EPERM },
+	{ "perf_event_open", SYS_perf_event_open, EPERM },
+	{ "userfaultfd", SYS_userfaultfd, EPERM },
+	{ "io_uring_setup", SYS_io_uring_setup, ENOSYS },
+	{ "io_uring_enter", SYS_io_uring_enter, ENOSYS },
+	{ "io_uring_register", SYS_io_uring_register, ENOSYS },
+	{ "open_by_handle_at", SYS_open_by_handle_at, EPERM },
+	{ "clock_settime", SYS_clock_settime, EPERM },
+	{ "settimeofday", SYS_settimeofday, EPERM },
+	{ "swapon", SYS_swapon, EPERM },
+	{ "swapoff", SYS_swapoff, EPERM },
+	{ "acct", SYS_acct, EPERM },
+	{ "quotactl", SYS_quotactl, EPERM },
+	{ "quotactl_fd", SYS_quotactl_fd, EPERM },
+	{ "syslog", SYS_syslog, EPERM },
 #ifdef __x86_64__
-	{ "iopl", SYS_iopl },
-	{ "ioperm", SYS_ioperm },
-	{ "_sysctl", SYS__sysctl },
-	{ "keyctl of x32", X32 | SYS_keyctl },
-	{ "userfaultfd of x32", X32 | SYS_userfaultfd },
+	{ "iopl", SYS_iopl, EPERM },
+	{ "ioperm", SYS_ioperm, EPERM },
+	{ "_sysctl", SYS__sysctl, EPERM },
+	{ "keyctl of x32", X32 | SYS_keyctl, ENOSYS },
+	{ "userfaultfd of x32", X32 | SYS_userfaultfd, EPERM },
 #endif
 };
 
@@ -89,7 +90,7 @@ static int call_32bit(void)
 	__asm__ volatile("int $0x80" : "=a"(r) : "a"(288L), "b"(0L), "c"(0L), "d"(0L) : "memory");
 	return r < 0 ? (int)-r : 0;
 #else
-	return EPERM;
+	return ENOSYS;
 #endif
 }
 
@@ -514,7 +515,7 @@ static const struct {
 	int (*try)(void);
 	int want;
 } attempts[] = {
-	{ "keyctl of 32-bit programs", call_32bit, EPERM },
+	{ "keyctl of 32-bit programs", call_32bit, ENOSYS },
 	{ "make the node of a disk", node_of_disk, EPERM },
 	{ "make the node of the memory", node_of_memory, EPERM },
 	{ "make the node of vhost", node_of_vhost, EPERM },
@@ -568,6 +569,7 @@ static void describe(size_t i, const char **ret_name, int *ret_want)
 	*ret_want = EPERM;
 	if (i < LEN(calls)) {
 		*ret_name = calls[i].name;
+		*ret_want = calls[i].want;
 	} else if (i < LEN(calls) + LEN(sockets)) {
 		*ret_name = sockets[i - LEN(calls)].name;
 		*ret_want = sockets[i - LEN(calls)].want;

@@ -6,7 +6,9 @@
 
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
 #include <stddef.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -69,6 +71,7 @@ static void lookup(struct nftnl_rule *r, const char *set)
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
 static uint32_t address_offset(int family, enum expr_side side)
@@ -138,6 +141,7 @@ void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, set_id);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
 void expr_state(struct nftnl_rule *r, uint32_t states)
@@ -149,6 +153,57 @@ void expr_state(struct nftnl_rule *r, uint32_t states)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 	mask(r, &states, sizeof(states));
 	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+void expr_status(struct nftnl_rule *r, uint32_t bits)
+{
+	static const uint32_t none;
+	struct nftnl_expr *e = add(r, "ct");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATUS);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	mask(r, &bits, sizeof(bits));
+	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+void expr_host_port(struct nftnl_rule *r, int family, const char *map)
+{
+	const uint32_t local = RTN_LOCAL;
+	struct nftnl_expr *e;
+
+	expr_family(r, family);
+	e = add(r, "fib");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+	cmp(r, NFT_CMP_EQ, &local, sizeof(local));
+	meta(r, NFT_META_L4PROTO);
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG32_01);
+	e = add(r, "lookup");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_1);
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
+}
+
+/*
+ * The address fills whole registers, the port has the one behind. All is said as the kernel says
+ * it, so that what is read back compares.
+ */
+void expr_redirect(struct nftnl_rule *r, int family)
+{
+	bool six = family == AF_INET6;
+	uint32_t port = six ? NFT_REG_2 : NFT_REG32_01;
+	struct nftnl_expr *e = add(r, "nat");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, six ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MAX, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, port);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, port);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS,
+		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
 void expr_count(struct nftnl_rule *r, const char *counter)

@@ -37,6 +37,18 @@ void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id);
 /* Its connection is in one of these states (NF_CT_STATE_BIT). */
 void expr_state(struct nftnl_rule *r, uint32_t states);
 
+/* Its connection has one of these marks of the kernel's (enum ip_conntrack_status). */
+void expr_status(struct nftnl_rule *r, uint32_t bits);
+
+/*
+ * It goes to an address of this host, and its protocol and port have an entry in the map: whose
+ * address and port expr_redirect() finds in NFT_REG_1.
+ */
+void expr_host_port(struct nftnl_rule *r, int family, const char *map);
+
+/* Send its connection there. */
+void expr_redirect(struct nftnl_rule *r, int family);
+
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);
 

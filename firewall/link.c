@@ -218,6 +218,7 @@ static int configure_host(const struct link *l, struct netlink *nl, struct err *
 		route_add_neighbour(nl, index, &l->address6, l->guest.mac);
 		route_add_route(nl, index, &l->address6, NULL);
 	}
+	route_await_carrier(nl, index);
 	return netlink_exchange(nl, l->name, NULL, NULL, err);
 }
 
@@ -267,6 +268,11 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 		r = configure_guest(l, &guest, err);
 	if (!r)
 		r = configure_host(l, host, err);
+	/* Its carrier came with the host's side. */
+	if (!r) {
+		route_await_carrier(&guest, l->guest_index);
+		r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+	}
 	return r;
 }
 

@@ -221,19 +221,18 @@ static void read_notices(struct owner *o)
 
 /* --- the table --- */
 
-int owner_restore(
-	struct owner *o, const struct rules_guest *guests, uint32_t count, struct err *err)
+int owner_restore(struct owner *o, const struct rules_state *state, struct err *err)
 {
 	int r;
 
 	/* Not told of what we do ourselves: that many notices would overflow the queue. */
 	(void)subscribe(o, false);
 	read_notices(o);
-	r = rules_restore_on(&o->nl, &o->base, guests, count, err);
+	r = rules_restore_on(&o->nl, &o->base, state, err);
 	if (r == -EOPNOTSUPP && o->nl.own) {
 		/* Linux before 6.9, or the table is still an earlier owner's. */
 		o->nl.own = false;
-		r = rules_restore_on(&o->nl, &o->base, guests, count, err);
+		r = rules_restore_on(&o->nl, &o->base, state, err);
 		o->nl.own = r != 0;
 	}
 	if (r == 0)

@@ -36,11 +36,10 @@ int owner_open(const struct rules_base *base, int listener, bool own, struct own
 struct owner *owner_close(struct owner *o);
 
 /*
- * rules_restore() through the owner's socket. -EPERM or -EOPNOTSUPP while an earlier owner's socket
+ * rules_restore_state() through the owner's socket. -EPERM or -EOPNOTSUPP while an earlier owner's socket
  * is not closed yet.
  */
-int owner_restore(
-	struct owner *o, const struct rules_guest *guests, uint32_t count, struct err *err);
+int owner_restore(struct owner *o, const struct rules_state *state, struct err *err);
 
 /* Whether the table is owned: as asked for, and the kernel can. Known after owner_restore(). */
 bool owner_owns(const struct owner *o);

@@ -26,6 +26,8 @@
 /* nft(8)'s numbers of its types (nftables datatype.h), six bits for each part of a key. */
 #define TYPE_IPV4_ADDR	7
 #define TYPE_IPV6_ADDR	8
+#define TYPE_INET_PROTO	12
+#define TYPE_SERVICE	13
 #define TYPE_ICMP6_TYPE 29
 #define TYPE_IFNAME	41
 #define TYPE_PAIR(a, b) ((a) << 6 | (b))
@@ -45,22 +47,29 @@ struct chain {
 
 static const struct chain chains[] = {
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
+	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
+	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
 	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
 };
 
-/* A set that guests are elements of. */
+/* A set that guests are elements of, or a map of published ports. */
 struct set {
 	const char *name;
 	uint32_t type;
 	uint32_t len;
+	uint32_t data_type, data_len; /* of a map */
 };
 
 static const struct set sets[] = {
 	{ POLICY_GUESTS, TYPE_IFNAME, 16 },
 	{ POLICY_SOURCE4, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV4_ADDR), 16 + 4 },
 	{ POLICY_SOURCE6, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV6_ADDR), 16 + 16 },
+	{ POLICY_PUBLISH4, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
+		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
+	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
+		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
 };
 
 #define SPOOFED	       "spoofed"
@@ -71,8 +80,17 @@ static const struct set sets[] = {
 #define TO_GUEST       "to_guest"
 #define TO_NOBODY      "to_nobody"
 
-static const char *const counters[] = { SPOOFED, GUEST_TO_GUEST, GUEST_TO_HOST, GUEST_TO_LOCAL,
-	INVALID, TO_GUEST, TO_NOBODY };
+static const struct {
+	const char *name, *meaning;
+} counters[] = {
+	{ SPOOFED, "sent by a guest with a source that is not its own" },
+	{ GUEST_TO_GUEST, "sent by a guest to another" },
+	{ GUEST_TO_HOST, "sent by a guest to the host, and no ICMP" },
+	{ GUEST_TO_LOCAL, "sent by a guest to a link-local address beyond the host" },
+	{ INVALID, "sent by a guest, of no connection that is tracked" },
+	{ TO_GUEST, "sent to a guest from outside, unasked" },
+	{ TO_NOBODY, "sent to an address of the pool that has no link" },
+};
 
 /* Which side of the guests' links an interface is on. */
 enum where {
@@ -89,6 +107,11 @@ enum match {
 	DISCOVERY_LOCAL, /* ND, MLD or echo from a link-local source, by a guest's interface */
 	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
 	REPLY,		 /* of a connection that the other side began */
+	PUBLISHED,	 /* of a connection that came by a published port */
+	LOOPBACK4,
+	LOOPBACK6,
+	HOST_PORT4, /* to an address of the host, and a port that may be published */
+	HOST_PORT6,
 	UNTRACKABLE,
 	ICMP4,
 	ICMP6,
@@ -102,7 +125,8 @@ enum match {
 enum verdict {
 	ACCEPT,
 	DROP,
-	MASQUERADE
+	MASQUERADE,
+	REDIRECT /* to the guest that the map of published ports says; none: go on */
 };
 
 /* A rule: by which interface in, by which out, what else, then count, then this. */
@@ -127,6 +151,16 @@ static const struct rule rules[] = {
 	{ "antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, NOTHING, SPOOFED, DROP },
 
+	{ "published", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
+	{ "published", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
+	/* What the host's own programs say to each other stays theirs. */
+	{ "published_here", ANY, ANY, LOOPBACK4, NULL, ACCEPT },
+	{ "published_here", ANY, ANY, LOOPBACK6, NULL, ACCEPT },
+	{ "published_here", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
+	{ "published_here", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
+
+	/* What is published to the world is published to the other guests. */
+	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
 	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
 	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP },
@@ -144,6 +178,8 @@ static const struct rule rules[] = {
 	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
 	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP },
 
+	/* The answer must come back this way, even to the guest that asked for its own port. */
+	{ "postrouting", GUEST, GUEST, PUBLISHED, NULL, MASQUERADE },
 	{ "postrouting", ANY, OTHER, FROM_POOL4, NULL, MASQUERADE },
 	{ "postrouting", ANY, OTHER, FROM_POOL6, NULL, MASQUERADE },
 };
@@ -154,6 +190,8 @@ static const uint8_t discovery_types[] = { ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY,
 	ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */ };
 
 static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
+static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
+static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
 static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80 }, 16, 10 };
 static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
 
@@ -225,6 +263,11 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, def->type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, def->len);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
+	if (def->data_len) {
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
+		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, def->data_type);
+		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, def->data_len);
+	}
 	if (def->type == TYPE_IFNAME)
 		describe_key(s);
 	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
@@ -322,6 +365,16 @@ static void put_match(
 	case REPLY:
 		return expr_state(
 			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	case PUBLISHED:
+		return expr_status(r, IPS_DST_NAT);
+	case LOOPBACK4:
+		return expr_address(r, EXPR_DESTINATION, &loopback4);
+	case LOOPBACK6:
+		return expr_address(r, EXPR_DESTINATION, &loopback6);
+	case HOST_PORT4:
+		return expr_host_port(r, AF_INET, POLICY_PUBLISH4);
+	case HOST_PORT6:
+		return expr_host_port(r, AF_INET6, POLICY_PUBLISH6);
 	case UNTRACKABLE:
 		return expr_state(r, NF_CT_STATE_INVALID_BIT);
 	case ICMP4:
@@ -341,18 +394,11 @@ static void put_match(
 	}
 }
 
-static void put_rule(
-	struct netlink *nl, const struct policy *p, const struct rule *def, uint32_t set_id)
+static struct nftnl_rule *make_rule(
+	const struct policy *p, const struct rule *def, uint32_t set_id)
 {
-	const struct address *pool = rule_pool(def, p);
-	struct nftnl_rule *r;
-	struct nlmsghdr *msg;
+	struct nftnl_rule *r = must(nftnl_rule_alloc());
 
-	if (pool && !pool->family)
-		return; /* no such pool; policy_rule_count() knows */
-	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
-		put_discovery_types(nl, p, set_id);
-	r = must(nftnl_rule_alloc());
 	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
@@ -365,12 +411,51 @@ static void put_rule(
 		expr_count(r, def->counter);
 	if (def->verdict == MASQUERADE)
 		expr_masquerade(r);
+	else if (def->verdict == REDIRECT)
+		expr_redirect(r, def->match == HOST_PORT6 ? AF_INET6 : AF_INET);
 	else
 		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
+	return r;
+}
+
+static void put_rule(
+	struct netlink *nl, const struct policy *p, const struct rule *def, uint32_t set_id)
+{
+	const struct address *pool = rule_pool(def, p);
+	struct nftnl_rule *r;
+	struct nlmsghdr *msg;
+
+	if (pool && !pool->family)
+		return; /* no such pool; policy_rule_count() knows */
+	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
+		put_discovery_types(nl, p, set_id);
+	r = make_rule(p, def, set_id);
 	msg = start(nl, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
 	nftnl_rule_nlmsg_build_payload(msg, r);
 	netlink_commit(nl, msg);
 	nftnl_rule_free(r);
+}
+
+void policy_each_rule(const struct policy *p,
+	void (*fn)(void *data, const char *chain, struct nftnl_rule *rule), void *data)
+{
+	for (size_t c = 0; c < ARRAY_LEN(chains); c++)
+		for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+			const struct address *pool = rule_pool(&rules[i], p);
+			struct nftnl_rule *r;
+
+			if (strcmp(rules[i].chain, chains[c].name) || (pool && !pool->family))
+				continue;
+			r = make_rule(p, &rules[i], 0);
+			fn(data, chains[c].name, r);
+			nftnl_rule_free(r);
+		}
+}
+
+void policy_each_counter(void (*fn)(void *data, const char *name, const char *meaning), void *data)
+{
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		fn(data, counters[i].name, counters[i].meaning);
 }
 
 void policy_put_chain_queries(struct netlink *nl, const struct policy *p)
@@ -415,7 +500,7 @@ void policy_put_contents(struct netlink *nl, const struct policy *p)
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++)
 		put_set(nl, p, &sets[i]);
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		put_counter(nl, p, counters[i]);
+		put_counter(nl, p, counters[i].name);
 	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
 		put_chain(nl, p, &chains[i]);
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)

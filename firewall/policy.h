@@ -10,10 +10,14 @@
 #include "firewall/address.h"
 #include "firewall/netlink.h"
 
-/* The sets whose elements a guest is. */
+struct nftnl_rule;
+
+/* The sets whose elements a guest is, and the maps of published ports. */
 #define POLICY_GUESTS  "guests"	 /* interface */
 #define POLICY_SOURCE4 "source4" /* interface . IPv4 address */
 #define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
+#define POLICY_PUBLISH4 "publish4" /* protocol . port : IPv4 address . port */
+#define POLICY_PUBLISH6 "publish6"
 
 /*
  * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every
@@ -50,6 +54,13 @@ void policy_put_chain_queries(struct netlink *nl, const struct policy *p);
 
 /* A reply (mnl_cb_t): add the number of the chain's rules to *(uint32_t *)total. */
 int policy_sum_rules(const struct nlmsghdr *msg, void *total);
+
+/* Call fn with the name and the meaning of each counter. */
+void policy_each_counter(void (*fn)(void *data, const char *name, const char *meaning), void *data);
+
+/* Call fn with each chain, and with each of its rules in order: as the kernel shall have them. */
+void policy_each_rule(const struct policy *p,
+	void (*fn)(void *data, const char *chain, struct nftnl_rule *rule), void *data);
 
 /* How many rules all chains have together. */
 uint32_t policy_rule_count(const struct policy *p);

@@ -86,6 +86,15 @@ void route_set_up(struct netlink *nl, int ifindex)
 	netlink_commit(nl, msg);
 }
 
+void route_await_carrier(struct netlink *nl, int ifindex)
+{
+	struct nlmsghdr *msg = start(nl, RTM_GETLINK, 0, "look for its carrier");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	netlink_commit(nl, msg);
+}
+
 void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
 {
 	struct nlmsghdr *msg = start(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE,

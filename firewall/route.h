@@ -24,6 +24,13 @@ void route_no_own_address(struct netlink *nl, int ifindex);
 
 void route_set_up(struct netlink *nl, int ifindex);
 
+/*
+ * Ask for an interface that was set up. Linux lets it send only when a task in the background has
+ * seen its carrier, which takes a second when much is going on, and drops what is sent before; who
+ * asks has that done first (linkwatch_sync_dev(), Linux 6.7).
+ */
+void route_await_carrier(struct netlink *nl, int ifindex);
+
 /* Add an address of a->prefix bits; an IPv6 one without duplicate detection. */
 void route_add_address(struct netlink *nl, int ifindex, const struct address *a);
 

@@ -14,43 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "firewall/address.h"
-#include "firewall/link.h"
+#include "firewall/conntrack.h"
 #include "firewall/netlink.h"
 #include "firewall/policy.h"
 #include "firewall/restore.h"
+#include "firewall/ruleset.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
 /* Elements of one message: their list's length is 16 bits (struct nlattr). */
 #define ELEMENTS_MAX 512
-
-/* A guest, checked: the key is its interface's name, zero-filled as the kernel has it. */
-struct guest {
-	char interface[IFNAMSIZ];
-	struct address address4, address6;
-};
-
-static int check_guest(
-	const struct policy *p, const struct rules_guest *g, struct guest *ret, struct err *err)
-{
-	struct guest c = { 0 };
-	int r;
-
-	link_name(p->table, g->number, c.interface);
-	if (!*c.interface)
-		return err_set(err, ERR_USAGE,
-			"interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name",
-			p->table, g->number, IFNAMSIZ - 1);
-	r = address_parse(g->address4, AF_INET, &c.address4, err);
-	if (!r)
-		r = address_parse(g->address6, AF_INET6, &c.address6, err);
-	if (r)
-		return r;
-	*ret = c;
-	return 0;
-}
 
 static int check(const struct rules_base *base, struct policy *ret, struct err *err)
 {
@@ -73,62 +46,65 @@ static int commit(struct netlink *nl, const char *subject, struct err *err)
 	return netlink_exchange(nl, subject, NULL, NULL, err);
 }
 
-/* The elements of a set that guests are, as a list for one message; NULL when there are none. */
-static struct nftnl_set *elements(
-	const struct policy *p, const char *set, const struct guest *guests, uint32_t count)
+static void put_list(struct netlink *nl, uint16_t type, struct nftnl_set *s, size_t count)
+{
+	bool new = type == NFT_MSG_NEWSETELEM;
+	struct nlmsghdr *msg = nftnl_nlmsg_build_hdr(
+		netlink_room(nl, POLICY_ROOM + count * POLICY_ELEMENT_ROOM,
+			new ? "add elements" : "delete elements"),
+		type, NFPROTO_INET, new ? NLM_F_CREATE : 0, nl->next_seq);
+
+	nftnl_set_elems_nlmsg_build_payload(msg, s);
+	netlink_commit(nl, msg);
+	nftnl_set_free(s);
+}
+
+static struct nftnl_set *begin_list(const struct policy *p, enum ruleset_set set)
 {
 	struct nftnl_set *s = nftnl_set_alloc();
-	bool any = false;
 
 	if (!s)
 		abort();
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-	nftnl_set_set_str(s, NFTNL_SET_NAME, set);
-	for (uint32_t i = 0; i < count; i++) {
-		const struct guest *g = &guests[i];
-		const struct address *a = !strcmp(set, POLICY_SOURCE4) ? &g->address4 :
-									 &g->address6;
-		struct nftnl_set_elem *e;
-		uint8_t key[IFNAMSIZ + 16];
-		bool alone = !strcmp(set, POLICY_GUESTS);
-
-		if (!alone && !a->family)
-			continue;
-		e = nftnl_set_elem_alloc();
-		if (!e)
-			abort();
-		memcpy(key, g->interface, IFNAMSIZ);
-		memcpy(key + IFNAMSIZ, a->bytes, 16);
-		nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, key, IFNAMSIZ + (alone ? 0 : a->len));
-		nftnl_set_elem_add(s, e);
-		any = true;
-	}
-	if (any)
-		return s;
-	nftnl_set_free(s);
-	return NULL;
+	nftnl_set_set_str(s, NFTNL_SET_NAME, ruleset_name(set));
+	return s;
 }
 
-/* Add or delete (type) the elements that these guests are. */
-static void put_elements(struct netlink *nl, const struct policy *p, uint16_t type,
-	const struct guest *guests, uint32_t count)
+static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
 {
-	static const char *const names[] = { POLICY_SOURCE4, POLICY_SOURCE6, POLICY_GUESTS };
-	bool new = type == NFT_MSG_NEWSETELEM;
+	struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
+	uint32_t data_len = ruleset_data_len(e->set);
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct nftnl_set *s = elements(p, names[i], guests, count);
-		struct nlmsghdr *msg;
+	if (!elem)
+		abort();
+	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, e->key, ruleset_key_len(e->set));
+	if (data_len)
+		nftnl_set_elem_set(elem, NFTNL_SET_ELEM_DATA, e->data, data_len);
+	nftnl_set_elem_add(s, elem);
+}
 
-		if (!s)
-			continue;
-		msg = nftnl_nlmsg_build_hdr(
-			netlink_room(nl, POLICY_ROOM + count * POLICY_ELEMENT_ROOM,
-				new ? "add a guest's elements" : "delete a guest's elements"),
-			type, NFPROTO_INET, new ? NLM_F_CREATE : 0, nl->next_seq);
-		nftnl_set_elems_nlmsg_build_payload(msg, s);
-		netlink_commit(nl, msg);
-		nftnl_set_free(s);
+/* Add or delete (type) elements: a message for each set, and for each so many. */
+static void put_elements(
+	struct netlink *nl, const struct policy *p, uint16_t type, const struct ruleset *elements)
+{
+	for (int set = 0; set < RULESET_SETS; set++) {
+		struct nftnl_set *s = NULL;
+		size_t count = 0;
+
+		for (size_t i = 0; i < elements->n; i++) {
+			if (elements->of[i].set != set)
+				continue;
+			if (!s)
+				s = begin_list(p, set);
+			add_element(s, &elements->of[i]);
+			if (++count < ELEMENTS_MAX)
+				continue;
+			put_list(nl, type, s, count);
+			s = NULL;
+			count = 0;
+		}
+		if (s)
+			put_list(nl, type, s, count);
 	}
 }
 
@@ -141,44 +117,31 @@ static int open_batch(const struct rules_base *base, struct netlink *nl, struct 
 	return r;
 }
 
-/* The whole table with these guests, in a batch that was begun. */
-static int restore(struct netlink *nl, const struct policy *p, const struct guest *guests,
-	uint32_t count, struct err *err)
-{
-	/* Added first, so that it can be deleted whether it was there or not. */
-	policy_put_table(nl, p, NFT_MSG_NEWTABLE, 0);
-	policy_put_table(nl, p, NFT_MSG_DELTABLE, 0);
-	policy_put_table(
-		nl, p, NFT_MSG_NEWTABLE, nl->own ? POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST : 0);
-	policy_put_contents(nl, p);
-	for (uint32_t i = 0; i < count; i += ELEMENTS_MAX)
-		put_elements(nl, p, NFT_MSG_NEWSETELEM, guests + i,
-			count - i < ELEMENTS_MAX ? count - i : ELEMENTS_MAX);
-	return commit(nl, p->subject, err);
-}
-
 int rules_restore_on(struct netlink *nl, const struct rules_base *base,
-	const struct rules_guest *guests, uint32_t count, struct err *err)
+	const struct rules_state *state, struct err *err)
 {
-	CLEANUP_FREE struct guest *checked = NULL;
+	CLEANUP_RULESET struct ruleset elements = { 0 };
 	struct policy p;
 	int r;
 
 	r = check(base, &p, err);
+	if (!r)
+		r = ruleset_make(&elements, &p, state, err);
 	if (r)
 		return r;
-	checked = xcalloc((size_t)count + 1, sizeof(*checked));
-	for (uint32_t i = 0; i < count; i++) {
-		r = check_guest(&p, &guests[i], &checked[i], err);
-		if (r)
-			return r;
-	}
 	begin(nl);
-	return restore(nl, &p, checked, count, err);
+	/* Added first, so that it can be deleted whether it was there or not. */
+	policy_put_table(nl, &p, NFT_MSG_NEWTABLE, 0);
+	policy_put_table(nl, &p, NFT_MSG_DELTABLE, 0);
+	policy_put_table(
+		nl, &p, NFT_MSG_NEWTABLE, nl->own ? POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST : 0);
+	policy_put_contents(nl, &p);
+	put_elements(nl, &p, NFT_MSG_NEWSETELEM, &elements);
+	return commit(nl, p.subject, err);
 }
 
-int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
-	struct err *err)
+int rules_restore_state(
+	const struct rules_base *base, const struct rules_state *state, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
@@ -186,7 +149,15 @@ int rules_restore(const struct rules_base *base, const struct rules_guest *guest
 
 	if (!r)
 		r = netlink_borrow(&nl, base->run, err);
-	return r ? r : rules_restore_on(&nl, base, guests, count, err);
+	return r ? r : rules_restore_on(&nl, base, state, err);
+}
+
+int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
+	struct err *err)
+{
+	const struct rules_state state = { .guests = guests, .n_guests = count };
+
+	return rules_restore_state(base, &state, err);
 }
 
 int rules_present(const struct rules_base *base, struct err *err)
@@ -210,47 +181,99 @@ int rules_present(const struct rules_base *base, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : rule_count == policy_rule_count(&p);
 }
 
-int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err)
+/* Add elements in a batch of their own. */
+static int add_elements(const struct rules_base *base, const struct policy *p,
+	const struct ruleset *elements, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink nl = { 0 };
+	int r = open_batch(base, &nl, err);
+
+	if (r)
+		return r;
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
+	return commit(&nl, p->subject, err);
+}
+
+/* Delete elements in a batch of their own; those that are not there are success. */
+static int remove_elements(const struct rules_base *base, const struct policy *p,
+	const struct ruleset *elements, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct err why = { 0 };
+	int r = open_batch(base, &nl, err);
+
+	if (r)
+		return r;
+	/* Added first, so that those that are missing do not keep the others. */
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
+	put_elements(&nl, p, NFT_MSG_DELSETELEM, elements);
+	r = commit(&nl, p->subject, &why);
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
+int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
 	struct policy p;
-	struct guest g;
 	int r;
 
 	r = check(base, &p, err);
 	if (!r)
-		r = check_guest(&p, guest, &g, err);
-	if (!r)
-		r = open_batch(base, &nl, err);
-	if (r)
-		return r;
-	put_elements(&nl, &p, NFT_MSG_NEWSETELEM, &g, 1);
-	return commit(&nl, p.subject, err);
+		r = ruleset_add_guest(&elements, &p, guest, err);
+	return r ? r : add_elements(base, &p, &elements, err);
 }
 
 int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink nl = { 0 };
-	struct err why = { 0 };
+	CLEANUP_RULESET struct ruleset elements = { 0 };
 	struct policy p;
-	struct guest g;
 	int r;
 
 	r = check(base, &p, err);
 	if (!r)
-		r = check_guest(&p, guest, &g, err);
+		r = ruleset_add_guest(&elements, &p, guest, err);
+	return r ? r : remove_elements(base, &p, &elements, err);
+}
+
+static int collect_ports(const struct rules_port *ports, uint32_t count, struct ruleset *ret,
+	struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < count; i++)
+		r = ruleset_add_port(ret, &ports[i], err);
+	return r;
+}
+
+int rules_add_ports(const struct rules_base *base, const struct rules_port *ports, uint32_t count,
+	struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r;
+
+	r = check(base, &p, err);
 	if (!r)
-		r = open_batch(base, &nl, err);
-	if (r)
-		return r;
-	/* Added first, so that those that are missing do not keep the others. */
-	put_elements(&nl, &p, NFT_MSG_NEWSETELEM, &g, 1);
-	put_elements(&nl, &p, NFT_MSG_DELSETELEM, &g, 1);
-	r = commit(&nl, p.subject, &why);
-	if (r == -ENOENT)
-		return 0;
-	return r ? err_set(err, r, "%s", why.text) : 0;
+		r = collect_ports(ports, count, &elements, err);
+	return r ? r : add_elements(base, &p, &elements, err);
+}
+
+int rules_remove_ports(const struct rules_base *base, const struct rules_port *ports,
+	uint32_t count, struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r;
+
+	r = check(base, &p, err);
+	if (!r)
+		r = collect_ports(ports, count, &elements, err);
+	if (!r)
+		r = remove_elements(base, &p, &elements, err);
+	return r ? r : conntrack_end_published(ports, count, err);
 }
 
 int rules_remove(const struct rules_base *base, struct err *err)

@@ -27,6 +27,23 @@ struct rules_guest {
 	uint32_t number;
 	const char *address4; /* or NULL */
 	const char *address6; /* or NULL */
+	bool optional;	      /* rules_verify(): may be missing, since it is stopped */
+};
+
+/* A port of the host's that leads to a guest. */
+struct rules_port {
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t host_port, guest_port;
+	const char *address4; /* the guest's, or NULL */
+	const char *address6; /* or NULL */
+};
+
+/* All that the table holds. */
+struct rules_state {
+	const struct rules_guest *guests;
+	uint32_t n_guests;
+	const struct rules_port *ports;
+	uint32_t n_ports;
 };
 
 /*
@@ -38,6 +55,31 @@ struct rules_guest {
  */
 int rules_restore(const struct rules_base *base, const struct rules_guest *guests, uint32_t count,
 	struct err *err);
+
+/* The same with all that the table can hold. */
+int rules_restore_state(
+	const struct rules_base *base, const struct rules_state *state, struct err *err);
+
+/* Called for each difference: "missing", "unexpected"; what it is in words. */
+typedef void (*rules_drift_fn)(void *data, const char *drift, const char *what);
+
+/*
+ * Compare the table with what it should be: each chain, each rule and each element. Returns how
+ * many differences there are, or ERR_USAGE as -EINVAL, or -errno.
+ */
+int rules_verify(const struct rules_base *base, const struct rules_state *state,
+	rules_drift_fn fn, void *data, struct err *err);
+
+/* What a counter of the table has seen. */
+struct rules_counter {
+	const char *name;
+	const char *meaning; /* in words: what was dropped */
+	uint64_t packets, bytes;
+};
+
+/* Call fn for each counter; zero where there is no table. 0 or -errno. */
+int rules_counters(const struct rules_base *base,
+	void (*fn)(void *data, const struct rules_counter *c), void *data, struct err *err);
 
 /*
  * Whether the table is there with all its chains and as many rules as they should have (1), or not
@@ -56,6 +98,15 @@ int rules_add_guest(
 /* Remove a guest's elements in one batch; not there (or no table) is success. */
 int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
+
+/*
+ * Publish ports, or no more: each call is one batch, all or nothing. add: -EEXIST where a port leads
+ * elsewhere already. remove: not there is success, and connections that came by it end.
+ */
+int rules_add_ports(const struct rules_base *base, const struct rules_port *ports, uint32_t count,
+	struct err *err);
+int rules_remove_ports(const struct rules_base *base, const struct rules_port *ports,
+	uint32_t count, struct err *err);
 
 /* Remove the table. Not there is success. */
 int rules_remove(const struct rules_base *base, struct err *err);

@@ -2,6 +2,7 @@
 #include "provision/daemon/fence.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
@@ -10,6 +11,7 @@
 #include "provision/audit/ledger.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
+#include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 
 /* Those that start or stop a guest hold the lock shared for as long as that takes. */
@@ -17,19 +19,33 @@
 
 #define RETRY_MS 500
 
-/* The guests; their addresses belong to the array of rows. */
-struct guests {
-	struct store_guest *rows;
-	struct rules_guest *of;
-	uint32_t count, cap;
+/* What the database means; addresses belong to the arrays of rows. */
+struct state {
+	const struct config *verify; /* to be compared: those that may be missing are marked */
+	const struct store_guest *guest; /* whose addresses the ports get, even one on its way out */
+	struct store_guest *guests;
+	struct store_port *ports;
+	bool *optional;
+	uint32_t n_guests, cap_guests, n_ports, cap_ports;
+	struct rules_guest *rules_guests;
+	struct rules_port *rules_ports;
+	struct rules_state value;
 };
 
-static void free_guests(struct guests *g)
+static void free_state(struct state *s)
 {
-	free(g->rows);
-	free(g->of);
+	free(s->guests);
+	free(s->ports);
+	free(s->optional);
+	free(s->rules_guests);
+	free(s->rules_ports);
 }
-#define CLEANUP_GUESTS __attribute__((cleanup(free_guests)))
+#define CLEANUP_STATE __attribute__((cleanup(free_state)))
+
+static const char *or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
 
 struct rules_base fence_base(const struct config *config)
 {
@@ -42,45 +58,118 @@ struct rules_base fence_base(const struct config *config)
  */
 static int add_guest(void *data, const struct store_tenant *t)
 {
-	struct guests *g = data;
+	bool meant = t->guest.intent == STORE_GUEST_CREATING ||
+		t->guest.intent == STORE_GUEST_PRESENT;
+	struct state *s = data;
 
-	if (t->guest.intent != STORE_GUEST_CREATING && t->guest.intent != STORE_GUEST_PRESENT)
+	if (t->guest.intent == STORE_GUEST_NONE || (!meant && !s->verify))
 		return 0;
-	if (g->count == g->cap) {
-		g->cap = g->cap ? 2 * g->cap : 64;
-		g->rows = reallocarray(g->rows, g->cap, sizeof(*g->rows));
-		if (!g->rows)
+	if (s->n_guests == s->cap_guests) {
+		s->cap_guests = s->cap_guests ? 2 * s->cap_guests : 64;
+		s->guests = reallocarray(s->guests, s->cap_guests, sizeof(*s->guests));
+		s->optional = reallocarray(s->optional, s->cap_guests, sizeof(*s->optional));
+		if (!s->guests || !s->optional)
 			return -ENOMEM;
 	}
-	g->rows[g->count++] = t->guest;
+	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t, NULL), "running");
+	s->guests[s->n_guests++] = t->guest;
 	return 0;
 }
 
-static int collect(struct store *store, struct guests *ret, struct err *err)
+static int add_port(void *data, const struct store_port *port)
 {
-	int r = store_tenant_each(store, add_guest, ret, err);
+	struct store_port p = *port;
+	struct state *s = data;
 
-	ret->of = xcalloc(ret->count + 1, sizeof(*ret->of));
-	for (uint32_t i = 0; i < ret->count; i++) {
-		const struct store_guest *g = &ret->rows[i];
-
-		ret->of[i] = (struct rules_guest){ g->number, g->address4[0] ? g->address4 : NULL,
-			g->address6[0] ? g->address6 : NULL };
+	if (s->guest) {
+		memcpy(p.address4, s->guest->address4, sizeof(p.address4));
+		memcpy(p.address6, s->guest->address6, sizeof(p.address6));
 	}
+	if (!p.address4[0] && !p.address6[0])
+		return 0;
+	if (s->n_ports == s->cap_ports) {
+		s->cap_ports = s->cap_ports ? 2 * s->cap_ports : 64;
+		s->ports = reallocarray(s->ports, s->cap_ports, sizeof(*s->ports));
+		if (!s->ports)
+			return -ENOMEM;
+	}
+	s->ports[s->n_ports++] = p;
+	return 0;
+}
+
+static struct rules_port rules_of(const struct store_port *p)
+{
+	return (struct rules_port){ !strcmp(p->protocol, "udp") ? IPPROTO_UDP : IPPROTO_TCP,
+		p->host_port, p->guest_port, or_null(p->address4), or_null(p->address6) };
+}
+
+static int collect(struct store *store, struct state *s, struct err *err)
+{
+	int r = store_tenant_each(store, add_guest, s, err);
+
+	if (r == 0)
+		r = store_port_each(store, NULL, add_port, s, err);
+	s->rules_guests = xcalloc(s->n_guests + 1, sizeof(*s->rules_guests));
+	s->rules_ports = xcalloc(s->n_ports + 1, sizeof(*s->rules_ports));
+	for (uint32_t i = 0; i < s->n_guests; i++)
+		s->rules_guests[i] = (struct rules_guest){ s->guests[i].number,
+			or_null(s->guests[i].address4), or_null(s->guests[i].address6),
+			s->optional[i] };
+	for (uint32_t i = 0; i < s->n_ports; i++)
+		s->rules_ports[i] = rules_of(&s->ports[i]);
+	s->value = (struct rules_state){ s->rules_guests, s->n_guests, s->rules_ports, s->n_ports };
 	return r;
+}
+
+int fence_verify(const struct config *config, struct store *store, rules_drift_fn fn, void *data,
+	struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+	CLEANUP_STATE struct state state = { .verify = config };
+	int r = collect(store, &state, err);
+
+	return r == 0 ? rules_verify(&base, &state.value, fn, data, err) : r < 0 ? r : -EIO;
+}
+
+int fence_publish(
+	const struct config *config, const struct store_port *port, bool on, struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+	const struct rules_port rules = rules_of(port);
+
+	if (!port->address4[0] && !port->address6[0])
+		return 0;
+	return on ? rules_add_ports(&base, &rules, 1, err) :
+		    rules_remove_ports(&base, &rules, 1, err);
+}
+
+int fence_publish_all(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, bool on, struct err *err)
+{
+	CLEANUP_STATE struct state s = { .guest = &tenant->guest };
+	const struct rules_base base = fence_base(config);
+	int r = store_port_each(store, tenant->name, add_port, &s, err);
+
+	if (r != 0 || s.n_ports == 0)
+		return r;
+	s.rules_ports = xcalloc(s.n_ports, sizeof(*s.rules_ports));
+	for (uint32_t i = 0; i < s.n_ports; i++)
+		s.rules_ports[i] = rules_of(&s.ports[i]);
+	return on ? rules_add_ports(&base, s.rules_ports, s.n_ports, err) :
+		    rules_remove_ports(&base, s.rules_ports, s.n_ports, err);
 }
 
 /* Exclusive: no guest comes or goes between reading what there is and putting it into the kernel. */
 int fence_restore(const struct config *config, struct store *store, struct err *err)
 {
 	const struct rules_base base = fence_base(config);
-	CLEANUP_GUESTS struct guests guests = { 0 };
+	CLEANUP_STATE struct state state = { 0 };
 	CLEANUP_CLOSE int lock = -1;
 	int r = lock_take(config, LOCK_RULES, false, RULES_WAIT_MS, &lock, err);
 
 	if (r == 0)
-		r = collect(store, &guests, err);
-	return r == 0 ? rules_restore(&base, guests.of, guests.count, err) : r;
+		r = collect(store, &state, err);
+	return r == 0 ? rules_restore_state(&base, &state.value, err) : r;
 }
 
 /* Canonical JSON: sorted keys, no spaces. */
@@ -106,10 +195,10 @@ static void note(const struct config *config, const struct owner_change *change)
 /* Nobody has the socket meanwhile: what is read is what the kernel gets. */
 static int restore(struct owner *owner, struct store *store, struct err *err)
 {
-	CLEANUP_GUESTS struct guests guests = { 0 };
-	int r = collect(store, &guests, err);
+	CLEANUP_STATE struct state state = { 0 };
+	int r = collect(store, &state, err);
 
-	return r == 0 ? owner_restore(owner, guests.of, guests.count, err) : r;
+	return r == 0 ? owner_restore(owner, &state.value, err) : r;
 }
 
 /* Until it works: nothing is lent before, so that no guest starts without its rules. */

@@ -20,6 +20,21 @@ struct rules_base fence_base(const struct config *config);
 int fence_restore(const struct config *config, struct store *store, struct err *err);
 
 /*
+ * Publish a port to the guest whose addresses it has, or no more and end its connections; nothing
+ * while it has none.
+ */
+int fence_publish(
+	const struct config *config, const struct store_port *port, bool on, struct err *err);
+
+/* The same with all ports of a tenant, whose guest has come or goes. */
+int fence_publish_all(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, bool on, struct err *err);
+
+/* rules_verify() with what the database means; those that come, go or are stopped count for nothing. */
+int fence_verify(const struct config *config, struct store *store, rules_drift_fn fn, void *data,
+	struct err *err);
+
+/*
  * Keep the table, in a process of its own; `listener` is of owner_listen(). Returns an exit status
  * when it cannot go on.
  */

@@ -63,6 +63,16 @@ int guest_snapshots(struct request *r);
 int guest_unsnapshot(struct request *r);
 int guest_restore(struct request *r);
 
+/* publish.c */
+int publish_add(struct request *r);
+int publish_list(struct request *r);
+int publish_remove(struct request *r);
+
+/* firewall.c */
+int firewall_show(struct request *r);
+int firewall_plan(struct request *r);
+int firewall_restore(struct request *r);
+
 /* session.c, open.c */
 int session_list(struct request *r);
 int session_show(struct request *r);

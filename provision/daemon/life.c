@@ -107,6 +107,8 @@ static int destroy_locked(const struct config *config, struct store *store,
 	if (r == 0)
 		r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &rules, err);
 	if (r == 0)
+		r = fence_publish_all(config, store, t, false, err);
+	if (r == 0)
 		r = guest_destroy(config, &spec, err);
 	if (r == 0)
 		r = store_guest_remove(store, t->name, err);
@@ -138,7 +140,9 @@ static int create(const struct config *config, struct store *store, guest_progre
 	life_spec(t, &spec);
 	r = start(config, store, &spec, progress, data, run, err);
 	if (r == 0) {
-		r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
+		r = fence_publish_all(config, store, t, true, err);
+		if (r == 0)
+			r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
 		if (r != 0)
 			guest_run_close(run);
 	}

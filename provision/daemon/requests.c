@@ -60,6 +60,18 @@ const struct request_kind request_kinds[] = {
 	{ "guest.restore", STAFF, CHANGES, "name snapshot", guest_restore,
 		"give it its files of that time back" },
 
+	{ "publish.add", STAFF, CHANGES, "tenant protocol port [dry_run]", publish_add,
+		"lead a port of the host's to a guest" },
+	{ "publish.list", READERS, 0, "[tenant]", publish_list, "the published ports" },
+	{ "publish.remove", STAFF, CHANGES, "tenant protocol port [dry_run]", publish_remove,
+		"lead it there no more, and end its connections" },
+
+	{ "firewall.show", READERS, 0, "", firewall_show, "the policy in words" },
+	{ "firewall.plan", READERS, 0, "", firewall_plan,
+		"how the kernel's table differs from the database" },
+	{ "firewall.restore", STAFF, CHANGES, "", firewall_restore,
+		"put the whole table into the kernel" },
+
 	{ "session.list", READERS, 0, "[tenant] [limit]", session_list, "sessions, newest first" },
 	{ "session.show", READERS, 0, "id", session_show, "one session" },
 	{ "session.read", ROLE_AUDIT, LOGS, "id [segment]", session_read,

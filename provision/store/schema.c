@@ -97,6 +97,13 @@ const char *const schema_migrations[] = {
 	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id) ON DELETE CASCADE,"
 	" expires INTEGER NOT NULL, password_days INTEGER NOT NULL, change INTEGER NOT NULL,"
 	" sources TEXT NOT NULL, hours TEXT NOT NULL);",
+	/* Published ports. */
+	"CREATE TABLE publish ("
+	" protocol TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp')),"
+	" host_port INTEGER NOT NULL, guest_port INTEGER NOT NULL,"
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" created INTEGER NOT NULL, PRIMARY KEY (protocol, host_port)) WITHOUT ROWID;"
+	"CREATE INDEX publish_tenant ON publish(tenant);",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

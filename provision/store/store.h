@@ -87,6 +87,15 @@ struct store_tenant {
 	struct store_guest guest;
 };
 
+/* A published port: what comes to host_port of the host goes to guest_port of the guest. */
+struct store_port {
+	char tenant[STORE_NAME_SIZE];
+	char protocol[4]; /* "tcp", "udp" */
+	uint16_t host_port, guest_port;
+	int64_t created;
+	char address4[16], address6[46]; /* out only: the guest's; "" while there is none */
+};
+
 struct store_key {
 	int64_t id;
 	char type[64];
@@ -119,6 +128,7 @@ typedef int (*store_plan_fn)(void *data, const struct store_plan *plan);
 typedef int (*store_template_fn)(void *data, const struct store_template *template);
 typedef int (*store_tenant_fn)(void *data, const struct store_tenant *tenant);
 typedef int (*store_key_fn)(void *data, const struct store_key *key);
+typedef int (*store_port_fn)(void *data, const struct store_port *port);
 typedef int (*store_session_fn)(void *data, const struct store_session *session);
 
 /*
@@ -223,6 +233,17 @@ int store_guest_allocate(struct store *store, const struct config *config, const
 int store_guest_intent(
 	struct store *store, const char *tenant, enum store_intent intent, struct err *err);
 int store_guest_remove(struct store *store, const char *tenant, struct err *err);
+
+/*
+ * Published ports. add: ERR_EXISTS without a good text, ERR_NOT_FOUND: the tenant. each: of one
+ * tenant, or of all (NULL). remove takes tenant, protocol and host_port. They go with the tenant.
+ */
+int store_port_add(struct store *store, const struct store_port *port, struct err *err);
+int store_port_get(struct store *store, const char *protocol, uint16_t host_port,
+	struct store_port *ret, struct err *err);
+int store_port_each(
+	struct store *store, const char *tenant, store_port_fn fn, void *data, struct err *err);
+int store_port_remove(struct store *store, const struct store_port *port, struct err *err);
 
 /*
  * Sessions. open adds a row and notes the login; ERR_DENIED when the tenant is suspended or gone

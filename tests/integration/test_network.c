@@ -80,3 +80,92 @@ Test(network, low_ports_and_ping_work_inside)
 	ready();
 	ok("vm2 guest exec neta -- timeout 5 bash -c 'nc -lp 80 & sleep 0.3; echo x >/dev/tcp/127.0.0.1/80; wait'");
 }
+
+/* A server in a guest that greets whoever connects, again and again. */
+static void greeter(const char *guest, int port)
+{
+	ok("vm2 guest exec %s -- sh -c 'setsid sh -c \"while :; do echo hello from %s | nc -lN -p %d; done\" "
+	   ">/dev/null 2>&1 </dev/null &'",
+	   guest, guest, port);
+}
+
+Test(network, a_published_port_leads_to_the_guest)
+{
+	ready();
+	greeter("neta", 7080);
+	ok("vm2 publish add neta tcp 8090:7080 --dry-run");
+	cr_assert_str_eq(ok("vm2 publish list neta --json | jq length"), "0");
+	ok("vm2 publish add neta tcp 8090:7080");
+	cr_assert_str_eq(ok("vm2 publish list --json | jq -r '.[0] | \"\\(.tenant) \\(.host_port) \\(.guest_port)\"'"),
+			 "neta 8090 7080");
+	ok("vm2 firewall verify");
+	wait_for(20, "/run/host/outside nc -w 2 192.0.2.2 8090 </dev/null | grep 'hello from neta'");
+	wait_for(20, "nc -w 2 192.0.2.2 8090 </dev/null | grep 'hello from neta'");
+	wait_for(20, "vm2 guest exec netb -- nc -w 2 192.0.2.2 8090 </dev/null | grep 'hello from neta'");
+	wait_for(20, "vm2 guest exec neta -- nc -w 2 192.0.2.2 8090 </dev/null | grep 'hello from neta'");
+	/* It comes back with the guest, and stays when the table is made anew. */
+	ok("vm2 firewall restore");
+	wait_for(20, "/run/host/outside nc -w 2 192.0.2.2 8090 </dev/null | grep 'hello from neta'");
+	ok("vm2 publish remove neta tcp 8090");
+	ok("! /run/host/outside nc -zw 1 192.0.2.2 8090");
+	ok("vm2 firewall verify");
+}
+
+Test(network, a_port_is_published_with_the_guest)
+{
+	tenant_ready("netc");
+	ok("vm2 publish add netc tcp 8091:7081");
+	ok("vm2 firewall show | grep '8091.*once it has a guest'");
+	assert_status(ssh("netc", "", "true"), 0);
+	ok("nft list map inet vm2 publish4 | grep 'tcp . 8091'");
+	ok("vm2 guest stop netc && vm2 firewall verify");
+	ok("vm2 guest destroy --yes netc");
+	ok("! nft list map inet vm2 publish4 | grep 'tcp . 8091'");
+	ok("vm2 firewall verify");
+	ok("vm2 tenant remove --yes netc");
+	cr_assert_str_eq(ok("vm2 publish list --json | jq '[.[] | select(.tenant == \"netc\")] | length'"), "0");
+}
+
+static void refused(int status, const char *words, const char *line)
+{
+	struct result r = sh("%s", line);
+
+	assert_status(r, status);
+	assert_has(r.err, words);
+	cr_expect_eq(strchr(r.err, '\n'), r.err + strlen(r.err) - 1, "one line: %s", r.err);
+}
+
+Test(network, bad_publications_are_refused)
+{
+	ready();
+	ok("vm2 publish add neta udp 8099");
+	refused(6, "published already: it leads to port 8099 of 'neta'", "vm2 publish add netb udp 8099");
+	refused(6, "a program listens on it", "vm2 publish add neta tcp 2222");
+	refused(2, "is no port", "vm2 publish add neta tcp 0");
+	refused(2, "is no port", "vm2 publish add neta tcp 65536");
+	refused(2, "is no port", "vm2 publish add neta tcp 80:");
+	refused(2, "is no port", "vm2 publish add neta tcp 80:80:80");
+	refused(2, "neither tcp nor udp", "vm2 publish add neta icmp 80");
+	refused(3, "no tenant", "vm2 publish add nobody tcp 8080");
+	refused(3, "not for 'netb'", "vm2 publish remove netb udp 8099");
+	refused(3, "is not published", "vm2 publish remove neta tcp 8099");
+	ok("vm2 publish remove neta udp 8099");
+	cr_assert_str_eq(ok("vm2 publish list neta --json | jq length"), "0");
+}
+
+Test(network, differences_are_named_and_mended)
+{
+	ready();
+	ok("vm2 firewall verify");
+	/* Others cannot change the table: what differs is what the database means. */
+	ok("vm2 publish add neta udp 8077");
+	ok("sqlite3 /var/lib/vm2/tenants.db \"UPDATE publish SET host_port = 8078 WHERE host_port = 8077\"");
+	refused(1, "differs from the database", "vm2 firewall verify >/run/vm2-test/verify");
+	ok("grep 'missing .*publish4 { udp . 8078' /run/vm2-test/verify");
+	ok("grep 'unexpected .*publish4 { udp . 8077' /run/vm2-test/verify");
+	ok("vm2 firewall plan --json | jq -e 'length == 4'");
+	ok("vm2 firewall restore --dry-run | grep 'missing .*publish6'");
+	ok("vm2 firewall restore && vm2 firewall verify");
+	ok("vm2 publish remove neta udp 8078 && vm2 firewall verify");
+	ok("vm2 firewall show | grep 'from a guest to another'");
+}

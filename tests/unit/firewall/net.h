@@ -27,6 +27,7 @@
 #include "firewall/route.h"
 #include "firewall/rules.h"
 #include "provision/base/fd.h"
+#include "provision/base/str.h"
 
 #define REPLY_MS 1000 /* a packet that was not answered by then was dropped */
 #define PORT	 2222
@@ -94,6 +95,18 @@ static inline void configure_interface(const char *name, const char *a4, const c
 	route_set_up(&nl, index);
 	route_add_address(&nl, index, &four);
 	route_add_address(&nl, index, &six);
+	route_await_carrier(&nl, index);
+	cr_assert(netlink_exchange(&nl, name, NULL, NULL, &err) == 0, "%s", err.text);
+	netlink_close(&nl);
+}
+
+static inline void await_carrier(const char *name)
+{
+	struct netlink nl;
+	struct err err;
+
+	cr_assert(netlink_open(&nl, NETLINK_ROUTE, &err) == 0);
+	route_await_carrier(&nl, if_nametoindex(name));
 	cr_assert(netlink_exchange(&nl, name, NULL, NULL, &err) == 0, "%s", err.text);
 	netlink_close(&nl);
 }
@@ -115,6 +128,7 @@ static inline int make_outside(void)
 	enter(outside);
 	configure_interface("out0", "192.0.2.2", "2001:db8::2");
 	enter(own);
+	await_carrier("up0");
 	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", "1") == 0);
 	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/forwarding", "1") == 0);
 	close(own);
@@ -245,6 +259,15 @@ static inline int spoof_receiver(int netns, int family)
 	enter(own);
 	close(own);
 	return fd;
+}
+
+/* Whether what is allowed arrives: a loaded machine has all the time. */
+static inline bool arrives(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	char buf[256];
+
+	return poll(&p, 1, 10000) == 1 && recv(fd, buf, sizeof(buf), 0) >= 0;
 }
 
 /* Whether something was received. */

@@ -8,6 +8,9 @@
 static const struct rules_guest guests[] = { { 1, "10.66.0.1", "fd66::1" },
 	{ 2, "10.66.0.2", "fd66::2" } };
 
+static const struct rules_state one = { .guests = guests, .n_guests = 1 },
+				both = { .guests = guests, .n_guests = 2 };
+
 /* A folder for the owner's socket, and the owner: in this process, which the kernel does not mind. */
 struct world {
 	char run[64];
@@ -26,7 +29,7 @@ static void begin(struct world *w, bool own)
 	w->base = (struct rules_base){ "vm2", "10.66.0.0/16", "fd66::/64", w->run };
 	cr_assert(owner_listen(w->run, &w->listener, &err) == 0, "%s", err.text);
 	cr_assert(owner_open(&w->base, w->listener, own, &w->owner, &err) == 0, "%s", err.text);
-	cr_assert(owner_restore(w->owner, guests, 1, &err) == 0, "%s", err.text);
+	cr_assert(owner_restore(w->owner, &one, &err) == 0, "%s", err.text);
 	if (own && !owner_owns(w->owner)) {
 		fd_remove_tree(AT_FDCWD, w->run);
 		cr_skip_test("needs Linux 6.9: tables that persist");
@@ -129,7 +132,7 @@ Test(owner, one_that_begins_anew_takes_over)
 	w.owner = owner_close(w.owner);
 	cr_expect(table_has("\"vm2-1\" . 10.66.0.1"), "the table went with its owner");
 	cr_assert(owner_open(&w.base, w.listener, true, &w.owner, &err) == 0, "%s", err.text);
-	cr_assert(owner_restore(w.owner, guests, 2, &err) == 0, "%s", err.text);
+	cr_assert(owner_restore(w.owner, &both, &err) == 0, "%s", err.text);
 	cr_expect(owner_owns(w.owner));
 	cr_expect(table_has("\"vm2-2\" . 10.66.0.2"));
 	end(&w);
@@ -178,7 +181,7 @@ Test(owner, notices_who_changed_what)
 		cr_expect(strstr(change.what, cases[i].what), "%s: %s", cases[i].command,
 			change.what);
 		cr_expect(strstr(change.who, "nft (pid "), "%s", change.who);
-		cr_assert(owner_restore(w.owner, guests, 1, &err) == 0, "%s", err.text);
+		cr_assert(owner_restore(w.owner, &one, &err) == 0, "%s", err.text);
 		output("nft list table inet vm2 | diff /tmp/$PPID.before -", text, sizeof(text));
 		cr_expect(!text[0], "%s", text);
 	}

@@ -110,8 +110,8 @@ Test(rules, spoofed_sources_are_dropped)
 		snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", unfiltered[i]);
 		cr_assert(fd_write_path(AT_FDCWD, path, "0") == 0);
 	}
-	cr_assert(within(w.guest[0], do_spoof, "10.66.0.1") && received(four));
-	cr_assert(within(w.guest[0], do_spoof, "fd66::1") && received(six));
+	cr_assert(within(w.guest[0], do_spoof, "10.66.0.1") && arrives(four));
+	cr_assert(within(w.guest[0], do_spoof, "fd66::1") && arrives(six));
 	cr_expect(counter("spoofed") == 0);
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		unsigned int before = counter("spoofed");
@@ -120,6 +120,154 @@ Test(rules, spoofed_sources_are_dropped)
 		cr_expect(!received(strchr(lies[i], ':') ? six : four), "%s arrived", lies[i]);
 		cr_expect(counter("spoofed") > before, "%s was not counted", lies[i]);
 	}
+}
+
+static void count_drift(void *data, const char *how, const char *what)
+{
+	struct buf *b = data;
+
+	buf_printf(b, "%s %s\n", how, what);
+}
+
+/* What rules_verify() tells, in one text. */
+static const char *drift(const struct rules_state *state, struct buf *b)
+{
+	struct err err = { 0 };
+	int n;
+
+	buf_free(b);
+	buf_puts(b, "");
+	n = rules_verify(&base, state, count_drift, b, &err);
+	cr_expect(n >= 0, "%s", err.text);
+	cr_expect((n == 0) == (b->len == 0), "%d: %s", n, b->data);
+	return b->data;
+}
+
+static const struct rules_port ports[] = { { IPPROTO_TCP, PORT, PORT, "10.66.0.1", "fd66::1" },
+	{ IPPROTO_UDP, 53, 5353, "10.66.0.2", NULL } };
+static const struct rules_state full = { guests, 2, ports, 2 };
+
+Test(rules, published_ports_lead_to_the_guest)
+{
+	struct world w = make_world();
+	int own = own_netns(), fd = listener(w.guest[0]);
+	const struct {
+		const char *who;
+		int netns;
+	} from[] = { { "outside", w.outside }, { "the host", own }, { "the other guest", w.guest[1] },
+		{ "the guest itself", w.guest[0] } };
+	struct err err = { 0 };
+
+	cr_assert(rules_add_ports(&base, ports, 2, &err) == 0, "%s", err.text);
+	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
+		cr_expect(within(from[i].netns, do_connect, "192.0.2.1"), "%s", from[i].who);
+		cr_expect(within(from[i].netns, do_connect, "2001:db8::1"), "%s, IPv6", from[i].who);
+	}
+	/* Not by any other way than before. */
+	cr_expect(!within(w.guest[1], do_connect, "10.66.0.1"));
+	cr_expect(!within(w.guest[1], do_ping, "10.66.0.1"));
+	cr_expect(within(own, do_connect, "127.0.0.1") == false, "the host's loopback is the host's");
+	/* There already is success; elsewhere is not. */
+	cr_expect(rules_add_ports(&base, ports, 2, &err) == 0, "%s", err.text);
+	cr_expect(rules_add_ports(&base,
+			  &(struct rules_port){ IPPROTO_TCP, PORT, PORT, "10.66.0.2", NULL }, 1,
+			  &err) < 0);
+	cr_expect(rules_remove_ports(&base, ports, 2, &err) == 0, "%s", err.text);
+	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++)
+		cr_expect(!within(from[i].netns, do_connect, "192.0.2.1"), "%s", from[i].who);
+	cr_expect(rules_remove_ports(&base, ports, 2, &err) == 0, "%s", err.text);
+	close(fd);
+}
+
+/* Keeps a connection until the test says the end by killing it. */
+static int connect_and_stay(const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM, 0);
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0)
+		return 1;
+	/* To be found by its parent. */
+	return write(fd, "x", 1) == 1 && pause() == 0;
+}
+
+Test(rules, a_port_that_is_published_no_more_ends_its_connections)
+{
+	static const char look[] = "grep -c 'dport=2222.*10.66.0.1' /proc/net/nf_conntrack";
+	struct world w = make_world();
+	int fd = listener(w.guest[0]), status;
+	double deadline = now_ms() + 10000;
+	struct err err = { 0 };
+	char text[256] = "";
+	pid_t pid;
+
+	cr_assert(rules_add_ports(&base, ports, 1, &err) == 0, "%s", err.text);
+	pid = fork();
+	if (pid == 0)
+		_exit(setns(w.outside, CLONE_NEWNET) < 0 ? 99 : connect_and_stay("192.0.2.1"));
+	while (atoi(text) == 0 && now_ms() < deadline)
+		output(look, text, sizeof(text));
+	cr_expect(atoi(text) == 1, "%s", text);
+	cr_expect(rules_remove_ports(&base, ports, 1, &err) == 0, "%s", err.text);
+	output(look, text, sizeof(text));
+	cr_expect(atoi(text) == 0, "%s", text);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	close(fd);
+}
+
+Test(rules, differences_are_named)
+{
+	static const struct {
+		const char *command, *told;
+	} cases[] = {
+		{ "delete element inet vm2 source4 { \"vm2-1\" . 10.66.0.1 }",
+			"missing source4 { \"vm2-1\" . 10.66.0.1 }\n" },
+		{ "add element inet vm2 guests { \"vm2-77\" }", "unexpected guests { \"vm2-77\" }\n" },
+		{ "delete element inet vm2 publish4 { udp . 53 }",
+			"missing publish4 { udp . 53 : 10.66.0.2 . 5353 }\n" },
+		{ "flush chain inet vm2 input", "missing chain input: rule 1\n" },
+		{ "insert rule inet vm2 forward accept", "changed chain forward: rule 1\n" },
+		{ "add rule inet vm2 forward accept",
+			"unexpected chain forward: a rule more than it has, at place 9\n" },
+	};
+	struct buf b = { 0 };
+	struct err err = { 0 };
+	char text[512], command[256];
+
+	be_host();
+	cr_assert(rules_restore_state(&base, &full, &err) == 0, "%s", err.text);
+	cr_expect_str_eq(drift(&full, &b), "");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(command, sizeof(command), "nft '%s' 2>&1", cases[i].command);
+		output(command, text, sizeof(text));
+		cr_expect(!text[0], "%s: %s", cases[i].command, text);
+		cr_expect(strstr(drift(&full, &b), cases[i].told) == b.data, "%s: %s",
+			cases[i].command, b.data);
+		cr_expect(rules_restore_state(&base, &full, &err) == 0, "%s", err.text);
+		cr_expect_str_eq(drift(&full, &b), "");
+	}
+	output("nft delete table inet vm2", text, sizeof(text));
+	cr_expect(strstr(drift(&full, &b), "missing set guests\n"), "%s", b.data);
+	buf_free(&b);
+}
+
+Test(rules, a_stopped_guest_is_no_difference)
+{
+	static const struct rules_guest stopped[] = { { 1, "10.66.0.1", "fd66::1", false },
+		{ 2, "10.66.0.2", "fd66::2", true } };
+	const struct rules_state state = { stopped, 2, NULL, 0 };
+	struct buf b = { 0 };
+	struct err err = { 0 };
+
+	be_host();
+	cr_assert(rules_restore(&base, stopped, 2, &err) == 0, "%s", err.text);
+	cr_expect_str_eq(drift(&state, &b), "");
+	cr_assert(rules_remove_guest(&base, &stopped[1], &err) == 0, "%s", err.text);
+	cr_expect_str_eq(drift(&state, &b), "");
+	buf_free(&b);
 }
 
 Test(rules, removed_guest_gets_nothing)

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/ruleset.h"
+
+/* Before <linux/in.h>, which yields to it. */
+#include <netinet/in.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firewall/link.h"
+#include "provision/base/cleanup.h"
+
+/* Each part of a key or of data fills whole registers of 4 bytes. */
+#define PORT_PART 4
+
+static const struct {
+	const char *name;
+	uint8_t key_len, data_len;
+} sets[RULESET_SETS] = {
+	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + 4, 0 },
+	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + 16, 0 },
+	[RULESET_GUESTS] = { POLICY_GUESTS, IFNAMSIZ, 0 },
+	[RULESET_PUBLISH4] = { POLICY_PUBLISH4, 2 * PORT_PART, 4 + PORT_PART },
+	[RULESET_PUBLISH6] = { POLICY_PUBLISH6, 2 * PORT_PART, 16 + PORT_PART },
+};
+
+void ruleset_free(struct ruleset *s)
+{
+	free(s->of);
+	*s = (struct ruleset){ 0 };
+}
+
+const char *ruleset_name(enum ruleset_set set)
+{
+	return sets[set].name;
+}
+
+size_t ruleset_key_len(enum ruleset_set set)
+{
+	return sets[set].key_len;
+}
+
+size_t ruleset_data_len(enum ruleset_set set)
+{
+	return sets[set].data_len;
+}
+
+struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set)
+{
+	if (s->n == s->cap) {
+		s->cap = s->cap ? 2 * s->cap : 16;
+		s->of = reallocarray(s->of, s->cap, sizeof(*s->of));
+		if (!s->of)
+			abort();
+	}
+	s->of[s->n] = (struct ruleset_element){ .set = set };
+	return &s->of[s->n++];
+}
+
+static int parse_addresses(
+	const char *text4, const char *text6, struct address *ret4, struct address *ret6, struct err *err)
+{
+	int r = address_parse(text4, AF_INET, ret4, err);
+
+	return r == 0 ? address_parse(text6, AF_INET6, ret6, err) : r;
+}
+
+int ruleset_add_guest(
+	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
+{
+	struct address four = { 0 }, six = { 0 };
+	struct ruleset_element *e;
+	char interface[IFNAMSIZ] = "";
+	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
+
+	link_name(p->table, g->number, interface);
+	if (r == 0 && !*interface)
+		r = err_set(err, ERR_USAGE,
+			"interface name %s-%u is longer than %d characters: "
+			"use a shorter instance name",
+			p->table, g->number, IFNAMSIZ - 1);
+	if (r != 0)
+		return r;
+	/* The name is zero-filled, as the kernel has it. */
+	if (four.family) {
+		e = ruleset_add(s, RULESET_SOURCE4);
+		memcpy(e->key, interface, strlen(interface));
+		memcpy(e->key + IFNAMSIZ, four.bytes, 4);
+		e->optional = g->optional;
+	}
+	if (six.family) {
+		e = ruleset_add(s, RULESET_SOURCE6);
+		memcpy(e->key, interface, strlen(interface));
+		memcpy(e->key + IFNAMSIZ, six.bytes, 16);
+		e->optional = g->optional;
+	}
+	e = ruleset_add(s, RULESET_GUESTS);
+	memcpy(e->key, interface, strlen(interface));
+	e->optional = g->optional;
+	return 0;
+}
+
+static void add_port(struct ruleset *s, const struct rules_port *port, const struct address *a)
+{
+	struct ruleset_element *e =
+		ruleset_add(s, a->family == AF_INET ? RULESET_PUBLISH4 : RULESET_PUBLISH6);
+	uint16_t outer = htons(port->host_port), inner = htons(port->guest_port);
+
+	e->key[0] = port->protocol;
+	memcpy(e->key + PORT_PART, &outer, sizeof(outer));
+	memcpy(e->data, a->bytes, a->len);
+	memcpy(e->data + a->len, &inner, sizeof(inner));
+}
+
+int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct err *err)
+{
+	struct address four = { 0 }, six = { 0 };
+	int r = parse_addresses(port->address4, port->address6, &four, &six, err);
+
+	if (r != 0)
+		return r;
+	if (port->protocol != IPPROTO_TCP && port->protocol != IPPROTO_UDP)
+		return err_set(err, ERR_USAGE, "only ports of tcp and udp can be published");
+	if (!port->host_port || !port->guest_port)
+		return err_set(err, ERR_USAGE, "a port is 1 to 65535");
+	if (four.family)
+		add_port(s, port, &four);
+	if (six.family)
+		add_port(s, port, &six);
+	return 0;
+}
+
+int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_state *state,
+	struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < state->n_guests; i++)
+		r = ruleset_add_guest(s, p, &state->guests[i], err);
+	for (uint32_t i = 0; r == 0 && i < state->n_ports; i++)
+		r = ruleset_add_port(s, &state->ports[i], err);
+	return r;
+}
+
+int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b)
+{
+	int r;
+
+	if (a->set != b->set)
+		return a->set < b->set ? -1 : 1;
+	r = memcmp(a->key, b->key, sizeof(a->key));
+	return r ? r : memcmp(a->data, b->data, sizeof(a->data));
+}
+
+static int compare(const void *a, const void *b)
+{
+	return ruleset_compare(a, b);
+}
+
+void ruleset_sort(struct ruleset *s)
+{
+	if (s->n)
+		qsort(s->of, s->n, sizeof(*s->of), compare);
+}
+
+/* --- words --- */
+
+static void put_address(struct buf *b, int family, const uint8_t *bytes)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(family, bytes, text, sizeof(text));
+	buf_puts(b, text);
+}
+
+static uint16_t port_at(const uint8_t *bytes)
+{
+	return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+void ruleset_words(const struct ruleset_element *e, struct buf *b)
+{
+	bool six = e->set == RULESET_SOURCE6 || e->set == RULESET_PUBLISH6;
+	size_t len = six ? 16 : 4;
+
+	buf_printf(b, "%s { ", sets[e->set].name);
+	switch ((enum ruleset_set)e->set) {
+	case RULESET_GUESTS:
+		buf_printf(b, "\"%.16s\"", (const char *)e->key);
+		break;
+	case RULESET_SOURCE4:
+	case RULESET_SOURCE6:
+		buf_printf(b, "\"%.16s\" . ", (const char *)e->key);
+		put_address(b, six ? AF_INET6 : AF_INET, e->key + IFNAMSIZ);
+		break;
+	case RULESET_PUBLISH4:
+	case RULESET_PUBLISH6:
+		buf_printf(b, "%s . %u : ", e->key[0] == IPPROTO_UDP ? "udp" : "tcp",
+			port_at(e->key + PORT_PART));
+		put_address(b, six ? AF_INET6 : AF_INET, e->data);
+		buf_printf(b, " . %u", port_at(e->data + len));
+		break;
+	case RULESET_SETS:
+		break;
+	}
+	buf_puts(b, " }");
+}

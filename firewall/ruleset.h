@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ruleset as a value: the elements that the policy of all tenants comes to. Computes only, so
+ * that it is known, compared and shown without a kernel. Internal to the folder.
+ */
+#ifndef VM2_FIREWALL_RULESET_H
+#define VM2_FIREWALL_RULESET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "firewall/policy.h"
+#include "firewall/rules.h"
+#include "provision/base/str.h"
+
+/* The sets and maps of the table that elements are in; in the order in which they are put. */
+enum ruleset_set {
+	RULESET_SOURCE4,
+	RULESET_SOURCE6,
+	RULESET_GUESTS,
+	RULESET_PUBLISH4,
+	RULESET_PUBLISH6,
+	RULESET_SETS, /* how many there are */
+};
+
+#define RULESET_KEY_MAX	 48
+#define RULESET_DATA_MAX 20
+
+/* An element as the kernel has it. */
+struct ruleset_element {
+	uint8_t set; /* enum ruleset_set */
+	bool optional;
+	uint8_t key[RULESET_KEY_MAX];
+	uint8_t data[RULESET_DATA_MAX]; /* of a map */
+};
+
+/* Zeroed is empty; to be freed with ruleset_free(). */
+struct ruleset {
+	struct ruleset_element *of;
+	size_t n, cap;
+};
+
+void ruleset_free(struct ruleset *s);
+#define CLEANUP_RULESET __attribute__((cleanup(ruleset_free)))
+
+/* What a set is: its name, and how many bytes its keys and (maps) data have. */
+const char *ruleset_name(enum ruleset_set set);
+size_t ruleset_key_len(enum ruleset_set set);
+size_t ruleset_data_len(enum ruleset_set set); /* 0: no map */
+
+/* Add an element, zeroed: its place, until the next is added. */
+struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set);
+
+/* Add what a guest, or a published port, comes to. 0 or ERR_USAGE. */
+int ruleset_add_guest(
+	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err);
+int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct err *err);
+
+/* All of a state. */
+int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_state *state,
+	struct err *err);
+
+/* Order by set, key and data: for comparing. */
+void ruleset_sort(struct ruleset *s);
+int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b);
+
+/* An element in words, as nft(8) writes it: "source4 { "vm2-1" . 10.66.0.1 }". */
+void ruleset_words(const struct ruleset_element *e, struct buf *b);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The firewall shown, compared with what it should be, and restored. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/daemon/fence.h"
+#include "provision/daemon/handlers.h"
+
+/* What is under way while it is compared looks like a difference: look again. */
+#define TRIES	 4
+#define PAUSE_MS 250
+
+/* --- show --- */
+
+static const struct {
+	const char *what, *verdict;
+} defaults[] = {
+	{ "from a guest to the world", "allowed, with the host's address" },
+	{ "to a guest from the world", "blocked, save answers and published ports" },
+	{ "from a guest to another", "blocked, save published ports" },
+	{ "from a guest to the host", "blocked, save ICMP and answers" },
+	{ "from a guest to 169.254.0.0/16", "blocked" },
+	{ "from an address that is not the guest's", "blocked" },
+};
+
+static int send_line(struct request *r, const char *what, const char *verdict,
+	const struct rules_counter *c)
+{
+	CLEANUP_MSG struct msg row = { 0 };
+
+	request_row_begin(&row);
+	msg_add(&row, "what", what);
+	msg_add(&row, "verdict", verdict);
+	if (c) {
+		msg_add(&row, "counter", c->name);
+		msg_add_u64(&row, "packets", c->packets);
+		msg_add_u64(&row, "bytes", c->bytes);
+	}
+	return request_row(r, &row);
+}
+
+static void show_counter(void *data, const struct rules_counter *c)
+{
+	send_line(data, c->meaning, "dropped", c);
+}
+
+static int show_port(void *data, const struct store_port *p)
+{
+	CLEANUP_FREE char *what = xasprintf("to %s port %u of the host", p->protocol, p->host_port);
+	CLEANUP_FREE char *verdict = xasprintf("goes to port %u of %s%s", p->guest_port, p->tenant,
+		p->address4[0] || p->address6[0] ? "" : ", once it has a guest");
+
+	return send_line(data, what, verdict, NULL);
+}
+
+int firewall_show(struct request *r)
+{
+	const struct rules_base base = fence_base(r->config);
+	int n = 0;
+
+	for (size_t i = 0; n == 0 && i < ARRAY_LEN(defaults); i++)
+		n = send_line(r, defaults[i].what, defaults[i].verdict, NULL);
+	if (n == 0)
+		n = store_port_each(r->store, NULL, show_port, r, &r->err);
+	return n == 0 ? rules_counters(&base, show_counter, r, &r->err) : n;
+}
+
+/* --- plan --- */
+
+struct drifts {
+	size_t n;
+	struct {
+		char *how, *what;
+	} *of;
+};
+
+static void free_drifts(struct drifts *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		free(d->of[i].how);
+		free(d->of[i].what);
+	}
+	free(d->of);
+	*d = (struct drifts){ 0 };
+}
+
+static void note_drift(void *data, const char *how, const char *what)
+{
+	struct drifts *d = data;
+
+	d->of = reallocarray(d->of, d->n + 1, sizeof(*d->of));
+	if (!d->of)
+		abort();
+	d->of[d->n].how = xstrdup(how);
+	d->of[d->n++].what = xstrdup(what);
+}
+
+int firewall_plan(struct request *r)
+{
+	__attribute__((cleanup(free_drifts))) struct drifts drifts = { 0 };
+	int n = fence_verify(r->config, r->store, note_drift, &drifts, &r->err);
+
+	for (int i = 1; n > 0 && i < TRIES; i++) {
+		free_drifts(&drifts);
+		poll(NULL, 0, PAUSE_MS);
+		n = fence_verify(r->config, r->store, note_drift, &drifts, &r->err);
+	}
+	if (n < 0)
+		return n;
+	for (size_t i = 0; i < drifts.n; i++) {
+		CLEANUP_MSG struct msg row = { 0 };
+
+		request_row_begin(&row);
+		msg_add(&row, "difference", drifts.of[i].how);
+		msg_add(&row, "what", drifts.of[i].what);
+		n = request_row(r, &row);
+		if (n != 0)
+			return n;
+	}
+	return 0;
+}
+
+int firewall_restore(struct request *r)
+{
+	return fence_restore(r->config, r->store, &r->err);
+}

@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An interface that began nothing for so long has its whole burst again anyway. */
+#define RATE_FORGOTTEN_MS 60000
+
 static struct nftnl_expr *add(struct nftnl_rule *r, const char *name)
 {
 	struct nftnl_expr *e = nftnl_expr_alloc(name);
@@ -204,6 +207,54 @@ void expr_redirect(struct nftnl_rule *r, int family)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, port);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS,
 		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+static struct nftnl_expr *alloc(const char *name)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	if (!e)
+		abort();
+	return e;
+}
+
+/* Have the dynamic set hold what is in NFT_REG_1, with `state` of its own; the rule asks `state`. */
+static void dynset(struct nftnl_rule *r, uint32_t op, const char *set, uint32_t set_id,
+	uint64_t timeout_ms, struct nftnl_expr *state)
+{
+	struct nftnl_expr *e = add(r, "dynset");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, op);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG_1);
+	nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, set);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SET_ID, set_id);
+	if (timeout_ms)
+		nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeout_ms);
+	nftnl_expr_set(e, NFTNL_EXPR_DYNSET_EXPR, state, 0);
+}
+
+void expr_connections_over(
+	struct nftnl_rule *r, bool in, const char *set, uint32_t set_id, uint32_t count)
+{
+	struct nftnl_expr *state = alloc("connlimit");
+
+	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_COUNT, count);
+	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
+	dynset(r, NFT_DYNSET_OP_ADD, set, set_id, 0, state);
+}
+
+void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second)
+{
+	struct nftnl_expr *state = alloc("limit");
+
+	meta(r, NFT_META_IIFNAME);
+	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_RATE, a_second);
+	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_UNIT, 1);
+	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_BURST, 2 * a_second);
+	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+	dynset(r, NFT_DYNSET_OP_UPDATE, set, set_id, RATE_FORGOTTEN_MS, state);
 }
 
 void expr_count(struct nftnl_rule *r, const char *counter)

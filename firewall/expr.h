@@ -49,6 +49,16 @@ void expr_host_port(struct nftnl_rule *r, int family, const char *map);
 /* Send its connection there. */
 void expr_redirect(struct nftnl_rule *r, int family);
 
+/*
+ * The guest has more than `count` connections: counted in the dynamic set, whose keys are the
+ * interface it came in by (in) or leaves by.
+ */
+void expr_connections_over(
+	struct nftnl_rule *r, bool in, const char *set, uint32_t set_id, uint32_t count);
+
+/* More than so many a second, with twice that at once, came by this interface. */
+void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second);
+
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);
 

@@ -60,7 +60,15 @@ struct set {
 	uint32_t type;
 	uint32_t len;
 	uint32_t data_type, data_len; /* of a map */
+	uint32_t flags, size;	      /* of one that rules add to */
 };
+
+#define CONNECTIONS "connections" /* of each guest: counted */
+#define OPENINGS    "openings"	  /* of each guest: their rate */
+/* Their places below: a rule finds one of the same batch by its id. */
+#define CONNECTIONS_ID (FIRST_SET_ID + 5)
+#define OPENINGS_ID    (FIRST_SET_ID + 6)
+#define METERS_MAX  65536	  /* more guests than there can be */
 
 static const struct set sets[] = {
 	{ POLICY_GUESTS, TYPE_IFNAME, 16 },
@@ -70,6 +78,8 @@ static const struct set sets[] = {
 		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
 	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
 		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
+	{ CONNECTIONS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ OPENINGS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
 };
 
 #define SPOOFED	       "spoofed"
@@ -79,6 +89,9 @@ static const struct set sets[] = {
 #define INVALID	       "invalid"
 #define TO_GUEST       "to_guest"
 #define TO_NOBODY      "to_nobody"
+#define PROTECTED      "protected"
+#define TOO_MANY       "too_many"
+#define TOO_FAST       "too_fast"
 
 static const struct {
 	const char *name, *meaning;
@@ -90,6 +103,9 @@ static const struct {
 	{ INVALID, "sent by a guest, of no connection that is tracked" },
 	{ TO_GUEST, "sent to a guest from outside, unasked" },
 	{ TO_NOBODY, "sent to an address of the pool that has no link" },
+	{ PROTECTED, "sent by a guest to a prefix of network.protect" },
+	{ TOO_MANY, "of a guest that has network.connections already" },
+	{ TOO_FAST, "of a guest that began more than network.new-connections" },
 };
 
 /* Which side of the guests' links an interface is on. */
@@ -116,6 +132,10 @@ enum match {
 	ICMP4,
 	ICMP6,
 	TO_LINK_LOCAL4,
+	TO_PROTECTED, /* to one of the prefixes: a rule each */
+	MANY_IN,      /* new, and the guest it comes from, or goes to, has its share */
+	MANY_OUT,
+	FAST_IN, /* new, and the guest it comes from begins them too fast */
 	TO_POOL4,
 	TO_POOL6,
 	FROM_POOL4,
@@ -160,6 +180,11 @@ static const struct rule rules[] = {
 	{ "published_here", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
 
 	/* What is published to the world is published to the other guests. */
+	{ "forward", GUEST, ANY, TO_PROTECTED, PROTECTED, DROP },
+	/* Looked at before all that may let it through; what is dropped is tracked no further. */
+	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP },
+	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP },
+	{ "forward", ANY, GUEST, MANY_OUT, TOO_MANY, DROP },
 	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
 	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
@@ -174,6 +199,8 @@ static const struct rule rules[] = {
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
+	{ "input", ANY, ANY, FAST_IN, TOO_FAST, DROP },
+	{ "input", ANY, ANY, MANY_IN, TOO_MANY, DROP },
 	{ "input", ANY, ANY, ICMP4, NULL, ACCEPT },
 	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
 	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP },
@@ -206,21 +233,56 @@ static struct nlmsghdr *start(struct netlink *nl, uint16_t type, uint16_t flags,
 		netlink_room(nl, POLICY_ROOM, what), type, NFPROTO_INET, flags, nl->next_seq);
 }
 
-int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
-	struct err *err)
+/* The next of the prefixes in *text, which is moved on; 1, 0 at the end, or ERR_USAGE. */
+static int next_prefix(const char **text, struct address *ret, struct err *err)
 {
-	struct policy p = { .table = instance };
+	const char *from = *text + strspn(*text, " \t");
+	size_t len = strcspn(from, " \t");
+	char word[64];
+
+	if (len == 0)
+		return 0;
+	snprintf(word, sizeof(word), "%.*s", (int)len, from);
+	*text = from + len;
+	return address_parse_cidr(word, strchr(word, ':') ? AF_INET6 : AF_INET, ret, err) ?: 1;
+}
+
+static int parse_protect(const char *text, struct policy *p, struct err *err)
+{
+	int r = 0;
+
+	while (text) {
+		struct address a;
+
+		r = next_prefix(&text, &a, err);
+		if (r != 1)
+			break;
+		if (p->n_protect == POLICY_PROTECT_MAX)
+			return err_set(err, ERR_USAGE, "more than %d prefixes to protect",
+				POLICY_PROTECT_MAX);
+		p->protect[p->n_protect++] = a;
+	}
+	return r == 1 ? 0 : r;
+}
+
+int policy_make(const struct rules_base *base, struct policy *ret, struct err *err)
+{
+	struct policy p = { .table = base->instance,
+		.connections = base->connections,
+		.new_connections = base->new_connections };
 	int r;
 
-	r = address_check_instance(instance, err);
+	r = address_check_instance(base->instance, err);
 	if (!r)
-		r = address_parse_cidr(pool4, AF_INET, &p.pool4, err);
+		r = address_parse_cidr(base->pool4, AF_INET, &p.pool4, err);
 	if (!r)
-		r = address_parse_cidr(pool6, AF_INET6, &p.pool6, err);
+		r = address_parse_cidr(base->pool6, AF_INET6, &p.pool6, err);
+	if (!r)
+		r = parse_protect(base->protect, &p, err);
 	if (r)
 		return r;
-	snprintf(p.prefix, sizeof(p.prefix), "%s-", instance);
-	snprintf(p.subject, sizeof(p.subject), "table inet %s", instance);
+	snprintf(p.prefix, sizeof(p.prefix), "%s-", base->instance);
+	snprintf(p.subject, sizeof(p.subject), "table inet %s", base->instance);
 	*ret = p;
 	return 0;
 }
@@ -263,6 +325,10 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, def->type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, def->len);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
+	if (def->flags) {
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, def->flags);
+		nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, def->size);
+	}
 	if (def->data_len) {
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, def->data_type);
@@ -335,18 +401,34 @@ static void put_chain(struct netlink *nl, const struct policy *p, const struct c
 	nftnl_chain_free(c);
 }
 
-/* The pool that a rule is about, or NULL when it is about none. */
-static const struct address *rule_pool(const struct rule *def, const struct policy *p)
+/*
+ * How many rules of the kernel's one of ours comes to: none where the pool, or the bound, that it
+ * is about is not there.
+ */
+static uint32_t rule_times(const struct rule *def, const struct policy *p)
 {
-	if (def->match == TO_POOL4 || def->match == FROM_POOL4)
-		return &p->pool4;
-	if (def->match == TO_POOL6 || def->match == FROM_POOL6)
-		return &p->pool6;
-	return NULL;
+	switch (def->match) {
+	case TO_POOL4:
+	case FROM_POOL4:
+		return p->pool4.family != 0;
+	case TO_POOL6:
+	case FROM_POOL6:
+		return p->pool6.family != 0;
+	case TO_PROTECTED:
+		return p->n_protect;
+	case MANY_IN:
+	case MANY_OUT:
+		return p->connections != 0;
+	case FAST_IN:
+		return p->new_connections != 0;
+	default:
+		return 1;
+	}
 }
 
-static void put_match(
-	struct nftnl_rule *r, const struct rule *def, const struct policy *p, uint32_t set_id)
+/* nth: which of the rules that one of ours comes to. */
+static void put_match(struct nftnl_rule *r, const struct rule *def, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
 {
 	switch (def->match) {
 	case NOTHING:
@@ -385,17 +467,29 @@ static void put_match(
 		return expr_protocol(r, IPPROTO_ICMPV6);
 	case TO_LINK_LOCAL4:
 		return expr_address(r, EXPR_DESTINATION, &link_local4);
+	case TO_PROTECTED:
+		return expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
+	case MANY_IN:
+	case MANY_OUT:
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+		return expr_connections_over(
+			r, def->match == MANY_IN, CONNECTIONS, CONNECTIONS_ID, p->connections);
+	case FAST_IN:
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+		return expr_rate_over(r, OPENINGS, OPENINGS_ID, p->new_connections);
 	case TO_POOL4:
+		return expr_address(r, EXPR_DESTINATION, &p->pool4);
 	case TO_POOL6:
-		return expr_address(r, EXPR_DESTINATION, rule_pool(def, p));
+		return expr_address(r, EXPR_DESTINATION, &p->pool6);
 	case FROM_POOL4:
+		return expr_address(r, EXPR_SOURCE, &p->pool4);
 	case FROM_POOL6:
-		return expr_address(r, EXPR_SOURCE, rule_pool(def, p));
+		return expr_address(r, EXPR_SOURCE, &p->pool6);
 	}
 }
 
 static struct nftnl_rule *make_rule(
-	const struct policy *p, const struct rule *def, uint32_t set_id)
+	const struct policy *p, const struct rule *def, uint32_t nth, uint32_t set_id)
 {
 	struct nftnl_rule *r = must(nftnl_rule_alloc());
 
@@ -406,7 +500,7 @@ static struct nftnl_rule *make_rule(
 		expr_interface(r, true, p->prefix, def->in == GUEST);
 	if (def->out != ANY)
 		expr_interface(r, false, p->prefix, def->out == GUEST);
-	put_match(r, def, p, set_id);
+	put_match(r, def, p, nth, set_id);
 	if (def->counter)
 		expr_count(r, def->counter);
 	if (def->verdict == MASQUERADE)
@@ -418,18 +512,15 @@ static struct nftnl_rule *make_rule(
 	return r;
 }
 
-static void put_rule(
-	struct netlink *nl, const struct policy *p, const struct rule *def, uint32_t set_id)
+static void put_rule(struct netlink *nl, const struct policy *p, const struct rule *def,
+	uint32_t nth, uint32_t set_id)
 {
-	const struct address *pool = rule_pool(def, p);
 	struct nftnl_rule *r;
 	struct nlmsghdr *msg;
 
-	if (pool && !pool->family)
-		return; /* no such pool; policy_rule_count() knows */
 	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
 		put_discovery_types(nl, p, set_id);
-	r = make_rule(p, def, set_id);
+	r = make_rule(p, def, nth, set_id);
 	msg = start(nl, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
 	nftnl_rule_nlmsg_build_payload(msg, r);
 	netlink_commit(nl, msg);
@@ -440,16 +531,16 @@ void policy_each_rule(const struct policy *p,
 	void (*fn)(void *data, const char *chain, struct nftnl_rule *rule), void *data)
 {
 	for (size_t c = 0; c < ARRAY_LEN(chains); c++)
-		for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-			const struct address *pool = rule_pool(&rules[i], p);
-			struct nftnl_rule *r;
+		for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+			for (uint32_t n = 0; n < rule_times(&rules[i], p); n++) {
+				struct nftnl_rule *r;
 
-			if (strcmp(rules[i].chain, chains[c].name) || (pool && !pool->family))
-				continue;
-			r = make_rule(p, &rules[i], 0);
-			fn(data, chains[c].name, r);
-			nftnl_rule_free(r);
-		}
+				if (strcmp(rules[i].chain, chains[c].name))
+					continue;
+				r = make_rule(p, &rules[i], n, 0);
+				fn(data, chains[c].name, r);
+				nftnl_rule_free(r);
+			}
 }
 
 void policy_each_counter(void (*fn)(void *data, const char *name, const char *meaning), void *data)
@@ -487,11 +578,8 @@ uint32_t policy_rule_count(const struct policy *p)
 {
 	uint32_t count = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-		const struct address *pool = rule_pool(&rules[i], p);
-
-		count += !pool || pool->family;
-	}
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		count += rule_times(&rules[i], p);
 	return count;
 }
 
@@ -504,5 +592,6 @@ void policy_put_contents(struct netlink *nl, const struct policy *p)
 	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
 		put_chain(nl, p, &chains[i]);
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-		put_rule(nl, p, &rules[i], FIRST_RULE_ID + i);
+		for (uint32_t n = 0; n < rule_times(&rules[i], p); n++)
+			put_rule(nl, p, &rules[i], n, FIRST_RULE_ID + i);
 }

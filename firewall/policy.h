@@ -9,6 +9,7 @@
 
 #include "firewall/address.h"
 #include "firewall/netlink.h"
+#include "firewall/rules.h"
 
 struct nftnl_rule;
 
@@ -26,6 +27,9 @@ struct nftnl_rule;
 #define POLICY_ROOM	    4096
 #define POLICY_ELEMENT_ROOM 80
 
+/* Prefixes that no guest reaches: a rule each. */
+#define POLICY_PROTECT_MAX 32
+
 /* What the table is made from, checked. */
 struct policy {
 	const char *table;
@@ -33,11 +37,13 @@ struct policy {
 	char prefix[16];      /* of the guests' interfaces: "INSTANCE-" */
 	struct address pool4; /* family 0: none */
 	struct address pool6;
+	struct address protect[POLICY_PROTECT_MAX];
+	uint32_t n_protect;
+	uint32_t connections, new_connections; /* of each guest; 0: no bound */
 };
 
-/* Check what a caller gives, make a policy of it; `instance` stays theirs. 0 or ERR_USAGE. */
-int policy_make(const char *instance, const char *pool4, const char *pool6, struct policy *ret,
-	struct err *err);
+/* Check what a caller gives, make a policy of it; `base->instance` stays theirs. 0 or ERR_USAGE. */
+int policy_make(const struct rules_base *base, struct policy *ret, struct err *err);
 
 /* Linux 6.9; <linux/netfilter/nf_tables.h> may be older. */
 #define POLICY_TABLE_OWNER   (1 << 1)

@@ -21,6 +21,11 @@
 /* A batch that is not closed is checked by the kernel, whole, and then dropped (nft --check). */
 static int check_table(void)
 {
+	static const struct rules_base base = { .instance = "probe",
+		.pool4 = "10.0.0.0/8",
+		.pool6 = "fd00::/8",
+		.connections = 1,
+		.new_connections = 1 };
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
 	int r;
@@ -28,7 +33,7 @@ static int check_table(void)
 	r = netlink_open(&nl, NETLINK_NETFILTER, NULL);
 	if (r)
 		return r;
-	r = policy_make("probe", "10.0.0.0/8", "fd00::/8", &p, NULL);
+	r = policy_make(&base, &p, NULL);
 	if (r)
 		return r;
 	p.table = PROBE_TABLE;
@@ -71,6 +76,6 @@ const char *firewall_probe(void)
 		return "the kernel has no nftables: it needs CONFIG_NF_TABLES (modprobe nf_tables)";
 	if (r < 0)
 		return "the kernel lacks a part of nftables: it needs CONFIG_NF_TABLES_INET, "
-		       "NFT_CT, NFT_NAT and NFT_MASQ";
+		       "NFT_CT, NFT_CONNLIMIT, NFT_LIMIT, NFT_FIB_INET, NFT_NAT and NFT_MASQ";
 	return NULL;
 }

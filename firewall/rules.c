@@ -27,7 +27,7 @@
 
 static int check(const struct rules_base *base, struct policy *ret, struct err *err)
 {
-	return policy_make(base->instance, base->pool4, base->pool6, ret, err);
+	return policy_make(base, ret, err);
 }
 
 static void begin(struct netlink *nl)
@@ -115,6 +115,13 @@ static int open_batch(const struct rules_base *base, struct netlink *nl, struct 
 	if (!r)
 		begin(nl);
 	return r;
+}
+
+int rules_check(const struct rules_base *base, struct err *err)
+{
+	struct policy p;
+
+	return check(base, &p, err);
 }
 
 int rules_restore_on(struct netlink *nl, const struct rules_base *base,

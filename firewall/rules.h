@@ -20,7 +20,14 @@ struct rules_base {
 	const char *pool4;    /* CIDR, or NULL / "" for none */
 	const char *pool6;
 	const char *run; /* the folder where the table's owner listens (owner.h), or NULL */
+	/* For the whole table only (rules_restore, rules_present, rules_verify): */
+	const char *protect;	   /* prefixes that no guest reaches, separated by spaces; or NULL */
+	uint32_t connections;	   /* that each guest may have tracked at a time; 0: no bound */
+	uint32_t new_connections;  /* that each guest may begin in a second; 0: no bound */
 };
+
+/* Whether a table can be made from it: 0 or ERR_USAGE. */
+int rules_check(const struct rules_base *base, struct err *err);
 
 /* A guest's elements. */
 struct rules_guest {

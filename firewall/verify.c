@@ -33,9 +33,13 @@ static void drift(struct report *report, const char *how, const char *what)
 
 /* --- rules --- */
 
-/* The expressions of a rule as libnftnl writes them; the kernel's number of an anonymous set goes. */
+/*
+ * The expressions of a rule as libnftnl writes them. What only the kernel says goes: the number of
+ * an anonymous set, and that what has no timeout has none.
+ */
 static void rule_text(const struct nftnl_rule *r, char ret[RULE_TEXT_MAX])
 {
+	static const char none[] = " timeout 0ms";
 	char *at = ret, *from;
 
 	if (nftnl_rule_snprintf(ret, RULE_TEXT_MAX, r, NFTNL_OUTPUT_DEFAULT, 0) < 0)
@@ -43,6 +47,8 @@ static void rule_text(const struct nftnl_rule *r, char ret[RULE_TEXT_MAX])
 	/* What comes before the first expression are the rule's handles. */
 	from = strchr(ret, '[');
 	memmove(ret, from ?: ret + strlen(ret), strlen(from ?: "") + 1);
+	while ((from = strstr(ret, none)))
+		memmove(from, from + strlen(none), strlen(from + strlen(none)) + 1);
 	while ((at = strstr(at, "__set"))) {
 		at += strlen("__set");
 		from = at;
@@ -295,7 +301,7 @@ int rules_verify(const struct rules_base *base, const struct rules_state *state,
 	CLEANUP_RULESET struct ruleset wanted = { 0 };
 	struct report report = { fn, data, 0 };
 	struct policy p;
-	int r = policy_make(base->instance, base->pool4, base->pool6, &p, err);
+	int r = policy_make(base, &p, err);
 
 	if (r == 0)
 		r = ruleset_make(&wanted, &p, state, err);
@@ -367,7 +373,7 @@ int rules_counters(const struct rules_base *base,
 	struct policy p;
 	struct counter_list list = { &p, fn, data, err, 0 };
 
-	if (policy_make(base->instance, base->pool4, base->pool6, &p, err) != 0)
+	if (policy_make(base, &p, err) != 0)
 		return -EINVAL;
 	policy_each_counter(ask_counter, &list);
 	return list.result;

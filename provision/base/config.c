@@ -82,6 +82,14 @@ static const struct setting settings[] = {
 	{ "network", "table", NAME, AT(table), "owned", 0, 0,
 	  "owned: others cannot change our nftables table (Linux 6.9); watched: they can, and it is "
 	  "restored." },
+	{ "network", "protect", TEXT, AT(protect),
+	  "fd00:ec2::254/128 100.100.100.200/32 192.0.0.192/32", 0, 0,
+	  "Prefixes that no guest reaches, separated by spaces: the clouds' metadata services; add your "
+	  "management networks." },
+	{ "network", "connections", NUMBER, AT(connections), "8192", 0, 1000000,
+	  "Connections that a guest may have tracked at a time; 0 for no bound." },
+	{ "network", "new-connections", NUMBER, AT(new_connections), "1000", 0, 1000000,
+	  "Connections that a guest may begin in a second, and twice that at once; 0 for no bound." },
 	{ "network", "mtu", NUMBER, AT(mtu), "1500", 1280, 65535, "Of guests' eth0, in bytes." },
 	{ "guest", "template", NAME, AT(template), "debian", 0, 0,
 	  "What a guest is made from when its plan or tenant names none." },

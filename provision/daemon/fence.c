@@ -49,7 +49,9 @@ static const char *or_null(const char *text)
 
 struct rules_base fence_base(const struct config *config)
 {
-	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run };
+	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run,
+		config->protect, (uint32_t)config->connections,
+		(uint32_t)config->new_connections };
 }
 
 /*

@@ -62,6 +62,11 @@ int firewall_show(struct request *r)
 
 	for (size_t i = 0; n == 0 && i < ARRAY_LEN(defaults); i++)
 		n = send_line(r, defaults[i].what, defaults[i].verdict, NULL);
+	if (n == 0 && r->config->protect[0]) {
+		CLEANUP_FREE char *what = xasprintf("from a guest to %s", r->config->protect);
+
+		n = send_line(r, what, "blocked", NULL);
+	}
 	if (n == 0)
 		n = store_port_each(r->store, NULL, show_port, r, &r->err);
 	return n == 0 ? rules_counters(&base, show_counter, r, &r->err) : n;

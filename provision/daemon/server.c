@@ -452,10 +452,16 @@ int server_run(struct host *host, int listener, struct err *err)
 		.fence_listener = -1,
 		.keeper = -1,
 		.fence = -1 };
+	const struct rules_base base = fence_base(host->config);
 	int r = block_signals(&s.signals);
 
 	if (r < 0)
 		return err_sys(err, -r, "cannot take signals");
+	r = rules_check(&base, err);
+	if (r != 0) {
+		err_wrap(err, "[network] of the configuration");
+		return r;
+	}
 	r = owner_listen(host->config->run, &s.fence_listener, err);
 	if (r != 0)
 		return r;

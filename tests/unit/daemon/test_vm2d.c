@@ -152,14 +152,7 @@ static int ask_as(uid_t uid, gid_t gid, const char *const words[])
 		/* The socket's owner is root: whom client_connect() accepts for any caller. */
 		if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
 			_exit(99);
-		/* On a loaded machine the workers of the requests before may not have ended yet. */
-		for (int tries = 0; tries < 200; tries++) {
-			status = ask(words, NULL, NULL, 0);
-			if (status != ERR_BUSY)
-				break;
-			usleep(20000);
-		}
-		_exit(status);
+		_exit(ask(words, NULL, NULL, 0));
 	}
 	waitpid(pid, &status, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 98;

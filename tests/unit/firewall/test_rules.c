@@ -5,6 +5,9 @@ static const struct rules_base base = { "vm2", "10.66.0.0/16", "fd66::/64" };
 static const struct rules_guest guests[] = { { 1, "10.66.0.1", "fd66::1" },
 	{ 2, "10.66.0.2", "fd66::2" } };
 
+static const struct rules_base bounded = { "vm2", "10.66.0.0/16", "fd66::/64", NULL,
+	"192.0.2.128/25", 8192, 1000 };
+
 /* A host with two guests that are up and an outside; their namespaces. */
 struct world {
 	int outside, guest[2];
@@ -146,6 +149,70 @@ static const char *drift(const struct rules_state *state, struct buf *b)
 static const struct rules_port ports[] = { { IPPROTO_TCP, PORT, PORT, "10.66.0.1", "fd66::1" },
 	{ IPPROTO_UDP, 53, 5353, "10.66.0.2", NULL } };
 static const struct rules_state full = { guests, 2, ports, 2 };
+
+Test(rules, protected_prefixes_are_not_reached)
+{
+	const struct rules_base protects = { "vm2", "10.66.0.0/16", "fd66::/64", NULL,
+		" 192.0.2.0/30  2001:db8::2/128 ", 0, 0 };
+	struct world w = make_world();
+	struct buf b = { 0 };
+	struct err err = { 0 };
+
+	cr_expect(within(w.guest[0], do_ping, "192.0.2.2"));
+	cr_expect(within(w.guest[0], do_ping, "2001:db8::2"));
+	cr_assert(rules_restore(&protects, guests, 2, &err) == 0, "%s", err.text);
+	cr_expect(rules_present(&protects, &err) == 1);
+	cr_expect(!within(w.guest[0], do_ping, "192.0.2.2"));
+	cr_expect(!within(w.guest[0], do_ping, "2001:db8::2"));
+	cr_expect(counter("protected") == 2, "%u", counter("protected"));
+	buf_free(&b);
+}
+
+/* As many connections as it can: a port each. */
+static int do_open_many(const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+
+	for (int port = 10000; port < 11000; port++) {
+		((struct sockaddr_in *)&ss)->sin_port = htons(port);
+		if (sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, len) < 0 && errno != ECONNREFUSED)
+			return 1;
+	}
+	return 0;
+}
+
+Test(rules, each_guest_has_its_share_of_connections)
+{
+	static const struct {
+		uint32_t at_once, a_second;
+		const char *counter;
+	} cases[] = { { 100, 0, "too_many" }, { 0, 50, "too_fast" } };
+	const struct rules_state state = { guests, 2, NULL, 0 };
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct rules_base shares = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL,
+			cases[i].at_once, cases[i].a_second };
+		struct world w = make_world();
+		struct buf b = { 0 };
+		struct err err = { 0 };
+
+		cr_assert(rules_restore(&shares, guests, 2, &err) == 0, "%s", err.text);
+		cr_expect(rules_verify(&shares, &state, count_drift, &b, &err) == 0, "%s%s",
+			b.data ?: "", err.text);
+		cr_expect(within(w.guest[0], do_open_many, "192.0.2.2"));
+		cr_expect(counter(cases[i].counter) > 100, "%s: %u", cases[i].counter,
+			counter(cases[i].counter));
+		output("grep -c 'src=10.66.0.1 ' /proc/net/nf_conntrack", text, sizeof(text));
+		cr_expect(atoi(text) >= 10 && atoi(text) < 900, "%s", text);
+		/* The other has its own. */
+		cr_expect(within(w.guest[1], do_ping, "192.0.2.2"));
+		cr_expect(within(w.guest[1], do_ping, "2001:db8::2"));
+		buf_free(&b);
+	}
+}
 
 Test(rules, published_ports_lead_to_the_guest)
 {
@@ -340,7 +407,7 @@ Test(rules, manual_shows_this_table)
 	output("nft --version", text, sizeof(text));
 	if (!strstr(text, "v1.0.6"))
 		cr_skip_test("needs nft 1.0.6: others print the same in other words");
-	cr_expect(rules_restore(&base, guests, 1, &err) == 0, "%s", err.text);
+	cr_expect(rules_restore(&bounded, guests, 1, &err) == 0, "%s", err.text);
 	output("nft list table inet vm2", text, sizeof(text));
 	cr_assert(fd_read_path(AT_FDCWD, SOURCE_ROOT "/docs/FIREWALL", manual, sizeof(manual)) > 0);
 	cr_expect(strstr(manual, text), "docs/FIREWALL does not hold:\n%s", text);
@@ -432,6 +499,8 @@ Test(rules, bad_input_is_refused_with_words)
 		{ 1, "fd66::1", NULL }, { 1, NULL, "10.66.0.1" }, { 1, "127.0.0.1", NULL },
 		{ 1, "169.254.1.1", NULL }, { 1, NULL, "fe80::1" }, { 1, NULL, "::" },
 		{ 1, "224.0.0.1", NULL }, { 1, "a\nb", NULL } };
+	static const char *const lists[] = { "10.0.0.0", "10.0.0.1/8", "10.0.0.0/8,fd00::/8",
+		"10.0.0.0/8 x", "fd00::1/64", "0.0.0.0/0" };
 	static const struct rules_base longest = { "vm2vm2vm", NULL, NULL };
 	static const struct rules_guest far = { 4000000000U, "10.66.0.1", NULL };
 	struct err err = { 0 };
@@ -440,6 +509,11 @@ Test(rules, bad_input_is_refused_with_words)
 		err.text[0] = '\0';
 		cr_expect(rules_restore(&bases[i], NULL, 0, &err) == ERR_USAGE, "base %zu", i);
 		cr_expect(err.text[0]);
+	}
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		const struct rules_base b = { "vm2", NULL, NULL, NULL, lists[i], 0, 0 };
+
+		cr_expect(rules_check(&b, &err) == ERR_USAGE, "%s", lists[i]);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		cr_expect(rules_add_guest(&base, &bad[i], &err) == ERR_USAGE, "guest %zu", i);

@@ -126,6 +126,7 @@ static int send_settings(struct monitor *m, struct err *err)
 	int r = add_hostkeys(m->config, &settings, err);
 
 	msg_add_u64(&settings, "max-sessions", m->config->max_sessions);
+	msg_add_u64(&settings, "max-forwards", m->config->max_forwards);
 	if (r == 0)
 		r = monitor_send(m, &settings, err);
 	if (settings.data.data)
@@ -200,21 +201,27 @@ static int serve_once(struct monitor *m, struct pollfd *fds, struct session **wa
 		waiting[n] = s;
 		fds[n++] = (struct pollfd){ .fd = s->control, .events = POLLIN };
 	}
+	if (m->forward >= 0) {
+		waiting[n] = NULL;
+		fds[n++] = (struct pollfd){ .fd = m->forward, .events = POLLIN };
+	}
 	r = poll(fds, n, left);
 	if (r < 0)
 		return errno == EINTR ? 0 : err_sys(err, errno, "cannot wait");
 	if (r == 0)
 		return late(m, err);
 	for (nfds_t i = 1; i < n; i++) {
-		if (fds[i].revents)
+		if (fds[i].revents && waiting[i])
 			session_event(m, waiting[i]);
+		else if (fds[i].revents)
+			forward_event(m);
 	}
 	return fds[0].revents ? serve_wire(m, err) : 0;
 }
 
 static int serve(struct monitor *m, struct err *err)
 {
-	size_t most = m->config->max_sessions + 1;
+	size_t most = m->config->max_sessions + 2;
 	CLEANUP_FREE struct pollfd *fds = xcalloc(most, sizeof(*fds));
 	CLEANUP_FREE struct session **waiting = xcalloc(most, sizeof(struct session *));
 	int r = 0;
@@ -267,7 +274,8 @@ static int run(struct monitor *m, bool room, struct err *err)
 int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
-	struct monitor m = { .state = STATE_STARTING, .wire = -1, .starting = FD_STARTING,
+	struct monitor m = { .state = STATE_STARTING, .wire = -1, .forward = -1,
+			     .starting = FD_STARTING,
 			     .source = "(no connection yet)" };
 	struct err err = { 0 };
 

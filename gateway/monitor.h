@@ -58,6 +58,7 @@ struct monitor {
 	bool progress_pty;
 	struct session *sessions;
 	uint64_t n_sessions;
+	int forward; /* to the session that forwards ports, or -1 */
 };
 
 /* requests.c: look the request up, refuse or serve it. 0, or an error that ends the connection. */
@@ -109,7 +110,18 @@ void session_event(struct monitor *m, struct session *s);
 /* Close all: their processes get SIGHUP. */
 void session_close_all(struct monitor *m);
 
-/* Show text on a channel. 0 or -errno. */
+/* forward.c: ports that are forwarded into the guest, and from it. */
+int forward_open(struct monitor *m, const struct msg *request, struct err *err);
+int forward_listen(struct monitor *m, const struct msg *request, struct err *err);
+int forward_unlisten(struct monitor *m, const struct msg *request, struct err *err);
+
+/* The connection or listener of this number is over; one that is none is no error. */
+void forward_drop(struct monitor *m, uint64_t id);
+
+/* Take one message from the session that forwards. */
+void forward_event(struct monitor *m);
+
+/* session.c: show text on a channel. 0 or -errno. */
 int session_text(struct monitor *m, uint64_t channel, const char *text, bool as_error);
 
 #endif

@@ -23,6 +23,9 @@ static const struct request {
 	{ "resize", STATE_AUTHENTICATED, session_resize },
 	{ "signal", STATE_AUTHENTICATED, session_signal },
 	{ "close", STATE_AUTHENTICATED, session_close },
+	{ "forward", STATE_AUTHENTICATED, forward_open },
+	{ "listen", STATE_AUTHENTICATED, forward_listen },
+	{ "unlisten", STATE_AUTHENTICATED, forward_unlisten },
 };
 
 static const struct request *find(const char *name, enum monitor_state state)

@@ -254,10 +254,13 @@ int session_signal(struct monitor *m, const struct msg *request, struct err *err
 int session_close(struct monitor *m, const struct msg *request, struct err *err)
 {
 	struct session *s;
+	uint64_t channel;
 	int r = about(m, request, &s, err);
 
 	if (r == 0 && s)
 		drop(m, s);
+	else if (r == 0 && msg_get_u64(request, "channel", 0, INT64_MAX, &channel, err) == 0)
+		forward_drop(m, channel);
 	return r;
 }
 
@@ -294,4 +297,6 @@ void session_close_all(struct monitor *m)
 {
 	while (m->sessions)
 		drop(m, m->sessions);
+	if (m->forward >= 0)
+		m->forward = fd_close(m->forward);
 }

@@ -110,7 +110,8 @@ static int limit_memory(const struct wire *w, struct err *err)
 {
 	struct rlimit most;
 
-	most.rlim_cur = most.rlim_max = MEMORY_FIXED + MEMORY_SESSION * w->max_channels;
+	most.rlim_cur = most.rlim_max =
+		MEMORY_FIXED + MEMORY_SESSION * (w->max_sessions + w->max_forwards);
 	return setrlimit(RLIMIT_DATA, &most) < 0 ? err_sys(err, errno, "cannot limit memory") : 0;
 }
 
@@ -140,8 +141,10 @@ static int start(struct wire *w, bool room, struct err *err)
 	int r = msg_recv(FD_LINK, &settings, 0, err);
 
 	if (r == 0)
-		r = msg_get_u64(&settings, "max-sessions", 10, 1000, &w->max_channels, err);
-	w->fds = xcalloc(2 + 3 * w->max_channels, sizeof(*w->fds));
+		r = msg_get_u64(&settings, "max-sessions", 10, 1000, &w->max_sessions, err);
+	if (r == 0)
+		r = msg_get_u64(&settings, "max-forwards", 0, 1000, &w->max_forwards, err);
+	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
 	if (r == 0)
 		r = prepare(w, &settings, err);
 	if (settings.data.data)
@@ -149,7 +152,8 @@ static int start(struct wire *w, bool room, struct err *err)
 	if (r == 0)
 		r = limit_memory(w, err);
 	if (r == 0)
-		r = sandbox_enter(room ? room_fds : NULL, FDS_FIXED + 3 * w->max_channels, err);
+		r = sandbox_enter(room ? room_fds : NULL, 
+				  FDS_FIXED + 3 * w->max_sessions + 2 * w->max_forwards, err);
 	if (r == 0)
 		r = take_connection(w, err);
 	return r;

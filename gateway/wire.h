@@ -21,7 +21,7 @@ struct held {
 	size_t at;
 };
 
-/* One session channel. */
+/* One channel: a session's, or that of a forwarded connection. */
 struct channel {
 	struct channel *next;
 	struct wire *wire;
@@ -43,6 +43,23 @@ struct channel {
 	uint64_t status;
 	char signal[16]; /* empty: it ended with status */
 	bool core;
+
+	/* Of a forwarded connection: in and out are one socket of the guest's, twice. */
+	bool forward;
+	bool connected; /* it has its socket */
+	bool opening; /* it came from the guest, and the client has not taken it yet */
+	char *origin, *target;
+	uint16_t origin_port, target_port;
+};
+
+/* A port of the guest's that is forwarded to the client. */
+struct listener {
+	struct listener *next;
+	uint64_t id;	/* the monitor's name for it */
+	char *host;	/* as the client named it */
+	uint16_t asked; /* the port that the client asked for; 0: any */
+	uint16_t port;	/* where it listens; 0: not yet, or not at all */
+	bool waits;	/* the monitor has not answered yet */
 };
 
 /* The connection. */
@@ -60,8 +77,9 @@ struct wire {
 	bool stalled;  /* libssh took nothing, for a key exchange: wait for its next packet */
 	struct channel *channels;
 	uint64_t last_number;
-	unsigned int n_channels;
-	uint64_t max_channels;
+	unsigned int n_sessions, n_forwards, n_listeners;
+	uint64_t max_sessions, max_forwards;
+	struct listener *listeners;
 	struct pollfd *fds; /* room for all that wire.c may wait for */
 };
 
@@ -80,6 +98,28 @@ void wire_tell(struct wire *w, const struct msg *request);
 /* wire_channel.c: libssh's callback for a new session channel. */
 ssh_channel wire_channel_new(ssh_session session, void *data);
 
+/* A new channel, forwarded or a session's; NULL when there are too many. */
+struct channel *wire_channel_make(struct wire *w, bool forward);
+
+/*
+ * wire_forward.c: a request to connect, and one about a listener. 0 when it was answered, 1 when
+ * it is to be refused.
+ */
+int wire_forward_open(struct wire *w, ssh_message message);
+int wire_forward_global(struct wire *w, ssh_message message);
+
+/* Tell the monitor that a listener is not wanted any more. */
+void wire_forward_unlisten(struct wire *w, uint64_t id);
+
+/* What the monitor says about listeners and what arrives at them. */
+void wire_forward_listening(struct wire *w, struct msg *m);
+void wire_forward_refused(struct wire *w, struct msg *m);
+void wire_forward_accepted(struct wire *w, struct msg *m);
+void wire_forward_gone(struct wire *w);
+
+/* Whether the client has the channel; offers it. One that it does not take is ended. */
+bool wire_forward_ready(struct channel *c);
+
 /* wire_relay.c: move what can be moved, without waiting, and end what has ended. */
 void wire_relay(struct wire *w);
 
@@ -95,7 +135,10 @@ void wire_relay_text(struct channel *c, const char *text, bool as_error);
 /* Release a channel and all that belongs to it; tells the client if it does not know. */
 void wire_channel_free(struct channel *c);
 
-/* wire_link.c: take one message from the monitor, after authentication. */
+/* wire_link.c: take the descriptors of a message for a channel that has none. */
+void wire_channel_take(struct channel *c, struct msg *m);
+
+/* Take one message from the monitor, after authentication. */
 void wire_link_receive(struct wire *w);
 
 #endif

@@ -3,6 +3,7 @@
 #include "gateway/wire.h"
 
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -140,10 +141,8 @@ static void on_close(ssh_session session, ssh_channel ssh, void *data)
 	c->closed = true;
 }
 
-static void set_callbacks(struct channel *c)
+static void set_session_callbacks(struct channel *c)
 {
-	ssh_callbacks_init(&c->callbacks);
-	c->callbacks.userdata = c;
 	c->callbacks.channel_pty_request_function = on_pty;
 	c->callbacks.channel_env_request_function = on_env;
 	c->callbacks.channel_shell_request_function = on_shell;
@@ -151,24 +150,38 @@ static void set_callbacks(struct channel *c)
 	c->callbacks.channel_subsystem_request_function = on_subsystem;
 	c->callbacks.channel_pty_window_change_function = on_resize;
 	c->callbacks.channel_signal_function = on_signal;
+}
+
+static void set_callbacks(struct channel *c)
+{
+	ssh_callbacks_init(&c->callbacks);
+	c->callbacks.userdata = c;
 	c->callbacks.channel_data_function = on_data;
 	c->callbacks.channel_eof_function = on_eof;
 	c->callbacks.channel_close_function = on_close;
+	if (!c->forward)
+		set_session_callbacks(c);
 	ssh_set_channel_callbacks(c->ssh, &c->callbacks);
 }
 
-ssh_channel wire_channel_new(ssh_session session, void *data)
+static unsigned int *counter(struct wire *w, bool forward)
 {
-	struct wire *w = data;
+	return forward ? &w->n_forwards : &w->n_sessions;
+}
+
+struct channel *wire_channel_make(struct wire *w, bool forward)
+{
 	struct channel *c;
 
-	if (!w->authenticated || w->finished || w->n_channels >= w->max_channels)
+	if (!w->authenticated || w->finished ||
+	    *counter(w, forward) >= (forward ? w->max_forwards : w->max_sessions))
 		return NULL;
 	c = xcalloc(1, sizeof(*c));
+	c->forward = forward;
 	c->wire = w;
 	c->number = ++w->last_number;
 	c->in = c->out = c->err = -1;
-	c->ssh = ssh_channel_new(session);
+	c->ssh = ssh_channel_new(w->session);
 	if (!c->ssh) {
 		free(c);
 		return NULL;
@@ -176,8 +189,15 @@ ssh_channel wire_channel_new(ssh_session session, void *data)
 	set_callbacks(c);
 	c->next = w->channels;
 	w->channels = c;
-	w->n_channels++;
-	return c->ssh;
+	(*counter(w, forward))++;
+	return c;
+}
+
+ssh_channel wire_channel_new(ssh_session session, void *data)
+{
+	struct channel *c = wire_channel_make(data, false);
+
+	return c ? c->ssh : NULL;
 }
 
 /* The monitor is told of channels that it knows and whose end it has not told itself. */
@@ -185,7 +205,7 @@ static void tell_close(struct channel *c)
 {
 	CLEANUP_MSG struct msg m = { 0 };
 
-	if (!c->opened || c->ended || c->wire->finished)
+	if (!c->opened || (c->ended && !c->forward) || c->wire->finished)
 		return;
 	msg_add(&m, "op", "close");
 	msg_add_u64(&m, "channel", c->number);
@@ -199,17 +219,23 @@ void wire_channel_free(struct channel *c)
 	ssh_remove_channel_callbacks(c->ssh, &c->callbacks);
 	/* In this order, and each once: ssh_channel_close() gives up when its own EOF has to wait. */
 	if (ssh_channel_is_open(c->ssh)) {
-		ssh_channel_send_eof(c->ssh);
+		if (!c->output_eof)
+			ssh_channel_send_eof(c->ssh);
 		ssh_channel_close(c->ssh);
 	}
 	ssh_channel_free(c->ssh);
+	/* Others hold this socket, too: who counts its bytes. */
+	if (c->forward && (c->in >= 0 || c->out >= 0))
+		shutdown(c->in >= 0 ? c->in : c->out, SHUT_RDWR);
 	fd_close(c->in);
 	fd_close(c->out);
 	fd_close(c->err);
+	free(c->origin);
+	free(c->target);
 	buf_free(&c->input.data);
 	buf_free(&c->output[0].data);
 	buf_free(&c->output[1].data);
 	msg_free(&c->open);
-	c->wire->n_channels--;
+	(*counter(c->wire, c->forward))--;
 	free(c);
 }

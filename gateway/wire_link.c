@@ -34,10 +34,11 @@ static int take_pipe(struct msg *m, int index)
 }
 
 /* The session's pipes: input to write, output to read, and error output when it has no terminal. */
-static void take_streams(struct channel *c, struct msg *m)
+void wire_channel_take(struct channel *c, struct msg *m)
 {
 	if (c->in >= 0 || c->out >= 0)
 		return;
+	c->connected = true;
 	c->in = take_pipe(m, 0);
 	c->out = take_pipe(m, 1);
 	c->err = take_pipe(m, 2);
@@ -67,10 +68,37 @@ static const struct {
 	const char *name;
 	void (*handle)(struct channel *c, struct msg *m);
 } messages[] = {
-	{ "streams", take_streams },
+	{ "streams", wire_channel_take },
 	{ "text", take_text },
 	{ "exit", take_exit },
 };
+
+static void take_gone(struct wire *w, struct msg *m)
+{
+	wire_forward_gone(w);
+}
+
+/* What it says about forwarding. */
+static const struct {
+	const char *name;
+	void (*handle)(struct wire *w, struct msg *m);
+} forwards[] = {
+	{ "listening", wire_forward_listening },
+	{ "refused", wire_forward_refused },
+	{ "accepted", wire_forward_accepted },
+	{ "forwards-gone", take_gone },
+};
+
+static bool about_forwards(struct wire *w, const char *op, struct msg *m)
+{
+	for (size_t i = 0; i < ARRAY_LEN(forwards); i++) {
+		if (strcmp(forwards[i].name, op))
+			continue;
+		forwards[i].handle(w, m);
+		return true;
+	}
+	return false;
+}
 
 void wire_link_receive(struct wire *w)
 {
@@ -88,7 +116,8 @@ void wire_link_receive(struct wire *w)
 		w->finished = true;
 		return;
 	}
-	if (msg_get_u64(&m, "channel", 0, UINT64_MAX, &number, NULL) != 0)
+	if (about_forwards(w, op, &m) ||
+	    msg_get_u64(&m, "channel", 0, UINT64_MAX, &number, NULL) != 0)
 		return;
 	for (struct channel *c = w->channels; c; c = c->next) {
 		if (c->number != number)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -30,6 +31,14 @@ static bool held_any(const struct held *h)
 	return h->at < h->data.len;
 }
 
+/* The session reads its end of file; of a socket the other direction goes on. */
+static void end_input(struct channel *c)
+{
+	if (c->forward)
+		shutdown(c->in, SHUT_WR);
+	c->in = fd_close(c->in);
+}
+
 /* Write to the session. How many bytes are dealt with: all of them when nobody reads any more. */
 static size_t write_input(struct channel *c, const void *data, size_t len)
 {
@@ -46,7 +55,7 @@ static size_t write_input(struct channel *c, const void *data, size_t len)
 		return (size_t)n;
 	if (errno == EAGAIN)
 		return 0;
-	c->in = fd_close(c->in);
+	end_input(c);
 	c->input_gone = true;
 	return len;
 }
@@ -180,11 +189,29 @@ static void relay_channel(struct channel *c)
 	if (input_pending(c) && (c->in >= 0 || c->input_gone))
 		pull_input(c);
 	if (c->input_eof && !input_pending(c) && c->in >= 0)
-		c->in = fd_close(c->in);
+		end_input(c);
 	for (int is_error = 0; is_error < 2; is_error++) {
 		send_held(c, is_error);
 		read_output(c, is_error);
 	}
+}
+
+/* A forwarded connection's other side has said all: so it is told, and the client may go on. */
+static void send_eof(struct channel *c)
+{
+	if (c->wire->stalled || c->output_eof)
+		return;
+	ssh_channel_send_eof(c->ssh);
+	c->output_eof = true;
+}
+
+static bool is_over(struct channel *c)
+{
+	if (!c->forward)
+		return c->ended && output_done(c);
+	if (c->connected && output_done(c))
+		send_eof(c);
+	return c->ended || (c->output_eof && c->in < 0);
 }
 
 void wire_relay(struct wire *w)
@@ -194,10 +221,12 @@ void wire_relay(struct wire *w)
 	while (*at) {
 		struct channel *c = *at;
 
-		relay_channel(c);
-		if (c->ended && output_done(c) && !c->closed && !w->stalled)
-			send_end(c);
-		else if (!c->closed) {
+		if (!c->opening || wire_forward_ready(c))
+			relay_channel(c);
+		if (is_over(c) && !c->closed && !w->stalled) {
+			if (!c->forward)
+				send_end(c);
+		} else if (!c->closed) {
 			at = &c->next;
 			continue;
 		}

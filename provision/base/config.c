@@ -73,6 +73,8 @@ static const struct setting settings[] = {
 	  "Failed attempts on one connection." },
 	{ "gateway", "max-sessions", NUMBER, AT(max_sessions), "10", 1, 1000,
 	  "Sessions on one connection." },
+	{ "gateway", "max-forwards", NUMBER, AT(max_forwards), "100", 0, 1000,
+	  "Forwarded connections on one connection, and as many listeners; 0 forbids forwarding." },
 	{ "network", "pool4", TEXT, AT(pool4), "10.82.0.0/16", 0, 0,
 	  "IPv4 addresses for guests; empty for none." },
 	{ "network", "pool6", TEXT, AT(pool6), "fd82:766d:3200::/64", 0, 0,

@@ -49,6 +49,7 @@ struct config {
 	uint64_t login_grace;	  /* seconds until a connection must be authenticated */
 	uint64_t max_tries;	  /* failed attempts on one connection */
 	uint64_t max_sessions;	  /* sessions on one connection */
+	uint64_t max_forwards;	  /* forwarded connections on one connection, and listeners */
 
 	/* [network] */
 	char *pool4; /* guests' IPv4 addresses: prefix in CIDR form; empty for none */

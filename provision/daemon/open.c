@@ -34,7 +34,7 @@ struct opening {
 	struct guest_run run;
 	const char *kind, *via, *source, *local;
 	char *credential, *command;
-	bool pty;
+	bool pty, forward;
 	char id[STORE_SESSION_LEN + 1];
 	int64_t started;
 	int folder;
@@ -110,9 +110,15 @@ static int check_command(struct opening *o)
 	struct request *r = o->r;
 	const char *command = msg_get(&r->in, "command"), *argv = msg_get(&r->in, "argv");
 
-	if (!is_in(o->kind, (const char *const[]){ "shell", "exec", "subsystem" }, 3))
+	if (!is_in(o->kind, (const char *const[]){ "shell", "exec", "subsystem", "forward" }, 4))
 		return err_set(&r->err, ERR_USAGE,
-			"kind = '%.40s' is none of shell, exec, subsystem", o->kind);
+			"kind = '%.40s' is none of shell, exec, subsystem, forward", o->kind);
+	o->forward = !strcmp(o->kind, "forward");
+	if (o->forward && (o->pty || command || argv || strcmp(o->via, "gateway")))
+		return err_set(&r->err, ERR_USAGE,
+			"kind = forward takes no terminal and no command, and is for via = gateway");
+	if (o->forward)
+		return 0;
 	if (argv && (strcmp(o->via, "exec") || strcmp(o->kind, "exec") || command))
 		return err_set(
 			&r->err, ERR_USAGE, "argv is for kind=exec via=exec without a command");
@@ -125,12 +131,12 @@ static int check_command(struct opening *o)
 
 static int check_fds(struct opening *o)
 {
-	int want = o->pty ? 2 : 3;
+	int want = o->forward ? 0 : o->pty ? 2 : 3;
 
 	if (o->r->in.n_fds != want)
 		return err_set(&o->r->err, ERR_USAGE,
-			"a session with pty=%d takes %d descriptors, not %d", o->pty, want,
-			o->r->in.n_fds);
+			"a session of kind %s with pty=%d takes %d descriptors, not %d", o->kind, o->pty,
+			want, o->r->in.n_fds);
 	/*
 	 * An O_PATH descriptor is a name and no right to what it names; vm2-session, which opens
 	 * pipes anew, has more rights than the peer.
@@ -306,8 +312,10 @@ static int seal_order(struct opening *o, int *ret)
  */
 static int place_fds(struct opening *o, int order)
 {
-	const int from[] = { o->r->fd, order, o->r->in.fds[0], o->r->in.fds[1],
-		o->pty ? -1 : o->r->in.fds[2], o->run.init_pidfd, o->folder };
+	const int *given = o->r->in.fds, n_given = o->r->in.n_fds;
+	const int from[] = { o->r->fd, order, n_given > 0 ? given[0] : -1,
+		n_given > 1 ? given[1] : -1, n_given > 2 ? given[2] : -1, o->run.init_pidfd,
+		o->folder };
 	int moved[ARRAY_LEN(from)];
 
 	for (size_t i = 0; i < ARRAY_LEN(from); i++) {

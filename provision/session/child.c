@@ -14,6 +14,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/environment.h"
+#include "provision/session/forward.h"
 #include "provision/session/locale.h"
 #include "provision/session/login.h"
 #include "provision/session/passwd.h"
@@ -186,6 +187,8 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 		_exit(127);
 	if (o->pty && (dup2(slave, 0) < 0 || dup2(slave, 1) < 0 || dup2(slave, 2) < 0))
 		_exit(127);
+	if (o->forward)
+		forward_agent(CHILD_SOCK);
 	exec_order(o, root.shell);
 }
 

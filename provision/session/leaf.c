@@ -98,3 +98,19 @@ void leaf_close(struct buf *b, const struct order *o, const struct leaf_close *c
 	add(b, "via", o->via);
 	buf_puts(b, "}");
 }
+
+void leaf_forward(struct buf *b, const struct order *o, const struct leaf_forward *f, int64_t now)
+{
+	if (f->end) {
+		add_number(b, "bytes_in", f->bytes_in);
+		add_number(b, "bytes_out", f->bytes_out);
+	}
+	add(b, "direction", f->inbound ? "from-guest" : "to-guest");
+	add(b, "session", o->session);
+	add(b, "target", f->target);
+	add(b, "tenant", o->tenant);
+	add_time(b, now);
+	add(b, "type", f->end ? "forward-close" : "forward-open");
+	add(b, "via", o->via);
+	buf_puts(b, "}");
+}

@@ -23,8 +23,17 @@ struct leaf_close {
 	unsigned char recording_digest[32];
 };
 
+/* One forwarded connection. */
+struct leaf_forward {
+	const char *target; /* where it led to, or where it came from: HOST:PORT */
+	bool inbound;	    /* from the guest to the client */
+	bool end;	    /* it is over, and these are its bytes: in is towards the guest */
+	uint64_t bytes_in, bytes_out;
+};
+
 /* Write a leaf into b (empty). now: seconds since the epoch. */
 void leaf_open(struct buf *b, const struct order *o, int64_t now);
 void leaf_close(struct buf *b, const struct order *o, const struct leaf_close *c, int64_t now);
+void leaf_forward(struct buf *b, const struct order *o, const struct leaf_forward *f, int64_t now);
 
 #endif

@@ -25,6 +25,7 @@
 #include "provision/base/config.h"
 #include "provision/base/fd.h"
 #include "provision/session/child.h"
+#include "provision/session/forward.h"
 #include "provision/session/leaf.h"
 #include "provision/session/pty.h"
 #include "provision/session/relay.h"
@@ -41,6 +42,7 @@ struct session {
 	struct order order;
 	struct guest_run run;
 	struct relay relay;
+	struct forwarding forwarding;
 	struct child_fds child; /* closed after the fork */
 	int sock;		/* our end of the pair with the child */
 	int pid;		/* the child's number in the guest, as it says */
@@ -55,9 +57,10 @@ static int prepare_descriptors(struct err *err)
 	if (fd < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
 		return err_sys(err, errno, "cannot open /dev/null");
 	fd_close_from(ORDER_FD_END);
-	/* 7 is not there with a terminal: fill the gap, so that nothing else lands on it. */
-	if (fcntl(ORDER_FD_ERROR, F_GETFD) < 0)
-		dup2(0, ORDER_FD_ERROR);
+	/* Those that a kind of session lacks: fill the gaps, so that nothing else lands there. */
+	for (fd = ORDER_FD_INPUT; fd <= ORDER_FD_ERROR; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			dup2(0, fd);
 	for (fd = ORDER_FD_CONTROL; fd < ORDER_FD_END; fd++)
 		if (fd_cloexec(fd, 1) < 0)
 			return err_sys(err, EBADF, "vm2-session is started by vm2d: descriptor %d", fd);
@@ -100,7 +103,7 @@ static int make_links(struct session *s, struct err *err)
 		return err_sys(err, errno, "cannot make the session's sockets");
 	s->sock = pair[0];
 	s->child = (struct child_fds){ .sock = pair[1], .in = -1, .out = -1, .err = -1 };
-	if (s->order.pty) {
+	if (s->order.pty || s->order.forward) {
 		s->child.in = s->child.out = s->child.err = 0; /* /dev/null until the terminal is there */
 		return 0;
 	}
@@ -120,7 +123,7 @@ static int make_links(struct session *s, struct err *err)
 static void close_child_side(struct session *s)
 {
 	fd_close(s->child.sock);
-	if (s->order.pty)
+	if (s->order.pty || s->order.forward)
 		return;
 	fd_close(s->child.in);
 	fd_close(s->child.out);
@@ -199,6 +202,27 @@ static int open_records(struct session *s, struct err *err)
 	return 0;
 }
 
+/* The child is the agent now; it ends with us. */
+static int forward(struct session *s, struct err *err)
+{
+	int r;
+
+	s->forwarding = (struct forwarding){ .config = s->config, .order = &s->order,
+					     .control = ORDER_FD_CONTROL,
+					     .signals = s->relay.signals, .agent = s->sock };
+	if (send(s->sock, "G", 1, MSG_NOSIGNAL) != 1)
+		return err_set(err, ERR_FAILED, "the session's process ended while it entered the guest");
+	r = forward_run(&s->forwarding, err);
+	/* Our own child, not reaped: neither its number nor its group's can be another's. */
+	kill(-s->relay.child, SIGKILL);
+	waitid(P_PID, (id_t)s->relay.child, &(siginfo_t){ 0 }, WEXITED);
+	s->relay.exited = true;
+	s->relay.in.bytes = s->forwarding.bytes_in;
+	s->relay.out.bytes = s->forwarding.bytes_out;
+	s->relay.reason = s->forwarding.reason;
+	return r;
+}
+
 static int run(struct session *s, struct err *err)
 {
 	int64_t deadline = clock_ms() + START_LIMIT;
@@ -213,6 +237,8 @@ static int run(struct session *s, struct err *err)
 		r = open_records(s, err);
 	if (r == 0)
 		r = child_wait_ready(s->sock, deadline, &s->relay.master, &s->pid, err);
+	if (r == 0 && s->order.forward)
+		return forward(s, err);
 	if (r == 0 && s->order.pty)
 		r = pty_check_master(s->relay.master, &s->line, err);
 	if (r == 0)

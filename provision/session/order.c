@@ -64,13 +64,16 @@ static int check(struct order *o, struct err *err)
 	if (!name_valid(o->tenant))
 		return err_set(err, ERR_USAGE, "the session's order names no valid tenant");
 	if (strcmp(o->kind, "shell") != 0 && strcmp(o->kind, "exec") != 0 &&
-	    strcmp(o->kind, "subsystem") != 0)
+	    strcmp(o->kind, "subsystem") != 0 && strcmp(o->kind, "forward") != 0)
 		return err_set(err, ERR_USAGE, "'%s' is no kind of session", o->kind);
 	if (strcmp(o->kind, "exec") == 0 && !o->command && !o->argv)
 		return err_set(err, ERR_USAGE, "a session of kind exec needs a command");
 	if (strcmp(o->kind, "subsystem") == 0 && (!o->command || strcmp(o->command, "sftp") != 0))
 		return err_set(err, ERR_USAGE, "there is no subsystem '%s', only sftp",
 			       o->command ? o->command : "");
+	o->forward = strcmp(o->kind, "forward") == 0;
+	if (o->forward && o->pty)
+		return err_set(err, ERR_USAGE, "a session of kind forward has no terminal");
 	o->required = !recording || strcmp(recording, "best-effort") != 0;
 	return 0;
 }

@@ -3,7 +3,8 @@
  * The order that a vm2d worker gives to vm2-session when it becomes it (execve). Descriptors:
  *   3  the control channel: the client's connection (provision/api/PROTOCOL, session.open)
  *   4  a sealed memfd: the order, in the message codec (fields below)
- *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed)
+ *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed); with
+ *      kind=forward none of them
  *   8  pidfd of the guest's init
  *   9  the session's folder, SESSIONS/TENANT/ID, already made (0700)
  * All others are closed. argv: vm2-session --config FILE TENANT ID
@@ -45,6 +46,7 @@ struct order {
 	unsigned int cols, rows, xpixel, ypixel;
 	int64_t started; /* seconds since the epoch */
 	bool pty;
+	bool forward;  /* no program: an agent that connects and listens (forward.h) */
 	bool record;   /* the terminal is to be recorded */
 	bool required; /* no recording, no session */
 };

@@ -230,7 +230,7 @@ static void check(const struct monitor *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct monitor m = { .config = &config, .state = STATE_STARTING, .starting = -1, .deadline = 1,
+	struct monitor m = { .config = &config, .state = STATE_STARTING, .starting = -1, .forward = -1, .deadline = 1,
 			     .source = "192.0.2.1:1", .local = "192.0.2.2:22", .host = "192.0.2.1" };
 	int pair[2];
 

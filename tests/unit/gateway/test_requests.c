@@ -25,7 +25,7 @@ static struct config config = { .socket = (char *)(uintptr_t)"/nowhere/vm2d.sock
 
 static struct monitor fresh(void)
 {
-	return (struct monitor){ .config = &config, .state = STATE_STARTING, .wire = -1, .starting = -1,
+	return (struct monitor){ .config = &config, .state = STATE_STARTING, .wire = -1, .starting = -1, .forward = -1,
 				 .source = "192.0.2.1:1", .host = "192.0.2.1" };
 }
 
@@ -46,7 +46,8 @@ static int ask(struct monitor *m, const char *op, const char *key, const char *v
 
 static const char *const names[] = { "user",	     "auth-none",     "auth-password", "key-offer",
 				     "key-proved",   "kbdint-start",  "kbdint-answer", "open",
-				     "resize",	     "signal",	      "close" };
+				     "resize",	     "signal",	      "close",	       "forward",
+				     "listen",	     "unlisten" };
 static const enum monitor_state states[] = { STATE_STARTING, STATE_USER_KNOWN, STATE_KEY_OFFERED,
 					     STATE_PROMPTING, STATE_AUTHENTICATED };
 
@@ -54,7 +55,8 @@ static const enum monitor_state states[] = { STATE_STARTING, STATE_USER_KNOWN, S
 static const bool allowed[][5] = {
 	{ 1, 0, 0, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 },
 	{ 0, 0, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 },
-	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
+	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
+	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
 };
 
 Test(requests, each_only_in_its_states)
@@ -164,6 +166,41 @@ Test(requests, sessions_of_no_known_kind_or_channel)
 	cr_assert_eq(m.n_sessions, 0);
 }
 
+static int forward(struct monitor *m, const char *op, const char *key, const char *host, const char *port)
+{
+	struct msg request = { 0 };
+	int r;
+
+	answer[0] = '\0';
+	msg_add(&request, "op", op);
+	msg_add(&request, key, "7");
+	msg_add(&request, "host", host);
+	msg_add(&request, "port", port);
+	r = requests_serve(m, &request, NULL);
+	msg_free(&request);
+	return r;
+}
+
+Test(requests, forwards_to_nowhere)
+{
+	CLEANUP_BUF struct buf long_name = { 0 };
+	struct monitor m = fresh();
+
+	m.state = STATE_AUTHENTICATED;
+	m.user = strdup("acme");
+	for (int i = 0; i < 256; i++)
+		buf_puts(&long_name, "x");
+	cr_assert_neq(forward(&m, "forward", "channel", NULL, "80"), 0);
+	cr_assert_neq(forward(&m, "forward", "channel", "a b", "80"), 0);
+	cr_assert_neq(forward(&m, "forward", "channel", "a\nb", "80"), 0);
+	cr_assert_neq(forward(&m, "forward", "channel", long_name.data, "80"), 0);
+	cr_assert_neq(forward(&m, "forward", "channel", "localhost", "65536"), 0);
+	cr_assert_neq(forward(&m, "forward", "listener", "localhost", "80"), 0, "without its number");
+	cr_assert_neq(forward(&m, "listen", "listener", "localhost", "-1"), 0);
+	cr_assert_eq(forward(&m, "unlisten", "listener", NULL, NULL), 0, "one that has ended is no error");
+	cr_assert_eq(m.forward, -1, "none of these has opened a session");
+}
+
 static int some_request(struct monitor *m, unsigned int *seed)
 {
 	static const char *const keys[] = { "name", "key",  "channel", "kind", "command", "pty",
@@ -172,11 +209,12 @@ static int some_request(struct monitor *m, unsigned int *seed)
 					      "",     "0",  "KILL", "LANG=C", "ssh-ed25519 AAAA", "2" };
 	/* Not those that ask PAM: its modules are the machine's. */
 	static const char *const ops[] = { "user", "auth-none",	   "key-offer", "key-proved", "kbdint-answer",
-					   "open", "resize", "signal", "close", "nonsense" };
+					   "open", "resize", "signal", "close", "nonsense",
+					   "forward", "listen", "unlisten" };
 	struct msg request = { 0 };
 	int r;
 
-	msg_add(&request, "op", ops[rand_r(seed) % 10]);
+	msg_add(&request, "op", ops[rand_r(seed) % 13]);
 	for (int i = rand_r(seed) % 6; i > 0; i--)
 		msg_add(&request, keys[rand_r(seed) % 11], values[rand_r(seed) % 12]);
 	r = requests_serve(m, &request, NULL);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent of a forwarding session. It is the guest's root in the guest's namespaces, so what it
+ * reaches is what any program of the guest reaches. It has not exec'd, and stays not dumpable: the
+ * guest can end it, and no more. Whatever takes time is done by a child, one for each connection.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <nss.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/session/forward.h"
+
+/* What a resolver and a peer that do not answer may take, seconds: as ssh's own patience. */
+#define CONNECT_LIMIT 60
+#define BACKLOG 128 /* as OpenSSH's SSH_LISTEN_BACKLOG */
+
+static void answer(int sock, const struct forward_answer *a, const int *fds, int n)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(2 * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)a, .iov_len = sizeof(*a) };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	size_t bytes = (size_t)n * sizeof(int);
+
+	if (n > 0) {
+		h.msg_control = &control;
+		h.msg_controllen = CMSG_SPACE(bytes);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(bytes);
+		memcpy(CMSG_DATA(&control.header), fds, bytes);
+	}
+	sendmsg(sock, &h, MSG_NOSIGNAL);
+}
+
+static void refuse(int sock, uint64_t id, int error, const char *text)
+{
+	struct forward_answer a = { .id = id, .error = error };
+
+	if (text)
+		snprintf(a.text, sizeof(a.text), "%s", text);
+	answer(sock, &a, NULL, 0);
+}
+
+/* The first address that answers. A socket, or -errno of the last one that did not. */
+static int connect_any(const struct addrinfo *list)
+{
+	int error = EADDRNOTAVAIL, yes = 1;
+
+	for (const struct addrinfo *a = list; a; a = a->ai_next) {
+		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0) {
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+			return fd;
+		}
+		error = errno;
+		fd_close(fd);
+	}
+	return -error;
+}
+
+static _Noreturn void connect_one(int sock, const struct forward_order *o)
+{
+	struct addrinfo *list = NULL, hints = { .ai_socktype = SOCK_STREAM,
+						.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
+	struct forward_answer a = { .id = o->id };
+	char port[8];
+	int fd, r;
+
+	/* A resolver or a file of the guest's may make us wait for ever. */
+	signal(SIGALRM, SIG_DFL);
+	alarm(CONNECT_LIMIT);
+	snprintf(port, sizeof(port), "%u", o->port);
+	r = getaddrinfo(o->host, port, &hints, &list);
+	if (r != 0) {
+		refuse(sock, o->id, -1, gai_strerror(r));
+		_exit(0);
+	}
+	fd = connect_any(list);
+	if (fd < 0)
+		refuse(sock, o->id, -fd, NULL);
+	else
+		answer(sock, &a, &fd, 1);
+	_exit(0);
+}
+
+static int listen_at(int family, uint16_t port)
+{
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port),
+				    .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	const struct sockaddr *address = family == AF_INET ? (const struct sockaddr *)&four :
+							     (const struct sockaddr *)&six;
+	socklen_t len = family == AF_INET ? sizeof(four) : sizeof(six);
+	int yes = 1, fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (bind(fd, address, len) < 0 || listen(fd, BACKLOG) < 0) {
+		int error = errno;
+
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+/*
+ * On the guest's loopback, whatever address is asked for: as sshd without GatewayPorts. Port 0
+ * takes a free one. A guest without IPv6, or whose port is taken there, has IPv4 alone.
+ */
+static void listen_one(int sock, const struct forward_order *o)
+{
+	struct forward_answer a = { .id = o->id };
+	struct sockaddr_in bound = { 0 };
+	socklen_t len = sizeof(bound);
+	int fds[2] = { listen_at(AF_INET, o->port), -1 };
+
+	if (fds[0] < 0) {
+		refuse(sock, o->id, -fds[0], NULL);
+		return;
+	}
+	if (getsockname(fds[0], (struct sockaddr *)&bound, &len) < 0)
+		bound.sin_port = htons(o->port);
+	a.port = ntohs(bound.sin_port);
+	fds[1] = listen_at(AF_INET6, a.port);
+	answer(sock, &a, fds, fds[1] < 0 ? 1 : 2);
+	fd_close(fds[0]);
+	if (fds[1] >= 0)
+		fd_close(fds[1]);
+}
+
+static void serve(int sock, const struct forward_order *o)
+{
+	pid_t pid;
+
+	if (o->kind == FORWARD_LISTEN) {
+		listen_one(sock, o);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		connect_one(sock, o);
+	if (pid < 0)
+		refuse(sock, o->id, errno, NULL);
+}
+
+_Noreturn void forward_agent(int sock)
+{
+	struct forward_order o;
+	ssize_t n;
+
+	prctl(PR_SET_NAME, "vm2-forward");
+	signal(SIGCHLD, SIG_IGN); /* reaped by the kernel */
+	/*
+	 * What resolves names is in libc itself; other services would be programs of the guest's,
+	 * loaded into this process.
+	 */
+	__nss_configure_lookup("hosts", "files dns");
+	while ((n = recv(sock, &o, sizeof(o), 0)) > 0 || (n < 0 && errno == EINTR)) {
+		if (n != sizeof(o))
+			continue;
+		o.host[FORWARD_HOST_MAX] = '\0';
+		serve(sock, &o);
+	}
+	_exit(0);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ports forwarded by stock ssh, into the guest and out of it. */
+#include <string.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(forward, .timeout = 240);
+
+static void ready(void)
+{
+	tenant_shared("fwd");
+	assert_status(ssh("fwd", "", "true"), 0);
+}
+
+/* A service in the guest, once: at the client's end of file it says the digest of what came. */
+static void digest_service(int port)
+{
+	ok("ssh %s fwd@127.0.0.1 'cd /root; rm -f f%d; mkfifo f%d; (nc -lN 127.0.0.1 %d <f%d | "
+	   "sha256sum >f%d) >/dev/null 2>&1 </dev/null &'",
+	   ssh_options, port, port, port, port, port);
+	wait_for(20, "ssh %s fwd@127.0.0.1 \"grep -q ' 0100007F:$(printf %%04X %d) ' /proc/net/tcp\"",
+		 ssh_options, port);
+}
+
+/* Open a forwarding connection in the background, with a control socket to end it by. */
+static void open_forward(const char *name, const char *what)
+{
+	ok("ssh -f -N -M -S /run/vm2-test/%s.ctl -o ExitOnForwardFailure=yes %s %s fwd@127.0.0.1 "
+	   "</dev/null >/run/vm2-test/%s.log 2>&1",
+	   name, what, ssh_options, name);
+}
+
+static void close_forward(const char *name)
+{
+	ok("ssh -S /run/vm2-test/%s.ctl -O exit fwd@127.0.0.1 2>/dev/null", name);
+}
+
+Test(forward, local_port_with_half_close)
+{
+	const char *sum;
+
+	ready();
+	digest_service(7000);
+	open_forward("local", "-L 127.0.0.1:7700:localhost:7000");
+	sum = ok("head -c 20000000 /dev/urandom >/run/vm2-test/bulk; sha256sum </run/vm2-test/bulk");
+	cr_assert_str_eq(ok("nc -N 127.0.0.1 7700 </run/vm2-test/bulk"), sum);
+	close_forward("local");
+}
+
+Test(forward, stdio_and_bulk_from_the_guest)
+{
+	ready();
+	ok("ssh %s fwd@127.0.0.1 'cd /root; head -c 20000000 /dev/urandom >bulk; "
+	   "nc -lN 127.0.0.1 7010 <bulk >/dev/null 2>&1 &'",
+	   ssh_options);
+	wait_for(20, "ssh %s fwd@127.0.0.1 \"grep -q ' 0100007F:1B62 ' /proc/net/tcp\"", ssh_options);
+	cr_assert_str_eq(ok("ssh -W 127.0.0.1:7010 %s fwd@127.0.0.1 </dev/null | sha256sum", ssh_options),
+			 ok("vm2 guest exec fwd -- sha256sum /root/bulk | sed 's|/root/bulk|-|'"));
+}
+
+Test(forward, fifty_at_once_by_socks)
+{
+	ready();
+	ok("ssh %s fwd@127.0.0.1 'cd /root; for i in $(seq 7100 7149); do echo this is $i >s$i; "
+	   "nc -lN 127.0.0.1 $i <s$i >/dev/null 2>&1 & done'",
+	   ssh_options);
+	wait_for(30, "test $(vm2 guest exec fwd -- sh -c \"grep -c ' 0A ' /proc/net/tcp\") -ge 50");
+	open_forward("socks", "-D 127.0.0.1:7701");
+	ok("cd /run/vm2-test; for i in $(seq 7100 7149); do "
+	   "sleep 5 | nc -X 5 -x 127.0.0.1:7701 localhost $i >got.$i & done; wait; "
+	   "for i in $(seq 7100 7149); do test \"$(cat got.$i)\" = \"this is $i\" || "
+	   "{ echo $i: $(cat got.$i); exit 1; }; done");
+	close_forward("socks");
+}
+
+Test(forward, remote_port_that_the_guest_chooses)
+{
+	const char *port;
+
+	ready();
+	ok("cd /run/vm2-test; echo from outside >outside; "
+	   "(nc -lN 127.0.0.1 7702 <outside >inside 2>/dev/null &)");
+	open_forward("remote", "-o LogLevel=INFO -R 0:127.0.0.1:7702");
+	port = ok("sed -n 's/.*[Aa]llocated port \\([0-9]*\\) for.*/\\1/p' /run/vm2-test/remote.log");
+	cr_assert_gt(strlen(port), 2, "%s", port);
+	cr_assert_str_eq(ok("vm2 guest exec fwd -- sh -c 'echo from inside | nc -N localhost %s'", port),
+			 "from outside");
+	wait_for(10, "grep -qx 'from inside' /run/vm2-test/inside");
+	close_forward("remote");
+	/* Nobody listens there any more. */
+	wait_for(10, "! vm2 guest exec fwd -- nc -z localhost %s", port);
+}
+
+Test(forward, the_host_is_out_of_reach)
+{
+	static const char *const targets[] = { "127.0.0.1:2222", "localhost:2222", "169.254.1.1:2222" };
+
+	ready();
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		assert_lacks(sh("timeout 5 ssh -W %s %s fwd@127.0.0.1 </dev/null", targets[i],
+				ssh_options).out, "SSH-2.0");
+	/* A port that is taken in the guest is refused, and so is a name that is none. */
+	ok("ssh %s fwd@127.0.0.1 'nc -lN 127.0.0.1 7020 >/dev/null 2>&1 </dev/null &'", ssh_options);
+	wait_for(20, "vm2 guest exec fwd -- grep -q ' 0100007F:1B6C ' /proc/net/tcp");
+	assert_status(sh("ssh -N -o ExitOnForwardFailure=yes -R 7020:127.0.0.1:9 %s fwd@127.0.0.1",
+			 ssh_options), 255);
+	cr_assert_str_eq(sh("timeout 60 ssh -W no.such.name.invalid:80 %s fwd@127.0.0.1 </dev/null",
+			    ssh_options).out, "");
+}
+
+Test(forward, goes_on_when_the_guest_ends_its_agent)
+{
+	ready();
+	open_forward("agent", "-L 127.0.0.1:7703:localhost:7030");
+	digest_service(7030);
+	assert_has(ok("echo 1 | nc -N 127.0.0.1 7703"), "-");
+	ok("vm2 guest exec fwd -- sh -c 'for p in /proc/[0-9]*; do "
+	   "[ $(cat $p/comm) = vm2-forward ] && kill -9 ${p#/proc/}; done; true'");
+	digest_service(7030);
+	wait_for(20, "echo 2 | nc -N 127.0.0.1 7703 | grep -e -");
+	close_forward("agent");
+}
+
+Test(forward, is_on_record)
+{
+	ready();
+	digest_service(7040);
+	open_forward("record", "-L 127.0.0.1:7704:localhost:7040");
+	ok("printf 0123456789 | nc -N 127.0.0.1 7704");
+	close_forward("record");
+	wait_for(20, "grep -a '\"bytes_in\":10,\"bytes_out\":68,\"direction\":\"to-guest\"' "
+		     "/var/lib/vm2/ledger/tile/entries/* | grep -a forward-close | grep -aq localhost:7040");
+	wait_for(20, "test $(vm2 session list --tenant fwd --json | "
+		     "jq '[.[] | select(.kind == \"forward\" and .state == \"open\")] | length') = 0");
+}

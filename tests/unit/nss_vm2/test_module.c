@@ -24,15 +24,7 @@
 #include <unistd.h>
 
 #include "nss_vm2/snapshot.h"
-
-/* A module with a sanitizer in it cannot be loaded into a getent that has none. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#endif
+#include "tests/unit/sanitized.h"
 
 #define NSS_MODULE BUILD_ROOT "/nss_vm2/libnss_vm2.so.2"
 
@@ -403,6 +395,7 @@ Test(nss_module, lists_all_while_a_thousand_are_published)
 	cr_assert_gt(walks, 300);
 }
 
+/* A module with a sanitizer in it cannot be loaded into a getent that has none. */
 #ifndef SANITIZED
 /* Run getent with our switch configuration; what it says without the last newline. */
 static void getent(const char *arguments, const char *want)

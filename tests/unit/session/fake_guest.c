@@ -7,6 +7,20 @@
 
 #include "provision/base/fd.h"
 #include "provision/guest/guest.h"
+#include "tests/unit/sanitized.h"
+
+#ifdef SANITIZED
+/*
+ * Looking for leaks takes ptrace(2) of the process by a child of its own, which this one, without
+ * capabilities and not dumpable, does not allow: it would wait for ever.
+ */
+const char *__asan_default_options(void);
+
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+#endif
 
 int guest_enter_prepare(const struct config *config, const char *name, struct guest_run *run,
 			struct err *err)

@@ -4,7 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/tcp.h>
+#include <linux/tcp.h> /* struct tcp_info with bytes_sent, which libc's lacks */
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -25,6 +25,8 @@
 #define ACCEPTED_FIRST (1ULL << 62)
 /* The agent has a limit of its own; one that the guest has stopped never answers, ms. */
 #define ANSWER_LIMIT 65000
+/* net/tcp_states.h of the kernel; libc names them in a header that cannot stand beside the other. */
+enum { TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK = 9, TCP_CLOSING = 11 };
 /* Descriptors beside those of the entries. */
 #define FDS_FIXED 32
 
@@ -82,9 +84,16 @@ static void count(const struct entry *e, uint64_t *ret_in, uint64_t *ret_out)
 	*ret_in = *ret_out = 0;
 	if (getsockopt(e->fds[0], IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return;
-	/* In: towards the guest. tcp_info counts the SYN as a byte that was acknowledged. */
-	*ret_in = info.tcpi_bytes_acked ? info.tcpi_bytes_acked - 1 : 0;
+	/*
+	 * In: towards the guest. What was sent again counts once. The end of the stream, which the
+	 * guest has sent in the states below, takes a number of its own, as if it were a byte.
+	 */
+	*ret_in = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
 	*ret_out = info.tcpi_bytes_received;
+	if (*ret_out && (info.tcpi_state == TCP_CLOSE || info.tcpi_state == TCP_CLOSE_WAIT ||
+			 info.tcpi_state == TCP_LAST_ACK || info.tcpi_state == TCP_CLOSING ||
+			 info.tcpi_state == TCP_TIME_WAIT))
+		--*ret_out;
 }
 
 static int record(struct desk *d, const struct entry *e, bool end, struct err *err)

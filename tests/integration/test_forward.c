@@ -12,14 +12,24 @@ static void ready(void)
 	assert_status(ssh("fwd", "", "true"), 0);
 }
 
-/* A service in the guest, once: at the client's end of file it says the digest of what came. */
-static void digest_service(int port)
+/*
+ * A service in the guest, once: it reads to the client's end of file and then answers with the digest
+ * of what came, or, given a file, with that. (nc stops sending at the end of file.)
+ */
+static const char service[] =
+	"use IO::Socket::INET; my ($port, $file) = @ARGV; my $s = IO::Socket::INET->new("
+	"LocalAddr => \"127.0.0.1\", LocalPort => $port, Listen => 5, ReuseAddr => 1) or die; "
+	"my $c = $s->accept; open(my $o, \"|-\", \"sha256sum >/root/d$port\"); "
+	"while (sysread($c, my $b, 65536)) { print $o $b } close $o; "
+	"open(my $i, \"<\", $file || \"/root/d$port\"); "
+	"while (sysread($i, my $b, 65536)) { syswrite($c, $b) } close $c;\n";
+
+static void serve(int port, const char *file)
 {
-	ok("ssh %s fwd@127.0.0.1 'cd /root; rm -f f%d; mkfifo f%d; (nc -lN 127.0.0.1 %d <f%d | "
-	   "sha256sum >f%d) >/dev/null 2>&1 </dev/null &'",
-	   ssh_options, port, port, port, port, port);
-	wait_for(20, "ssh %s fwd@127.0.0.1 \"grep -q ' 0100007F:$(printf %%04X %d) ' /proc/net/tcp\"",
-		 ssh_options, port);
+	ok("printf '%%s' '%s' | ssh %s fwd@127.0.0.1 'cat >/root/service.%d; "
+	   "setsid perl /root/service.%d %d %s >/dev/null 2>&1 </dev/null &'",
+	   service, ssh_options, port, port, port, file);
+	wait_for(20, "vm2 guest exec fwd -- grep -q ' 0100007F:%04X 00000000:0000 0A' /proc/net/tcp", port);
 }
 
 /* Open a forwarding connection in the background, with a control socket to end it by. */
@@ -40,7 +50,7 @@ Test(forward, local_port_with_half_close)
 	const char *sum;
 
 	ready();
-	digest_service(7000);
+	serve(7000, "");
 	open_forward("local", "-L 127.0.0.1:7700:localhost:7000");
 	sum = ok("head -c 20000000 /dev/urandom >/run/vm2-test/bulk; sha256sum </run/vm2-test/bulk");
 	cr_assert_str_eq(ok("nc -N 127.0.0.1 7700 </run/vm2-test/bulk"), sum);
@@ -50,10 +60,8 @@ Test(forward, local_port_with_half_close)
 Test(forward, stdio_and_bulk_from_the_guest)
 {
 	ready();
-	ok("ssh %s fwd@127.0.0.1 'cd /root; head -c 20000000 /dev/urandom >bulk; "
-	   "nc -lN 127.0.0.1 7010 <bulk >/dev/null 2>&1 &'",
-	   ssh_options);
-	wait_for(20, "ssh %s fwd@127.0.0.1 \"grep -q ' 0100007F:1B62 ' /proc/net/tcp\"", ssh_options);
+	ok("vm2 guest exec fwd -- sh -c 'head -c 20000000 /dev/urandom >/root/bulk'");
+	serve(7010, "/root/bulk");
 	cr_assert_str_eq(ok("ssh -W 127.0.0.1:7010 %s fwd@127.0.0.1 </dev/null | sha256sum", ssh_options),
 			 ok("vm2 guest exec fwd -- sha256sum /root/bulk | sed 's|/root/bulk|-|'"));
 }
@@ -112,11 +120,11 @@ Test(forward, goes_on_when_the_guest_ends_its_agent)
 {
 	ready();
 	open_forward("agent", "-L 127.0.0.1:7703:localhost:7030");
-	digest_service(7030);
+	serve(7030, "");
 	assert_has(ok("echo 1 | nc -N 127.0.0.1 7703"), "-");
 	ok("vm2 guest exec fwd -- sh -c 'for p in /proc/[0-9]*; do "
 	   "[ $(cat $p/comm) = vm2-forward ] && kill -9 ${p#/proc/}; done; true'");
-	digest_service(7030);
+	serve(7030, "");
 	wait_for(20, "echo 2 | nc -N 127.0.0.1 7703 | grep -e -");
 	close_forward("agent");
 }
@@ -124,12 +132,14 @@ Test(forward, goes_on_when_the_guest_ends_its_agent)
 Test(forward, is_on_record)
 {
 	ready();
-	digest_service(7040);
+	serve(7040, "");
 	open_forward("record", "-L 127.0.0.1:7704:localhost:7040");
 	ok("printf 0123456789 | nc -N 127.0.0.1 7704");
 	close_forward("record");
-	wait_for(20, "grep -a '\"bytes_in\":10,\"bytes_out\":68,\"direction\":\"to-guest\"' "
-		     "/var/lib/vm2/ledger/tile/entries/* | grep -a forward-close | grep -aq localhost:7040");
+	wait_for(20, "grep -a forward-close /var/lib/vm2/ledger/tile/entries/* | grep -a localhost:7040");
+	assert_has(ok("grep -a forward-close /var/lib/vm2/ledger/tile/entries/* | grep -ao "
+		      "'{[^{]*localhost:7040'"),
+		   "\"bytes_in\":10,\"bytes_out\":68,\"direction\":\"to-guest\"");
 	wait_for(20, "test $(vm2 session list --tenant fwd --json | "
 		     "jq '[.[] | select(.kind == \"forward\" and .state == \"open\")] | length') = 0");
 }

@@ -14,7 +14,7 @@
 
 #define FILE_MAX 65536
 
-enum kind { TEXT, PATH, NAME, INSTANCE, NUMBER };
+enum kind { TEXT, PATH, NAME, INSTANCE, NUMBER, SIZE };
 
 /* An interface is called INSTANCE-NUMBER, within the kernel's 15 bytes (IFNAMSIZ). */
 #define INSTANCE_LEN_MAX 8
@@ -102,8 +102,18 @@ static const struct setting settings[] = {
 	  "Seconds until a guest must be up." },
 	{ "guest", "stop-timeout", NUMBER, AT(stop_timeout), "10", 1, 3600,
 	  "Seconds that a guest has to stop by itself before it is killed." },
+	{ "guest", "start-parallel", NUMBER, AT(start_parallel), "4", 1, 1000,
+	  "Guests that are started at a time after the host's boot." },
 	{ "accounts", "enumerate", NUMBER, AT(enumerate), "1", 0, 1,
 	  "Whether `getent passwd` and its like list the tenants; 0: by name and number only." },
+	{ "host", "reserve-memory", SIZE, AT(reserve_memory), "64M", 0, 1ULL << 50,
+	  "Memory that a new guest's plan must leave of what is available." },
+	{ "host", "reserve-disk", SIZE, AT(reserve_disk), "64M", 0, 1ULL << 50,
+	  "The same of the space for guests' files." },
+	{ "host", "reserve-addresses", NUMBER, AT(reserve_addresses), "0", 0, 16777216,
+	  "IPv4 addresses of the pool that new guests do not get." },
+	{ "host", "reserve-ranges", NUMBER, AT(reserve_ranges), "0", 0, 65535,
+	  "Ranges of uids that new guests do not get." },
 	{ "uids", "account-base", NUMBER, AT(account_base), "1879048192", 65536, 4294900000,
 	  "First host uid of tenants' accounts." },
 	{ "uids", "account-count", NUMBER, AT(account_count), "1000000", 1, 100000000,
@@ -113,6 +123,11 @@ static const struct setting settings[] = {
 	{ "uids", "guest-count", NUMBER, AT(guest_count), "19455", 1, 65535,
 	  "How many ranges there can be." },
 };
+
+static bool is_number(const struct setting *s)
+{
+	return s->kind == NUMBER || s->kind == SIZE;
+}
 
 static char **text_at(struct config *c, const struct setting *s)
 {
@@ -134,6 +149,10 @@ static const char *check_value(const struct setting *s, const char *value, uint6
 		if (parse_u64(value, s->max, ret_number) < 0 || *ret_number < s->min)
 			return "is not a whole number in the allowed range";
 		return NULL;
+	case SIZE:
+		if (parse_size(value, ret_number) < 0 || *ret_number > s->max)
+			return "is not a size in bytes, or like 512M, in the allowed range";
+		return NULL;
 	case PATH:
 		return value[0] == '/' ? NULL : "must be an absolute path";
 	case NAME:
@@ -152,12 +171,12 @@ static int assign(struct config *c, const struct setting *s, const char *value, 
 	uint64_t number = 0;
 	const char *wrong = check_value(s, value, &number);
 
-	if (wrong && s->kind == NUMBER)
+	if (wrong && is_number(s))
 		return err_set(err, ERR_USAGE, "%s = '%s' %s, %lu to %lu", s->key, value, wrong,
 			       (unsigned long)s->min, (unsigned long)s->max);
 	if (wrong)
 		return err_set(err, ERR_USAGE, "%s = '%s' %s", s->key, value, wrong);
-	if (s->kind == NUMBER) {
+	if (is_number(s)) {
 		memcpy((char *)c + s->offset, &number, sizeof(number));
 		return 0;
 	}
@@ -278,7 +297,7 @@ const struct config *config_free(const struct config *config)
 	if (!c)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-		if (settings[i].kind != NUMBER)
+		if (!is_number(&settings[i]))
 			free(*text_at(c, &settings[i]));
 	free(c);
 	return NULL;

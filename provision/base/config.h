@@ -68,8 +68,16 @@ struct config {
 	uint64_t start_timeout; /* seconds until a guest must be up */
 	uint64_t stop_timeout;	/* seconds that a guest has to stop by itself */
 
+	uint64_t start_parallel; /* guests that are started at a time after the host's boot */
+
 	/* [accounts] */
 	uint64_t enumerate; /* 0: getpwent(3) and its like list no tenants */
+
+	/* [host]: what a new guest must leave */
+	uint64_t reserve_memory; /* bytes */
+	uint64_t reserve_disk;	 /* bytes */
+	uint64_t reserve_addresses;
+	uint64_t reserve_ranges;
 
 	/* [uids] */
 	uint64_t account_base; /* first host uid of tenants' accounts */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/base/limits.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -46,6 +47,52 @@ static int word_at(const char *words, const char *word, size_t len)
 	return -1;
 }
 
+static const char *const kinds[] = {
+	[LIMIT_NUMBER] = "a number",
+	[LIMIT_SIZE] = "a size (like 512M)",
+	[LIMIT_TIME] = "a time in seconds (or like 30m)",
+};
+
+/* Digits, with s, m, h or d; seconds without. */
+static int parse_time(const char *text, uint64_t *ret)
+{
+	static const struct {
+		char letter;
+		uint64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	char digits[24];
+	size_t len = strlen(text);
+	uint64_t unit = 1, n;
+	int r;
+
+	for (size_t i = 0; len && i < ARRAY_LEN(units); i++) {
+		if (text[len - 1] != units[i].letter)
+			continue;
+		unit = units[i].seconds;
+		len--;
+		break;
+	}
+	if (len >= sizeof(digits))
+		return -ERANGE;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	r = parse_u64(digits, UINT64_MAX / unit, &n);
+	if (r == 0)
+		*ret = n * unit;
+	return r;
+}
+
+static int parse_value(const struct limit *l, const char *text, uint64_t *ret)
+{
+	if (!strcmp(text, "none") || !strcmp(text, "unlimited")) {
+		*ret = 0;
+		return 0;
+	}
+	if (l->kind == LIMIT_SIZE)
+		return parse_size(text, ret);
+	return l->kind == LIMIT_TIME ? parse_time(text, ret) : parse_u64(text, UINT64_MAX, ret);
+}
+
 static int refuse(const struct limit *l, const char *text, struct err *err)
 {
 	if (l->kind == LIMIT_WORD)
@@ -53,8 +100,7 @@ static int refuse(const struct limit *l, const char *text, struct err *err)
 			       l->words);
 	return err_set(err, ERR_USAGE,
 		       "%s = '%.40s' is neither %s from %" PRIu64 " to %" PRIu64 " nor none", l->name,
-		       text, l->kind == LIMIT_SIZE ? "a size (like 512M)" : "a number", l->least,
-		       l->greatest);
+		       text, kinds[l->kind], l->least, l->greatest);
 }
 
 int limit_parse(const struct limit *l, const char *text, uint64_t *ret, struct err *err)
@@ -69,11 +115,7 @@ int limit_parse(const struct limit *l, const char *text, uint64_t *ret, struct e
 		*ret = (uint64_t)r;
 		return 0;
 	}
-	if (!strcmp(text, "none") || !strcmp(text, "unlimited"))
-		r = 0;
-	else
-		r = l->kind == LIMIT_SIZE ? parse_size(text, &value) :
-					    parse_u64(text, UINT64_MAX, &value);
+	r = parse_value(l, text, &value);
 	if (r < 0 || (value && (value < l->least || value > l->greatest)))
 		return refuse(l, text, err);
 	*ret = value;

@@ -18,6 +18,7 @@
 enum limit_kind {
 	LIMIT_NUMBER,
 	LIMIT_SIZE, /* bytes; "512M" is understood */
+	LIMIT_TIME, /* seconds; "10m" is understood */
 	LIMIT_WORD, /* one of some words: its place among them */
 };
 
@@ -26,19 +27,35 @@ enum limit_kind {
  * for people: what the value is called, the title of its column, what it is.
  *   cpu        102,400 is 1,024 processors
  *   memory     less than 16M starts no Debian
+ *   shares     cpu.weight of the kernel's cgroup-v2.rst
  *   processes  PID_MAX_LIMIT of the kernel
+ *   terminals  NR_UNIX98_PTY_MAX of the kernel; all guests share kernel.pty.max
  */
 /* clang-format off */
 #define LIMITS(X) \
 	X(cpu, NUMBER, 1, 102400, 0, NULL, "PERCENT", "CPU%", \
 	  "of one processor: 200 is two of them") \
+	X(shares, NUMBER, 1, 10000, 100, NULL, "N", "SHARES", \
+	  "of the processors when all are busy; others have 100") \
 	X(memory, SIZE, 16ULL << 20, 1ULL << 50, 0, NULL, "SIZE", "MEMORY", "like 512M or 4G") \
+	X(swap, WORD, 0, 0, 0, "never allowed", "WHEN", "SWAP", \
+	  "never, or allowed beyond the memory") \
 	X(disk, SIZE, 1ULL << 20, 1ULL << 50, 0, NULL, "SIZE", "DISK", "of the guest's own files") \
 	X(processes, NUMBER, 1, 4194304, 0, NULL, "N", "PROCESSES", \
 	  "and threads, at one time") \
+	X(terminals, NUMBER, 1, 1048576, 128, NULL, "N", "TERMINALS", "open in /dev/pts") \
+	X(idle, TIME, 1, 31536000, 0, NULL, "TIME", "IDLE", \
+	  "without a session, then it is stopped: like 90s, 30m or 8h") \
+	X(restart, WORD, 0, 0, 0, "on-failure always no", "WHEN", "RESTART", \
+	  "of a guest whose init has ended: on-failure, always or no") \
 	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \
 	  "required (no record, no session) or best-effort")
 /* clang-format on */
+
+/* The words, by their places in the table. */
+enum { LIMITS_SWAP_NEVER, LIMITS_SWAP_ALLOWED };
+enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
+enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };
 
 #define LIMITS_FIELD(name, ...) uint64_t name;
 struct limits {

@@ -14,7 +14,12 @@
 	{ "interface", "INTERFACE", COLUMN_TEXT, false }, \
 	{ "since", "SINCE", COLUMN_TIME, false },        \
 	{ "memory", "MEMORY", COLUMN_SIZE, false },      \
-	{ "processes", "PROCESSES", COLUMN_NUMBER, false }
+	{ "memory_limit", "OF", COLUMN_SIZE_LIMIT, false }, \
+	{ "processes", "PROCESSES", COLUMN_NUMBER, false }, \
+	{ "processes_limit", "OF", COLUMN_LIMIT, false }, \
+	{ "cpu_time", "CPU TIME", COLUMN_DURATION, false }, \
+	{ "cpu_limit", "CPU%", COLUMN_LIMIT, false },       \
+	{ "disk_limit", "DISK AT MOST", COLUMN_SIZE_LIMIT, false }
 
 static const struct column columns[] = { COMMON, { 0 } };
 
@@ -25,6 +30,7 @@ static const struct column show_columns[] = {
 	{ "path", "PATH", COLUMN_TEXT, false },
 	{ "cgroup", "CGROUP", COLUMN_TEXT, false },
 	{ "created", "CREATED", COLUMN_TIME, false },
+	{ "kills", "KILLED FOR MEMORY", COLUMN_NUMBER, false },
 	{ 0 },
 };
 

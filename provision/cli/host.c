@@ -19,6 +19,26 @@ static const struct column status_columns[] = {
 	{ "pool4_used", "addresses used", COLUMN_NUMBER, false },
 	{ "pool4_size", "addresses", COLUMN_NUMBER, false },
 	{ "storage", "storage", COLUMN_TEXT, false },
+	{ "memory_used", "memory of guests", COLUMN_SIZE, false },
+	{ "memory_limits", "they may use", COLUMN_SIZE, false },
+	{ "memory_available", "memory available", COLUMN_SIZE, false },
+	{ "memory_reserve", "in reserve of it", COLUMN_SIZE, false },
+	{ "disk_available", "disk available", COLUMN_SIZE, false },
+	{ "disk_reserve", "in reserve of it", COLUMN_SIZE, false },
+	{ "processes", "processes of guests", COLUMN_NUMBER, false },
+	{ 0 },
+};
+
+static const struct column repair_columns[] = {
+	{ "kind", "WHAT", COLUMN_TEXT, false },
+	{ "name", "NAME", COLUMN_TEXT, false },
+	{ "state", "STATE", COLUMN_TEXT, false },
+	{ "outcome", "OUTCOME", COLUMN_TEXT, false },
+	{ 0 },
+};
+
+static const struct option_spec repair_options[] = {
+	{ "dry-run", OPTION_FLAG, NULL, "dry", "say what would be done, and do nothing", false },
 	{ 0 },
 };
 
@@ -137,6 +157,10 @@ static const struct verb verbs[] = {
 	  .columns = check_columns, .shape = TABLE_MANY, .run = check },
 	{ .name = "status", .help = "Say what runs.", .op = "host.status", .columns = status_columns,
 	  .shape = TABLE_ONE },
+	{ .name = "repair",
+	  .help = "Bring host and database in line; lists what was lost, left or half done.",
+	  .op = "host.repair", .options = repair_options, .columns = repair_columns,
+	  .shape = TABLE_MANY, .slow = true },
 	{ 0 },
 };
 

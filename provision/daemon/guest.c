@@ -9,13 +9,15 @@
 static void add_running(struct request *r, struct msg *row, const struct store_tenant *t,
 	const struct guest_run *run)
 {
-	uint64_t memory = 0, processes = 0;
+	struct guest_usage usage;
 
-	guest_usage(r->config, t->name, &memory, &processes);
+	guest_usage(r->config, t->name, &usage);
 	msg_add_i64(row, "pid", run->init_pid);
 	msg_add_i64(row, "since", run->since);
-	msg_add_u64(row, "memory", memory);
-	msg_add_u64(row, "processes", processes);
+	msg_add_u64(row, "memory", usage.memory);
+	msg_add_u64(row, "processes", usage.processes);
+	msg_add_u64(row, "cpu_time", usage.cpu_us / 1000000);
+	msg_add_u64(row, "kills", usage.kills);
 }
 
 static void add_details(struct request *r, struct msg *row, const struct store_tenant *t)
@@ -46,6 +48,10 @@ static int send_guest(struct request *r, const struct store_tenant *t, bool all)
 	msg_add(&row, "address4", t->guest.address4);
 	msg_add(&row, "address6", t->guest.address6);
 	msg_add(&row, "interface", interface);
+	msg_add_u64(&row, "memory_limit", t->limits.memory);
+	msg_add_u64(&row, "processes_limit", t->limits.processes);
+	msg_add_u64(&row, "cpu_limit", t->limits.cpu);
+	msg_add_u64(&row, "disk_limit", t->limits.disk);
 	if (!strcmp(state, "running")) {
 		add_running(r, &row, t, &run);
 		guest_run_close(&run);

@@ -9,6 +9,9 @@
 /* host.c */
 int host_status(struct request *r);
 
+/* repair.c */
+int host_repair(struct request *r);
+
 /* template.c */
 int template_build(struct request *r);
 int template_import(struct request *r);

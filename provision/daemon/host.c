@@ -6,20 +6,28 @@
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/reserve.h"
 #include "provision/guest/storage.h"
 #include "provision/store/pool.h"
 
-struct count {
+/* What the running guests use, and what they may. */
+struct used {
 	const struct config *config;
-	uint64_t running;
+	uint64_t running, memory, memory_limits, processes;
 };
 
-static int count_running(void *data, const struct store_tenant *t)
+static int add_running(void *data, const struct store_tenant *t)
 {
-	struct count *c = data;
+	struct guest_usage usage;
+	struct used *u = data;
 
-	if (!strcmp(life_state(c->config, t, NULL), "running"))
-		c->running++;
+	if (strcmp(life_state(u->config, t, NULL), "running") != 0)
+		return 0;
+	guest_usage(u->config, t->name, &usage);
+	u->running++;
+	u->memory += usage.memory;
+	u->memory_limits += t->limits.memory;
+	u->processes += usage.processes;
 	return 0;
 }
 
@@ -46,14 +54,14 @@ static void add_storage(struct request *r, struct msg *row)
 
 int host_status(struct request *r)
 {
-	struct count running = { .config = r->config };
+	struct used used = { .config = r->config };
 	CLEANUP_MSG struct msg row = { 0 };
 	struct store_counts counts;
 	struct pool4 pool = { 0 };
 	int n = store_count(r->store, &counts, &r->err);
 
 	if (n == 0)
-		n = store_tenant_each(r->store, count_running, &running, &r->err);
+		n = store_tenant_each(r->store, add_running, &used, &r->err);
 	if (n == 0)
 		n = pool4_parse(r->config->pool4, &pool, &r->err);
 	if (n != 0)
@@ -63,13 +71,20 @@ int host_status(struct request *r)
 	msg_add(&row, "instance", r->config->instance);
 	msg_add_u64(&row, "tenants", counts.tenants);
 	msg_add_u64(&row, "guests", counts.guests);
-	msg_add_u64(&row, "running", running.running);
+	msg_add_u64(&row, "running", used.running);
 	msg_add_u64(&row, "sessions", counts.sessions);
 	msg_add_u64(&row, "templates", counts.templates);
 	msg_add_u64(&row, "workers", r->host->workers);
 	msg_add_u64(&row, "pool4_used", counts.addresses4);
 	msg_add_u64(&row, "pool4_size", pool.count);
 	add_storage(r, &row);
+	msg_add_u64(&row, "memory_used", used.memory);
+	msg_add_u64(&row, "memory_limits", used.memory_limits);
+	msg_add_u64(&row, "memory_available", reserve_memory());
+	msg_add_u64(&row, "memory_reserve", r->config->reserve_memory);
+	msg_add_u64(&row, "disk_available", reserve_disk(r->config));
+	msg_add_u64(&row, "disk_reserve", r->config->reserve_disk);
+	msg_add_u64(&row, "processes", used.processes);
 	msg_add_i64(&row, "uptime", (clock_ms() - r->host->started_ms) / 1000);
 	return request_row(r, &row);
 }

@@ -9,6 +9,7 @@
 #include "provision/base/log.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
+#include "provision/daemon/reserve.h"
 #include "provision/guest/freeze.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
@@ -131,10 +132,12 @@ static int create(const struct config *config, struct store *store, guest_progre
 {
 	const struct storage_driver *driver = storage_pick(config, err);
 	struct guest_spec spec;
-	int r = driver ? store_guest_allocate(store, config, t->name, driver->name, false,
+	int r = reserve_check(config, store, &t->limits, err);
+
+	if (r == 0)
+		r = driver ? store_guest_allocate(store, config, t->name, driver->name, false,
 				 &t->guest, err) :
 			 ERR_FAILED;
-
 	if (r != 0)
 		return r;
 	life_spec(t, &spec);
@@ -179,7 +182,8 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	if (guest_find(config, name, run, NULL) == 0)
 		return 0;
 	life_spec(t, &spec);
-	return start(config, store, &spec, progress, data, run, err);
+	r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
+	return r == 0 ? start(config, store, &spec, progress, data, run, err) : r;
 }
 
 int life_up(const struct config *config, struct store *store, const char *name,
@@ -238,6 +242,8 @@ int life_stop(const struct config *config, struct store *store, const char *name
 	CLEANUP_CLOSE int lock = -1;
 	int r = lock_take(config, name, false, patience_ms(config), &lock, err);
 
+	if (r == 0)
+		r = store_guest_up(store, name, false, err);
 	return r == 0 ? life_stop_held(config, store, name, err) : r;
 }
 

@@ -14,8 +14,10 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
+#include "provision/daemon/boot.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
+#include "provision/daemon/names.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
@@ -47,29 +49,9 @@ int recover_folders(const struct config *config, struct err *err)
 	return r == 0 ? lock_folder(config, err) : r;
 }
 
-/*
- * Names are collected first: what is then done to each writes to the database that is being read.
- */
-struct names {
-	size_t n, cap;
-	char (*of)[STORE_NAME_SIZE];
-};
-
-static int add_name(struct names *names, const char *name)
+static bool has_guest(const struct store_tenant *t, const void *unused)
 {
-	if (names->n == names->cap) {
-		names->cap = names->cap ? 2 * names->cap : 64;
-		names->of = reallocarray(names->of, names->cap, sizeof(*names->of));
-		if (!names->of)
-			return -ENOMEM;
-	}
-	snprintf(names->of[names->n++], STORE_NAME_SIZE, "%s", name);
-	return 0;
-}
-
-static int collect_guest(void *data, const struct store_tenant *t)
-{
-	return t->guest.intent == STORE_GUEST_NONE ? 0 : add_name(data, t->name);
+	return t->guest.intent != STORE_GUEST_NONE;
 }
 
 static int collect_lost(void *data, const struct store_session *s)
@@ -77,12 +59,12 @@ static int collect_lost(void *data, const struct store_session *s)
 	int pidfd = process_open(s->pid, s->pid_start);
 
 	fd_close(pidfd);
-	return pidfd >= 0 ? 0 : add_name(data, s->id);
+	return pidfd >= 0 ? 0 : names_add(data, s->id);
 }
 
 static void recover_sessions(struct store *store)
 {
-	struct names lost = { 0 };
+	CLEANUP_NAMES struct names lost = { 0 };
 	struct err err = { 0 };
 
 	if (store_session_each(store, NULL, true, INT64_MAX, collect_lost, &lost, &err) != 0)
@@ -90,20 +72,18 @@ static void recover_sessions(struct store *store)
 	for (size_t i = 0; i < lost.n; i++)
 		if (store_session_lost(store, lost.of[i], time(NULL), &err) == 0)
 			log_notice("session %s was lost: its process is gone", lost.of[i]);
-	free(lost.of);
 }
 
 static void recover_guests(const struct config *config, struct store *store)
 {
-	struct names guests = { 0 };
+	CLEANUP_NAMES struct names guests = { 0 };
 	struct err err = { 0 };
 
-	if (store_tenant_each(store, collect_guest, &guests, &err) != 0)
+	if (names_collect(store, has_guest, NULL, &guests, &err) != 0)
 		log_err("cannot look for guests to repair: %s", err.text);
 	for (size_t i = 0; i < guests.n; i++)
 		if (life_repair(config, store, guests.of[i], &err) != 0)
 			log_err("cannot repair the guest '%s': %s", guests.of[i], err.text);
-	free(guests.of);
 }
 
 void recover_all(const struct config *config, struct store *store)
@@ -147,8 +127,10 @@ int recover_keep(const struct config *config)
 		return 1;
 	}
 	recover_all(config, store);
+	boot_start(config);
 	for (;;) {
 		sleep(KEEP_INTERVAL_S);
+		boot_note(config, store);
 		empty_trash(config);
 		if (store_checkpoint(store, &err) != 0)
 			log_warn("%s", err.text);

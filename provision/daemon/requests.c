@@ -14,6 +14,9 @@
 const struct request_kind request_kinds[] = {
 	{ "host.status", READERS, 0, "", host_status, "how many of what there is" },
 
+	{ "host.repair", STAFF, CHANGES, "[dry]", host_repair,
+		"bring host and database in line, or say what would be done" },
+
 	{ "template.build", STAFF, CHANGES, "name [suite] [include] [variant] [mirror]",
 		template_build, "make a Debian tree" },
 	{ "template.import", 0, CHANGES, "name path", template_import, "copy a directory tree" },

@@ -35,6 +35,7 @@ static const struct {
 	{ "stop-timeout", U64, AT(config.stop_timeout) },
 	{ "init", TEXT, AT(init) },
 	{ "lock", U64, AT(lock) },
+	{ "failures", U64, AT(failures) },
 };
 
 _Static_assert(ARRAY_LEN(words) + 3 <= ARGS_MAX, "ARGS_MAX holds all words");

@@ -14,6 +14,7 @@ struct guest_args {
 	const char *init; /* path of vm2-init */
 	/* After a restart from inside: the descriptor that holds the lock, else 0. */
 	uint64_t lock;
+	uint64_t failures; /* how often in a row its init has failed */
 };
 
 /* The most words there are, with the program's name and the NULL. */

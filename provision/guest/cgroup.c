@@ -117,6 +117,28 @@ int cgroup_open(const char *tree, const char *instance, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
+bool cgroup_there(const char *tree, const char *instance, const char *name)
+{
+	CLEANUP_CLOSE int fd = cgroup_open(tree, instance, name);
+
+	return fd >= 0;
+}
+
+void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, const char *name),
+		 void *data)
+{
+	CLEANUP_CLOSE int fd = cgroup_open(tree, instance, "");
+	CLEANUP_CLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!dir)
+		return;
+	fd = -1;
+	while ((de = readdir(dir)))
+		if (de->d_type == DT_DIR && de->d_name[0] != '.')
+			fn(data, de->d_name);
+}
+
 int cgroup_open_procs(const char *tree, const char *instance, const char *name)
 {
 	char path[PATH_MAX];
@@ -216,6 +238,23 @@ uint64_t cgroup_number(const char *tree, const char *instance, const char *name,
 		return 0;
 	text[strcspn(text, "\n")] = '\0';
 	return parse_u64(text, UINT64_MAX, &value) < 0 ? 0 : value;
+}
+
+uint64_t cgroup_keyed(const char *tree, const char *instance, const char *name, const char *file,
+		      const char *key)
+{
+	char path[PATH_MAX], text[4096], *rest = text, *line;
+	size_t len = strlen(key);
+	uint64_t value = 0;
+
+	path_of(path, tree, instance, name, file);
+	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) <= 0)
+		return 0;
+	while ((line = strsep(&rest, "\n")))
+		if (!strncmp(line, key, len) && line[len] == ' ' &&
+		    parse_u64(line + len + 1, UINT64_MAX, &value) == 0)
+			return value;
+	return 0;
 }
 
 int cgroup_set(const char *tree, const char *instance, const char *name, const char *file,

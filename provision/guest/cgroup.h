@@ -14,6 +14,7 @@
 
 #include "provision/base/err.h"
 #include "provision/base/limits.h"
+#include "provision/guest/guest.h"
 
 #define CGROUP_SUPERVISORS "_supervisors"
 
@@ -46,8 +47,21 @@ struct cgroup_manager {
 	/* Kill all in it and remove it with those below. Not there is success. */
 	int (*remove)(const char *instance, const char *name, struct err *err);
 	/* 0 where not known. */
-	void (*usage)(const char *instance, const char *name, uint64_t *ret_memory,
-		      uint64_t *ret_processes);
+	void (*usage)(const char *instance, const char *name, struct guest_usage *ret);
+	/* Whether a group of it is there, in any tree. */
+	bool (*there)(const char *instance, const char *name);
+	/* Call fn with the names of all groups of the instance; some come several times. */
+	void (*each)(const char *instance, void (*fn)(void *data, const char *name), void *data);
+	/*
+	 * Open what tells by poll(2) that memory may have run out, with *ret_events what to poll
+	 * for. A descriptor, or -errno.
+	 */
+	int (*open_oom)(const char *instance, const char *name, short *ret_events);
+	/*
+	 * The cgroup2 tree in which sessions join the group "vm2" below the guest's; NULL when
+	 * there is none.
+	 */
+	const char *(*session_tree)(void);
 };
 
 extern const struct cgroup_manager cgroup_v2;
@@ -81,6 +95,13 @@ int cgroup_make(const char *tree, const char *instance, const char *name, struct
 int cgroup_delegate(const char *tree, const char *instance, const char *name, uid_t owner,
 		    struct err *err);
 
+/* Whether tree/INSTANCE/NAME is there. */
+bool cgroup_there(const char *tree, const char *instance, const char *name);
+
+/* Call fn with each name in tree/INSTANCE. */
+void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, const char *name),
+		 void *data);
+
 /* Open tree/INSTANCE/NAME, or -errno. */
 int cgroup_open(const char *tree, const char *instance, const char *name);
 
@@ -100,6 +121,10 @@ int cgroup_clear(const char *tree, const char *instance, const char *name);
 
 /* The number in a file of the group, 0 when there is none. */
 uint64_t cgroup_number(const char *tree, const char *instance, const char *name, const char *file);
+
+/* The same of a line "KEY number". */
+uint64_t cgroup_keyed(const char *tree, const char *instance, const char *name, const char *file,
+		      const char *key);
 
 /* Write a file of the group, printf-like; 0 or -errno. */
 int cgroup_set(const char *tree, const char *instance, const char *name, const char *file,

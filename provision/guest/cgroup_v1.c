@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,7 +63,7 @@ static int set_devices(const char *instance, const char *name)
 }
 
 /* Memory and swap together may not be less than memory alone: lift that first, lower it last. */
-static int set_memory(const char *instance, const char *name, uint64_t bytes)
+static int set_memory(const char *instance, const char *name, uint64_t bytes, bool swap)
 {
 	const char *both = "memory.memsw.limit_in_bytes", *alone = "memory.limit_in_bytes";
 	int r;
@@ -72,13 +74,15 @@ static int set_memory(const char *instance, const char *name, uint64_t bytes)
 	r = cgroup_set(trees[0], instance, name, alone, "%" PRIu64, bytes);
 	if (r < 0)
 		return r;
+	if (swap)
+		return 0;
 	r = cgroup_set(trees[0], instance, name, both, "%" PRIu64, bytes);
 	return r == -ENOENT ? 0 : r; /* no swap accounting in this kernel */
 }
 
 static int set_limits(const char *instance, const char *name, const struct limits *l)
 {
-	int r = set_memory(instance, name, l->memory);
+	int r = set_memory(instance, name, l->memory, l->swap == LIMITS_SWAP_ALLOWED);
 
 	if (r >= 0)
 		r = l->processes ? cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64,
@@ -90,6 +94,10 @@ static int set_limits(const char *instance, const char *name, const struct limit
 		r = l->cpu ? cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "%" PRIu64,
 					l->cpu * (PERIOD / 100)) :
 			     cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "-1");
+	/* 1024 is what version 2 calls 100; the kernel takes no less than 2. */
+	if (r >= 0)
+		r = cgroup_set(trees[2], instance, name, "cpu.shares", "%" PRIu64,
+			       (l->shares ? l->shares : 100) * 1024 / 100);
 	return r < 0 ? r : 0;
 }
 
@@ -188,11 +196,52 @@ static int v1_remove(const char *instance, const char *name, struct err *err)
 	return 0;
 }
 
-static void v1_usage(const char *instance, const char *name, uint64_t *ret_memory,
-		     uint64_t *ret_processes)
+static void v1_usage(const char *instance, const char *name, struct guest_usage *ret)
 {
-	*ret_memory = cgroup_number(trees[0], instance, name, "memory.usage_in_bytes");
-	*ret_processes = cgroup_number(trees[1], instance, name, "pids.current");
+	ret->memory = cgroup_number(trees[0], instance, name, "memory.usage_in_bytes");
+	ret->processes = cgroup_number(trees[1], instance, name, "pids.current");
+	/* Where cpu and cpuacct are one tree, as most service managers have it. */
+	ret->cpu_us = cgroup_number(trees[2], instance, name, "cpuacct.usage") / 1000;
+	if (!ret->cpu_us && cgroup_is_v2(UNIFIED))
+		ret->cpu_us = cgroup_keyed(UNIFIED, instance, name, "cpu.stat", "usage_usec");
+	ret->kills = cgroup_keyed(trees[0], instance, name, "memory.oom_control", "oom_kill");
+}
+
+/* memory.rst of version 1: an eventfd, announced together with memory.oom_control. */
+static int v1_open_oom(const char *instance, const char *name, short *ret_events)
+{
+	CLEANUP_CLOSE int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	CLEANUP_CLOSE int group = cgroup_open(trees[0], instance, name), control = -1;
+	int r;
+
+	if (group >= 0)
+		control = openat(group, "memory.oom_control", O_RDONLY | O_CLOEXEC);
+	if (event < 0 || control < 0)
+		return -errno;
+	r = cgroup_set(trees[0], instance, name, "cgroup.event_control", "%d %d", event, control);
+	*ret_events = POLLIN;
+	return r < 0 ? r : steal_fd(&event);
+}
+
+static bool v1_there(const char *instance, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
+		if (cgroup_there(trees[i], instance, name))
+			return true;
+	return cgroup_is_v2(UNIFIED) && cgroup_there(UNIFIED, instance, name);
+}
+
+static void v1_each(const char *instance, void (*fn)(void *data, const char *name), void *data)
+{
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
+		cgroup_each(trees[i], instance, fn, data);
+	if (cgroup_is_v2(UNIFIED))
+		cgroup_each(UNIFIED, instance, fn, data);
+}
+
+static const char *v1_session_tree(void)
+{
+	return cgroup_is_v2(UNIFIED) ? UNIFIED : NULL;
 }
 
 const struct cgroup_manager cgroup_v1 = {
@@ -206,4 +255,8 @@ const struct cgroup_manager cgroup_v1 = {
 	.open_entry = v1_open_entry,
 	.remove = v1_remove,
 	.usage = v1_usage,
+	.there = v1_there,
+	.each = v1_each,
+	.open_oom = v1_open_oom,
+	.session_tree = v1_session_tree,
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -54,11 +55,15 @@ static int set_limits(const char *instance, const char *name, const struct limit
 	if (r < 0)
 		return r;
 	/* No swap account in the kernel is no fault. */
-	r = cgroup_set(TREE, instance, name, "memory.swap.max", l->memory ? "0" : "max");
+	r = cgroup_set(TREE, instance, name, "memory.swap.max",
+		       l->memory && l->swap == LIMITS_SWAP_NEVER ? "0" : "max");
 	if (r < 0 && r != -ENOENT)
 		return r;
 	r = l->processes ? cgroup_set(TREE, instance, name, "pids.max", "%" PRIu64, l->processes) :
 			   cgroup_set(TREE, instance, name, "pids.max", "max");
+	if (r < 0)
+		return r;
+	r = cgroup_set(TREE, instance, name, "cpu.weight", "%" PRIu64, l->shares ? l->shares : 100);
 	if (r < 0)
 		return r;
 	return l->cpu ? cgroup_set(TREE, instance, name, "cpu.max", "%" PRIu64 " %d",
@@ -123,11 +128,37 @@ static int v2_remove(const char *instance, const char *name, struct err *err)
 	return r < 0 ? err_sys(err, -r, "cannot remove " TREE "/%s/%s", instance, name) : 0;
 }
 
-static void v2_usage(const char *instance, const char *name, uint64_t *ret_memory,
-		     uint64_t *ret_processes)
+static void v2_usage(const char *instance, const char *name, struct guest_usage *ret)
 {
-	*ret_memory = cgroup_number(TREE, instance, name, "memory.current");
-	*ret_processes = cgroup_number(TREE, instance, name, "pids.current");
+	ret->memory = cgroup_number(TREE, instance, name, "memory.current");
+	ret->processes = cgroup_number(TREE, instance, name, "pids.current");
+	ret->cpu_us = cgroup_keyed(TREE, instance, name, "cpu.stat", "usage_usec");
+	ret->kills = cgroup_keyed(TREE, instance, name, "memory.events", "oom_kill");
+}
+
+/* cgroup-v2.rst: a change of memory.events is a modified event, which poll(2) calls POLLPRI. */
+static int v2_open_oom(const char *instance, const char *name, short *ret_events)
+{
+	CLEANUP_CLOSE int group = cgroup_open(TREE, instance, name);
+	int fd = group < 0 ? -1 : openat(group, "memory.events", O_RDONLY | O_CLOEXEC);
+
+	*ret_events = POLLPRI;
+	return fd < 0 ? -errno : fd;
+}
+
+static bool v2_there(const char *instance, const char *name)
+{
+	return cgroup_there(TREE, instance, name);
+}
+
+static void v2_each(const char *instance, void (*fn)(void *data, const char *name), void *data)
+{
+	cgroup_each(TREE, instance, fn, data);
+}
+
+static const char *v2_session_tree(void)
+{
+	return TREE;
 }
 
 const struct cgroup_manager cgroup_v2 = {
@@ -141,4 +172,8 @@ const struct cgroup_manager cgroup_v2 = {
 	.open_entry = v2_open_entry,
 	.remove = v2_remove,
 	.usage = v2_usage,
+	.there = v2_there,
+	.each = v2_each,
+	.open_oom = v2_open_oom,
+	.session_tree = v2_session_tree,
 };

@@ -411,6 +411,7 @@ static int container_launch(const struct config *config, const struct guest_spec
 	start_init(&s);
 	s.in.storage = storage_of(spec);
 	s.in.name = spec->name;
+	s.in.terminals = spec->limits.terminals;
 	s.cgroup = cgroup_pick(&why);
 	if (!s.cgroup)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);

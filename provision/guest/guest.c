@@ -2,6 +2,7 @@
 #include "provision/guest/guest.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -58,6 +59,14 @@ int guest_find(const struct config *config, const char *name, struct guest_run *
 		.since = state.since,
 	};
 	return 0;
+}
+
+bool guest_alive(const struct config *config, const char *name)
+{
+	CLEANUP_CLOSE int dirfd = name_valid(name) ? run_open(config, name, false) : -1;
+	CLEANUP_CLOSE int pidfd = dirfd < 0 ? -1 : run_holder(dirfd);
+
+	return pidfd >= 0;
 }
 
 /*
@@ -148,16 +157,19 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
 
 static int limit_running(const struct config *config, const struct guest_spec *spec, struct err *err)
 {
-	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false);
+	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false), supervisor = -1;
 	const struct cgroup_manager *manager = cgroup_pick(NULL);
 	int r;
 
 	if (dirfd < 0 || !manager)
 		return 0;
-	/* For its vm2-guest, which makes the group anew when the guest reboots. */
+	/* For its vm2-guest, which makes the group anew when the guest reboots, and looks at idle. */
 	r = run_write_limits(dirfd, &spec->limits);
 	if (r < 0)
 		return err_sys(err, -r, "cannot keep the limits of guest %s", spec->name);
+	supervisor = run_holder(dirfd);
+	if (supervisor >= 0)
+		process_signal(supervisor, SIGHUP);
 	return manager->limit(config->instance, spec->name, &spec->limits, err);
 }
 
@@ -173,14 +185,13 @@ int guest_limit(const struct config *config, const struct guest_spec *spec, stru
 	return r ? r : disk;
 }
 
-void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,
-		 uint64_t *ret_processes)
+void guest_usage(const struct config *config, const char *name, struct guest_usage *ret)
 {
 	const struct cgroup_manager *manager = cgroup_pick(NULL);
 
-	*ret_memory = *ret_processes = 0;
+	*ret = (struct guest_usage){ 0 };
 	if (manager && name_valid(name))
-		manager->usage(config->instance, name, ret_memory, ret_processes);
+		manager->usage(config->instance, name, ret);
 }
 
 const char *guest_probe(const struct config *config)

@@ -64,6 +64,9 @@ int guest_start(const struct config *config, const struct guest_spec *spec,
 int guest_find(const struct config *config, const char *name, struct guest_run *ret,
 	       struct err *err);
 
+/* Whether a vm2-guest of this guest lives, be it between two runs of its init. */
+bool guest_alive(const struct config *config, const char *name);
+
 /*
  * Stop it and take back all but its files: asked politely, killed after config's stop_timeout.
  * Not running is success, and cleans up what a crash left. Needs only name and number of spec
@@ -80,9 +83,14 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
  */
 int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err);
 
-/* What it uses now: bytes of memory and number of processes; 0 where not known. */
-void guest_usage(const struct config *config, const char *name, uint64_t *ret_memory,
-		 uint64_t *ret_processes);
+/* What it uses; 0 where not known. */
+struct guest_usage {
+	uint64_t memory;    /* bytes, now */
+	uint64_t processes; /* now */
+	uint64_t cpu_us;    /* processor time since it started, in microseconds */
+	uint64_t kills;	    /* of processes since it started, because memory ran out */
+};
+void guest_usage(const struct config *config, const char *name, struct guest_usage *ret);
 
 /*
  * Open the guest's cgroups into run, and set what the caller's next child will be born into: the

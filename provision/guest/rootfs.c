@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -18,19 +20,24 @@
 #define HIDDEN "/dev/.vm2"
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
+/* NR_UNIX98_PTY_MAX of the kernel: no limit. */
+#define TERMINALS_MAX UINT64_C(1048576)
+/* Stands for the plan's number in the table below. */
+static const char TERMINALS[] = "";
+
 /* File systems of the guest's own, in the order of mounting. Values: fsconfig(2) "key=value". */
 static const struct {
 	const char *path, *type;
 	unsigned int attributes;
-	const char *keys[4], *values[4];
+	const char *keys[5], *values[5];
 	bool optional; /* the kernel may lack it */
 } mounts[] = {
 	{ "/proc", "proc", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, false },
 	{ "/dev/pts",
 	  "devpts",
 	  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-	  { "mode", "ptmxmode", "gid" },
-	  { "620", "666", "5" },
+	  { "mode", "ptmxmode", "gid", "max" },
+	  { "620", "666", "5", TERMINALS },
 	  false },
 	{ "/dev/shm", "tmpfs", SAFE, { "mode" }, { "1777" }, false },
 	{ "/dev/mqueue", "mqueue", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, true },
@@ -126,13 +133,22 @@ static int make_mount(const char *type, const char *const *keys, const char *con
 	return fd < 0 ? -errno : fd;
 }
 
-static int mount_own(struct err *err)
+static int mount_own(const struct inside *in, struct err *err)
 {
+	char terminals[24];
+
+	snprintf(terminals, sizeof(terminals), "%" PRIu64,
+		 in->terminals ? in->terminals : TERMINALS_MAX);
 	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
-		CLEANUP_CLOSE int fd = make_mount(mounts[i].type, mounts[i].keys, mounts[i].values,
-						  mounts[i].attributes);
+		CLEANUP_CLOSE int fd = -1;
+		const char *values[5];
 		int r;
 
+		for (size_t k = 0; k < ARRAY_LEN(values); k++)
+			values[k] = mounts[i].values[k] == TERMINALS ?
+					    terminals :
+					    mounts[i].values[k];
+		fd = make_mount(mounts[i].type, mounts[i].keys, values, mounts[i].attributes);
 		if (fd < 0 && mounts[i].optional)
 			continue;
 		if (fd < 0)
@@ -277,7 +293,7 @@ int rootfs_furnish(const struct inside *in, struct err *err)
 	int r = attach_folder(in->dev, "/dev", err);
 
 	if (r == 0)
-		r = mount_own(err);
+		r = mount_own(in, err);
 	if (r == 0)
 		r = fill_dev(in, err);
 	if (r == 0)

@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
@@ -30,6 +32,7 @@
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
+#include "provision/guest/watch.h"
 
 /* What launch.c hands in. */
 #define REPORT_FD 3
@@ -38,8 +41,18 @@
 #define CONSOLE_MAX 65536
 /* A guest that floods its console is read this often, 4,096 bytes at a time. */
 #define CONSOLE_PAUSE_MS 10
-/* A guest that reboots at once is held back this long, in seconds. */
-#define REBOOT_PAUSE 1
+/* A guest that reboots is held back this long; one that fails again and again twice as long each time. */
+#define PAUSE_MS     1000
+#define PAUSE_MAX_MS 60000
+/* A guest that ran this long before it failed is not failing again. */
+#define STEADY_MS 60000
+/*
+ * An idle guest is first made not to be found; whoever found it just before has so long to come in.
+ */
+#define QUIET_MS 3000
+/* Memory has run out: whom the kernel has killed for it is looked at so often, and so many times. */
+#define OOM_LOOK_MS 300
+#define OOM_LOOKS   10
 
 struct supervisor {
 	struct guest_args args;
@@ -49,6 +62,11 @@ struct supervisor {
 	off_t console_size;
 	bool stopping;
 	int64_t kill_at; /* clock_ms() when a stopping guest is killed; 0 when not stopping */
+	struct watch watch;
+	int64_t quiet_at; /* clock_ms() when a guest that is to be stopped, idle, is; 0: it is not */
+	int64_t began_at;
+	int64_t oom_at; /* clock_ms() when the count of killed processes is looked at; 0: it is not */
+	int oom_looks;	/* how often that is done */
 };
 
 static void report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -90,7 +108,10 @@ static int open_run(struct supervisor *s, struct err *err)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return s->signals < 0 ? err_sys(err, errno, "cannot watch signals") : 0;
+	if (s->signals < 0)
+		return err_sys(err, errno, "cannot watch signals");
+	r = run_read_limits(s->dirfd, &s->args.spec.limits);
+	return r < 0 ? err_sys(err, -r, "cannot read the guest's limits") : 0;
 }
 
 static int write_state(const struct supervisor *s, struct err *err)
@@ -133,6 +154,18 @@ static void open_console_file(struct supervisor *s)
 	s->console_size = s->console_file >= 0 && fstat(s->console_file, &st) == 0 ? st.st_size : 0;
 }
 
+static void keep_console(struct supervisor *s, const char *bytes, size_t n)
+{
+	if (s->console_size + (off_t)n > CONSOLE_MAX) {
+		fd_close(s->console_file);
+		renameat(s->dirfd, "console", s->dirfd, "console.old");
+		open_console_file(s);
+	}
+	/* A full disk costs console output, not the guest. */
+	if (s->console_file >= 0 && fd_write_all(s->console_file, bytes, n) == 0)
+		s->console_size += (off_t)n;
+}
+
 /* Returns false when the guest has closed its console for now. */
 static bool relay_console(struct supervisor *s)
 {
@@ -141,14 +174,7 @@ static bool relay_console(struct supervisor *s)
 
 	if (n <= 0)
 		return n < 0 && (errno == EAGAIN || errno == EINTR);
-	if (s->console_size + n > CONSOLE_MAX) {
-		fd_close(s->console_file);
-		renameat(s->dirfd, "console", s->dirfd, "console.old");
-		open_console_file(s);
-	}
-	/* A full disk costs console output, not the guest. */
-	if (s->console_file >= 0 && fd_write_all(s->console_file, bytes, (size_t)n) == 0)
-		s->console_size += n;
+	keep_console(s, bytes, (size_t)n);
 	return true;
 }
 
@@ -159,6 +185,61 @@ static void stop_politely(struct supervisor *s)
 	s->stopping = true;
 	s->kill_at = clock_ms() + (int64_t)s->args.config.stop_timeout * 1000;
 	process_signal(s->guest.init_pidfd, s->guest.stop_signal);
+}
+
+/* A line of our own in the console's file: who looks there looks for it. */
+static void note(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(struct supervisor *s, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n > 0 && s->console_file >= 0)
+		keep_console(s, text, strnlen(text, sizeof(text)));
+}
+
+/*
+ * The plan says that a guest that nobody uses is stopped. Without its state nobody finds it running:
+ * who comes now waits for its end, and starts it again. Returns for how long nothing need be done.
+ */
+static int64_t look_idle(struct supervisor *s, int64_t now)
+{
+	int64_t left;
+	struct err err;
+
+	if (s->stopping)
+		return -1;
+	left = s->args.spec.limits.idle ? watch_idle(&s->watch, s->args.spec.limits.idle) : -1;
+	if (left != 0 && s->quiet_at) {
+		s->quiet_at = 0;
+		write_state(s, &err);
+	} else if (left == 0 && !s->quiet_at) {
+		s->quiet_at = now + QUIET_MS;
+		unlinkat(s->dirfd, "state", 0);
+	} else if (left == 0 && now >= s->quiet_at) {
+		note(s, "vm2: stopped, for nobody was here for %" PRIu64 " s\n",
+		     s->args.spec.limits.idle);
+		stop_politely(s);
+		return 0;
+	}
+	return s->quiet_at ? s->quiet_at - now : left;
+}
+
+/* The kernel tells before it kills: the count is looked at a few times. */
+static void look_oom(struct supervisor *s, int64_t now)
+{
+	uint64_t kills = watch_kills(&s->watch);
+
+	s->oom_looks = kills ? 0 : s->oom_looks - 1;
+	s->oom_at = s->oom_looks > 0 ? now + OOM_LOOK_MS : 0;
+	if (kills)
+		note(s, "vm2: out of memory (%" PRIu64 " bytes): %" PRIu64 " process%s killed\n",
+		     s->args.spec.limits.memory, kills, kills == 1 ? "" : "es");
 }
 
 /* Read signals; true when init has ended, with its status. */
@@ -172,6 +253,8 @@ static bool take_signals(struct supervisor *s, int *ret_status)
 	while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
 		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 			stop_politely(s);
+		else if (info.ssi_signo == SIGHUP)
+			run_read_limits(s->dirfd, &s->args.spec.limits);
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->guest.init_pid) {
 			*ret_status = status;
@@ -180,28 +263,45 @@ static bool take_signals(struct supervisor *s, int *ret_status)
 	return ended;
 }
 
+/* The sooner of two moments, of which negative ones are never. */
+static int sooner(int64_t a, int64_t b)
+{
+	int64_t t = a < 0 || (b >= 0 && b < a) ? b : a;
+
+	return t > INT_MAX ? INT_MAX : (int)t;
+}
+
 /* Until init has ended; returns its wait status. */
 static int supervise(struct supervisor *s)
 {
-	struct pollfd p[2] = { { .fd = s->signals, .events = POLLIN },
+	struct pollfd p[4] = { { .fd = s->signals, .events = POLLIN },
 			       { .fd = s->guest.console, .events = POLLIN } };
-	int64_t pause_until = 0, now;
-	int status = 0, timeout;
+	int64_t pause_until = 0, now, wait;
+	int status = 0;
 
 	for (;;) {
 		now = clock_ms();
-		timeout = -1;
 		p[1].fd = now < pause_until ? -1 : s->guest.console;
-		if (now < pause_until)
-			timeout = (int)(pause_until - now);
 		if (s->kill_at && now >= s->kill_at) {
 			process_signal(s->guest.init_pidfd, SIGKILL);
 			s->kill_at = 0;
 		}
-		if (s->kill_at && (timeout < 0 || s->kill_at - now < timeout))
-			timeout = (int)(s->kill_at - now);
-		if (poll(p, 2, timeout) < 0 && errno != EINTR)
+		if (s->oom_at && now >= s->oom_at)
+			look_oom(s, now);
+		wait = look_idle(s, now);
+		wait = sooner(wait, s->oom_at ? s->oom_at - now : -1);
+		wait = sooner(wait, now < pause_until ? pause_until - now : -1);
+		wait = sooner(wait, s->kill_at ? s->kill_at - now : -1);
+		watch_poll(&s->watch, &p[2], &p[3]);
+		if (!s->args.spec.limits.idle)
+			p[3].fd = -1;
+		if (poll(p, 4, (int)wait) < 0 && errno != EINTR)
 			log_warn("poll: %m");
+		if (p[2].fd >= 0 && p[2].revents) {
+			watch_heard(&s->watch);
+			s->oom_looks = OOM_LOOKS;
+			s->oom_at = now + OOM_LOOK_MS;
+		}
 		if (take_signals(s, &status))
 			return status;
 		if (p[1].fd >= 0 && p[1].revents) {
@@ -212,10 +312,46 @@ static int supervise(struct supervisor *s)
 	}
 }
 
-/* reboot(2) in a pid namespace ends its init by this signal (pid_namespaces(7)). */
-static bool wants_restart(const struct supervisor *s, int status)
+/*
+ * Whether the guest begins again, and after how many milliseconds. Of a pid namespace's init that
+ * called reboot(2) the status says which: SIGHUP to restart, SIGINT to halt (pid_namespaces(7)).
+ */
+static bool wants_restart(struct supervisor *s, int status, int64_t *ret_pause)
 {
-	return !s->stopping && WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
+	uint64_t policy = s->args.spec.limits.restart, n = 0;
+	bool asked = WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
+	bool clean = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+		     (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+
+	if (s->stopping || (!asked && (policy == LIMITS_RESTART_NO ||
+				       (clean && policy == LIMITS_RESTART_ON_FAILURE))))
+		return false;
+	if (!asked && clock_ms() - s->began_at < STEADY_MS)
+		n = s->args.failures + 1;
+	*ret_pause = n > 6 ? PAUSE_MAX_MS : PAUSE_MS << n;
+	if (*ret_pause > PAUSE_MAX_MS)
+		*ret_pause = PAUSE_MAX_MS;
+	s->args.failures = n;
+	if (!asked)
+		note(s, "vm2: init ended (%s %d); it begins again in %" PRId64 " s\n",
+		     WIFEXITED(status) ? "status" : "signal",
+		     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), *ret_pause / 1000);
+	return true;
+}
+
+/* False when it is told to stop meanwhile. */
+static bool pause_before(struct supervisor *s, int64_t ms)
+{
+	struct pollfd p = { .fd = s->signals, .events = POLLIN };
+	int64_t end = clock_ms() + ms;
+	int status;
+
+	s->guest.init_pidfd = fd_close(s->guest.init_pidfd);
+	while (!s->stopping && clock_ms() < end) {
+		poll(&p, 1, (int)(end - clock_ms()));
+		take_signals(s, &status);
+	}
+	return !s->stopping;
 }
 
 /* Begin again from the start, as the same process: exec gives root its capabilities back. */
@@ -226,7 +362,6 @@ static void restart(struct supervisor *s)
 	s->args.lock = (uint64_t)s->lock;
 	fd_cloexec(s->lock, 0);
 	args_write(&s->args, "/proc/self/exe", argv);
-	sleep(REBOOT_PAUSE);
 	execv(argv[0], argv);
 	log_err("cannot restart guest %s: %m", s->args.spec.name);
 	args_free(argv);
@@ -236,10 +371,8 @@ static void restart(struct supervisor *s)
 static int prepare_again(struct supervisor *s, struct err *err)
 {
 	struct work work = { .config = &s->args.config, .spec = &s->args.spec };
-	int r = run_read_limits(s->dirfd, &s->args.spec.limits);
+	int r = 0;
 
-	if (r < 0)
-		return err_sys(err, -r, "cannot read the guest's limits");
 	for (int i = 1; r == 0 && i < STEPS - 1; i++)
 		r = steps[i].up(&work, err);
 	return r;
@@ -273,6 +406,7 @@ int main(int argc, char **argv)
 	struct supervisor s = { .dirfd = -1 };
 	const struct cgroup_manager *manager;
 	struct err err = { 0 };
+	int64_t pause = 0;
 	bool again;
 	int r;
 
@@ -296,11 +430,15 @@ int main(int argc, char **argv)
 	manager = cgroup_pick(NULL);
 	if (manager && !again)
 		cgroup_shelter(manager, s.args.config.instance);
+	s.began_at = clock_ms();
+	watch_begin(&s.watch, s.args.config.instance, s.args.spec.name);
 	drop_privileges();
 	open_console_file(&s);
 	r = supervise(&s);
+	look_oom(&s, 0);
+	watch_end(&s.watch);
 	settle(&s);
-	if (wants_restart(&s, r))
+	if (wants_restart(&s, r, &pause) && pause_before(&s, pause))
 		restart(&s);
 	return 0;
 }

@@ -130,12 +130,20 @@ int store_guest_intent(
 		[STORE_GUEST_DESTROYING] = "destroying" };
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		"UPDATE guest SET intent = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
-		"ss", words[intent], tenant);
+		"UPDATE guest SET intent = ?, up = ?"
+		" WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"sis", words[intent], (int64_t)(intent == STORE_GUEST_PRESENT), tenant);
 
 	if (r == 0 && changes == 0)
 		return err_set(err, ERR_NOT_FOUND, "tenant '%s' has no guest", tenant);
 	return r;
+}
+
+int store_guest_up(struct store *store, const char *tenant, bool up, struct err *err)
+{
+	return db_run(store, NULL, err,
+		"UPDATE guest SET up = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"is", (int64_t)up, tenant);
 }
 
 int store_guest_remove(struct store *store, const char *tenant, struct err *err)

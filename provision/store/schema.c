@@ -104,6 +104,8 @@ const char *const schema_migrations[] = {
 	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
 	" created INTEGER NOT NULL, PRIMARY KEY (protocol, host_port)) WITHOUT ROWID;"
 	"CREATE INDEX publish_tenant ON publish(tenant);",
+	/* Guests that are meant to run. */
+	"ALTER TABLE guest ADD COLUMN up INTEGER NOT NULL DEFAULT 0;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -68,6 +68,7 @@ struct store_guest {
 	char template[STORE_NAME_SIZE]; /* what it was made from, and stands on; "" for none */
 	char driver[16];		/* of its storage */
 	int64_t created;
+	bool up; /* it is meant to run: after a boot of the host it is started */
 };
 
 /* A tenant with its plan and its guest: one query. */
@@ -232,6 +233,7 @@ int store_guest_allocate(struct store *store, const struct config *config, const
 	const char *driver, bool whole, struct store_guest *ret, struct err *err);
 int store_guest_intent(
 	struct store *store, const char *tenant, enum store_intent intent, struct err *err);
+int store_guest_up(struct store *store, const char *tenant, bool up, struct err *err);
 int store_guest_remove(struct store *store, const char *tenant, struct err *err);
 
 /*

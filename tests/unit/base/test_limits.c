@@ -31,6 +31,8 @@ Test(limits, take_what_people_write)
 	cr_assert(parse("memory", "64M", &value) == 0 && value == 64 << 20);
 	cr_assert(parse("memory", "none", &value) == 0 && value == 0);
 	cr_assert(parse("disk", "unlimited", &value) == 0 && value == 0);
+	cr_assert(parse("idle", "90", &value) == 0 && value == 90);
+	cr_assert(parse("idle", "2h", &value) == 0 && value == 7200);
 	cr_assert(parse("cpu", "0", &value) == 0 && value == 0);
 	cr_assert(parse("recording", "required", &value) == 0 && value == 1);
 	cr_assert(parse("recording", "best-effort", &value) == 0 && value == 0);
@@ -43,7 +45,8 @@ Test(limits, refuse_the_rest_untouched)
 		{ "memory", "-1" },	 { "memory", "99999T" },   { "cpu", "102401" },
 		{ "cpu", "18446744073709551616" }, { "cpu", "1M" }, { "recording", "" },
 		{ "recording", "none" }, { "recording", "required best-effort" },
-		{ "recording", "require" },
+		{ "recording", "require" }, { "idle", "m" },	   { "idle", "1y" },
+		{ "idle", "99999999999999999999999s" },		   { "idle", "1ms" },
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

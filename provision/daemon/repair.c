@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm2 host repair: what vm2d does when it starts, and what only the checker finds. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "firewall/link.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/daemon/checker.h"
+#include "provision/daemon/handlers.h"
+#include "provision/daemon/life.h"
+#include "provision/daemon/locks.h"
+#include "provision/daemon/recover.h"
+#include "provision/guest/cgroup.h"
+#include "provision/guest/storage.h"
+
+struct one {
+	char kind[24], state[8], name[256];
+	bool again; /* it was found again after the repair */
+};
+
+struct list {
+	size_t n, cap;
+	struct one *of;
+};
+
+static void keep(void *data, const struct finding *f)
+{
+	struct list *list = data;
+
+	if (list->n == list->cap) {
+		void *more = reallocarray(list->of, list->cap + 64, sizeof(*list->of));
+
+		if (!more)
+			return;
+		list->of = more;
+		list->cap += 64;
+	}
+	list->of[list->n] = (struct one){ 0 };
+	snprintf(list->of[list->n].kind, sizeof(list->of->kind), "%s", f->kind);
+	snprintf(list->of[list->n].state, sizeof(list->of->state), "%s", f->state);
+	snprintf(list->of[list->n++].name, sizeof(list->of->name), "%s", f->name);
+}
+
+static void mark(void *data, const struct finding *f)
+{
+	struct list *list = data;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->of[i].kind, f->kind) && !strcmp(list->of[i].name, f->name))
+			list->of[i].again = true;
+}
+
+/*
+ * What belongs to no row goes, but for files: a database that was restored from a copy may not know
+ * a customer's, and only a person can tell.
+ */
+static void mend_guest(struct request *r, const struct one *o)
+{
+	const struct guest_spec spec = { .name = o->name };
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
+	CLEANUP_FREE char *new = xasprintf(".%s.new", o->name);
+	CLEANUP_CLOSE int lock = -1, guests = -1;
+	struct store_tenant t = { 0 };
+
+	if (lock_take(r->config, o->name, false, 0, &lock, NULL) != 0)
+		return;
+	if (store_tenant_get(r->store, o->name, &t, NULL) != 0)
+		lock_remove(r->config, o->name);
+	if (t.guest.intent == STORE_GUEST_NONE)
+		guest_stop(r->config, &spec, NULL);
+	if (!strcmp(o->kind, "unfinished files")) {
+		guests = storage_open_guests(r->config, NULL);
+		if (guests >= 0)
+			storage_discard(guests, new);
+	}
+	if (!strcmp(o->kind, "cgroup") && !strcmp(o->state, "left") && manager &&
+		!guest_alive(r->config, o->name))
+		manager->remove(r->config->instance, o->name, NULL);
+}
+
+static void mend(struct request *r, const struct one *o)
+{
+	uint64_t number;
+
+	if (!strcmp(o->kind, "stray interface")) {
+		if (parse_u64(strrchr(o->name, '-') + 1, UINT32_MAX, &number) == 0)
+			link_down(r->config->instance, (uint32_t)number, NULL);
+	} else if (name_valid(o->name)) {
+		mend_guest(r, o);
+	}
+}
+
+static const char *outcome(const struct one *o, bool dry)
+{
+	bool kept = !strcmp(o->kind, "files") || !strcmp(o->kind, "snapshots") ||
+		!strcmp(o->kind, "mount") || !strcmp(o->kind, "loop device") ||
+		!strcmp(o->kind, "uids");
+
+	if (dry)
+		return kept ? "would be kept: look at it" : "would be mended";
+	if (!o->again)
+		return "mended";
+	return kept ? "kept: look at it" : "not mended: see vm2d's log";
+}
+
+static int send_all(struct request *r, const struct list *list, bool dry)
+{
+	int n = 0;
+
+	for (size_t i = 0; n == 0 && i < list->n; i++) {
+		CLEANUP_MSG struct msg row = { 0 };
+
+		request_row_begin(&row);
+		msg_add(&row, "kind", list->of[i].kind);
+		msg_add(&row, "name", list->of[i].name);
+		msg_add(&row, "state", list->of[i].state);
+		msg_add(&row, "outcome", outcome(&list->of[i], dry));
+		n = request_row(r, &row);
+	}
+	return n;
+}
+
+int host_repair(struct request *r)
+{
+	bool dry = msg_get(&r->in, "dry") != NULL;
+	struct list list = { 0 };
+	int n = checker_survey(r->config, r->store, keep, &list, &r->err);
+
+	if (n == 0 && !dry) {
+		recover_all(r->config, r->store);
+		for (size_t i = 0; i < list.n; i++)
+			mend(r, &list.of[i]);
+		n = checker_survey(r->config, r->store, mark, &list, &r->err);
+	}
+	if (n == 0)
+		n = send_all(r, &list, dry);
+	free(list.of);
+	return n;
+}

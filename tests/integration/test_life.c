@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guests live on: through failures of their init, through a boot of the host; and are put to rest. */
+#include <stdlib.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(life, .timeout = 300);
+
+static void have(const char *tenant, const char *limits)
+{
+	host_ready();
+	sh("vm2 tenant remove --yes %s; vm2 plan remove %s-plan", tenant, tenant);
+	ok("vm2 plan add %s-plan %s", tenant, limits);
+	ok("vm2 tenant add %s --plan %s-plan --key /run/vm2-test/key.pub", tenant, tenant);
+}
+
+#define STATE(tenant, state) \
+	"vm2 guest show " tenant " --json | jq -e '.state == \"" state "\"'"
+
+Test(life, an_idle_guest_rests_until_somebody_comes)
+{
+	have("rests", "--idle 1s");
+	have("works", "--idle 1s");
+	/* What a session has left running keeps its guest; this one is there before the other. */
+	assert_status(ssh("works", "", "setsid sleep 1000 </dev/null >/dev/null 2>&1 &"), 0);
+	assert_status(ssh("rests", "", "echo mine >/root/mine"), 0);
+	wait_for(60, STATE("rests", "stopped") " && ! pgrep -f 'vm2-guest.*[r]ests'");
+	ok(STATE("works", "running"));
+	cr_assert_str_eq(ok("grep -c 'nobody was here' /run/vm2/guests/rests/console"), "1");
+	cr_assert_str_eq(ssh("rests", "", "cat /root/mine").out, "mine\n");
+	ok("vm2 host repair --dry-run --json | jq -e '[.[] | select(.name == \"rests\")] == []'");
+	/* Taken back while it waits, it holds at once. */
+	ok("vm2 plan set works-plan --idle none && vm2 plan set rests-plan --idle none");
+}
+
+Test(life, a_failed_init_begins_again_as_the_plan_says)
+{
+	have("fails", "--restart on-failure");
+	ok("vm2 guest start fails && vm2 guest show fails --json | jq .pid >/run/vm2-test/fails.pid");
+	ok("kill -9 $(cat /run/vm2-test/fails.pid)");
+	wait_for(60, "vm2 guest show fails --json | "
+		     "jq -e \".state == \\\"running\\\" and .pid != $(cat /run/vm2-test/fails.pid)\"");
+	assert_has(ok("cat /run/vm2/guests/fails/console"), "init ended (signal 9)");
+	assert_status(ssh("fails", "", "true"), 0);
+	ok("vm2 plan set fails-plan --restart no");
+	ok("kill -9 $(vm2 guest show fails --json | jq .pid)");
+	wait_for(60, STATE("fails", "stopped") " && ! pgrep -f 'vm2-guest.*[f]ails'");
+	/* An end that was asked for is none to mend. */
+	ok("vm2 plan set fails-plan --restart on-failure && vm2 guest start fails");
+	ok("kill -TERM $(vm2 guest show fails --json | jq .pid)");
+	wait_for(60, STATE("fails", "stopped") " && ! pgrep -f 'vm2-guest.*[f]ails'");
+}
+
+Test(life, memory_runs_out_in_one_guest_only)
+{
+	have("hog", "--memory 48M");
+	tenant_ready("beside");
+	assert_status(ssh("beside", "", "true"), 0);
+	ok("vm2 guest start hog && vm2 guest show hog --json | jq .pid >/run/vm2-test/hog.pid");
+	cr_assert_neq(ssh("hog", "", "head -c 300000000 /dev/zero | tail >/dev/null").status, 0);
+	wait_for(30, "grep 'vm2: out of memory' /run/vm2/guests/hog/console");
+	assert_status(sh("grep 'out of memory' /run/vm2/guests/beside/console"), 1);
+	ok("vm2 guest show hog --json | jq -e '.kills > 0 and .memory_limit == 50331648'");
+	ok("test $(vm2 guest show hog --json | jq .pid) = $(cat /run/vm2-test/hog.pid)");
+	assert_status(ssh("beside", "", "true"), 0);
+}
+
+Test(life, a_guest_that_the_host_cannot_hold_is_refused)
+{
+	struct result r;
+
+	have("huge", "--memory 1000T");
+	r = sh("vm2 guest start huge");
+	assert_status(r, 5);
+	assert_has(r.err, "MiB");
+	assert_has(r.err, "reserve-memory");
+	assert_status(sh("vm2 guest show huge"), 3);
+	ok("vm2 tenant set huge --memory 64M && vm2 guest start huge");
+}

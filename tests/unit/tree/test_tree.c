@@ -40,7 +40,7 @@ static const struct {
 	{ "libnftnl/", "firewall" },
 	{ "libmnl/", "firewall" },
 	{ "security/", "pam_vm2 gateway/monitor" },
-	{ "nss.h", "nss_vm2" },
+	{ "nss.h", "nss_vm2 provision/session/forward_agent" }, /* its look-ups load no module */
 };
 
 /* Whether one of the words of list is a prefix of s. */

@@ -20,7 +20,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 
-/* Each level holds two descriptors. */
+/* Each level holds up to four descriptors. */
 #define DEPTH_MAX 400
 #define CHUNK (64 << 20)
 #define BLOCK (1 << 18)

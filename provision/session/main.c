@@ -25,6 +25,7 @@
 #include "provision/base/config.h"
 #include "provision/base/fd.h"
 #include "provision/session/child.h"
+#include "provision/session/fence.h"
 #include "provision/session/forward.h"
 #include "provision/session/leaf.h"
 #include "provision/session/pty.h"
@@ -233,6 +234,9 @@ static int run(struct session *s, struct err *err)
 	/* While the child enters the guest; it waits there until we say go. */
 	if (r == 0)
 		r = drop_privileges(err);
+	if (r == 0)
+		r = fence_raise(s->config->ledger,
+				s->order.pty && s->order.record ? ORDER_FD_FOLDER : -1, err);
 	if (r == 0)
 		r = open_records(s, err);
 	if (r == 0)

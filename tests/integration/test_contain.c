@@ -136,3 +136,56 @@ Test(contain, a_crash_in_a_guest_runs_no_program_of_the_host)
 			 ok("case $(cat /proc/sys/kernel/core_pattern) in [\\|@]*) l='1 1';; *) l='0 unlimited';; "
 			    "esac; echo \"$l\"; echo \"$l\""));
 }
+
+/* What it does to the ways in: a session works or fails with a word, in time, and stop works. */
+Test(contain, sessions_get_along_with_what_is_in_their_way)
+{
+	static const char *const acts[] = {
+		"rm -rf /root; ln -s /proc/1/root/../../.. /root",
+		"mkfifo -m 755 /tmp/f; echo root:x:0:0::/etc/passwd:/tmp/f >/etc/passwd",
+		"mount --bind /dev/random /etc/passwd",
+		"mount --bind /dev/pts/ptmx /etc/passwd; mount --bind /proc/self/mem /etc/group",
+		"mount --bind /dev/zero /bin/sh",
+		"rm -f /usr/bin/true; mkfifo -m 755 /usr/bin/true",
+		"mkdir /sys/fs/cgroup/q; echo threaded >/sys/fs/cgroup/q/cgroup.type",
+		/* The group that sessions come into, taken away and made anew by the guest, held still. */
+		"mkdir /sys/fs/cgroup/q; echo 0 >/sys/fs/cgroup/q/cgroup.procs; for g in /sys/fs/cgroup/vm2; do "
+		"rmdir $g && mkdir $g && echo 1 >$g/cgroup.freeze; done",
+		"mkdir /m; mount -t tmpfs x /m; for i in $(seq 16); do mkdir /m/$i; mount --rbind /m /m/$i; done",
+		"mount --bind / /mnt; cd /mnt; mkdir -p old; pivot_root . old",
+		"mount -t tmpfs x /",
+	};
+	struct result r;
+
+	ready("evil");
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+		ok("vm2 guest destroy --yes evil && vm2 guest start evil");
+		sh("timeout 60 vm2 guest exec evil -- sh -c '%s' </dev/null", acts[i]);
+		r = sh("timeout 14 vm2 guest exec evil -- true </dev/null");
+		cr_expect(r.status == 0 || (r.status != 124 && strstr(r.err, "vm2: ")), "%s: %d %s", acts[i],
+			  r.status, r.err);
+		r = sh("timeout 60 vm2 guest stop evil");
+		cr_expect_eq(r.status, 0, "%s: stop: %d %s", acts[i], r.status, r.err);
+	}
+}
+
+/* The host copies a tree while its owner turns it into something else. */
+Test(contain, a_tree_that_changes_under_the_copy_leads_nowhere)
+{
+	ready("evil");
+	ssh("evil", "", "mkdir /h && cd /h && mkfifo fifo && truncate -s 8T sparse && echo x >a && ln a b && "
+	    "ln -s /etc/shadow link && cp /bin/sh suid && chmod 4755 suid && mkdir -m 0 closed && "
+	    "i=0; while [ $i -lt 300 ]; do mkdir d && cd d || break; i=$((i+1)); done; "
+	    "(cd /h; while :; do rm -rf s; ln -s /etc s; rm -f s; mkdir s; echo q >s/passwd; mkfifo s/f; "
+	    "done) >/dev/null 2>&1 </dev/null & "
+	    "(cd /h; while :; do rm -f t; ln -s /var/lib/vm2/tenants.db t; rm -f t; mkfifo t; rm -f t; "
+	    "echo regular >t; done) >/dev/null 2>&1 </dev/null &");
+	ok("touch /run/vm2-test/before; for i in 1 2 3; do timeout 60 vm2 guest snapshot evil s$i || exit 1; done");
+	cr_expect_str_eq(ok("find /etc -newer /run/vm2-test/before -type f"), "");
+	ok("cd /var/lib/vm2/guests/.snapshots/evil && ! find . -path '*/h/[st]*' -size +0 -type f "
+	   "-exec grep -L -e q -e regular {} + | grep -v -e sparse -e suid | grep .");
+	ok("vm2 guest stop evil && vm2 guest restore --yes evil s2 && vm2 guest start evil");
+	cr_expect_str_eq(ok("vm2 guest exec evil -- sh -c 'cd /h; stat -c \"%%h %%a\" a suid closed; cat b; "
+			    "stat -c %%F fifo; stat -c %%s sparse'"),
+			 "2 644\n1 4755\n2 0\nx\nfifo\n8796093022208");
+}

@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/environment.h"
+#include "provision/session/fence.h"
 #include "provision/session/locale.h"
 #include "provision/session/leaf.h"
 #include "provision/session/order.h"
@@ -225,4 +233,60 @@ Test(leaf, is_canonical)
 	cr_assert_lt(long_leaf.len, 65536);
 	cr_assert_not_null(strstr(long_leaf.data, "\"command_bytes\":20004,\"kind\""));
 	order_free(&o);
+}
+
+static int failure(long r)
+{
+	return r < 0 ? errno : 0;
+}
+
+/* What is left to one who took the relay over; the number of the first line that does not hold. */
+static int behind_the_fence(const char *ledger, int recordings)
+{
+	struct err err = { 0 };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fence_raise(ledger, recordings, &err) != 0)
+		return 1;
+	if (openat(recordings, "segment", O_RDWR | O_CREAT | O_EXCL, 0600) < 0)
+		return 2;
+	if (chdir(ledger) < 0 || mkdir("tile", 0700) < 0 || open("tile/0", O_RDWR | O_CREAT, 0600) < 0)
+		return 3;
+	if (failure(open("/etc/shadow", O_RDONLY)) != EACCES ||
+	    failure(open("/etc/vm2-mark", O_WRONLY | O_CREAT, 0600)) != EACCES)
+		return 4;
+	if (failure(unlink("/etc/hostname")) != EACCES || failure(mkdir("/vm2-mark", 0700)) != EACCES)
+		return 5;
+	if (failure(execl("/bin/true", "true", (char *)NULL)) != EPERM)
+		return 6;
+	if (failure(socket(AF_INET, SOCK_STREAM, 0)) != EPERM || failure(socket(AF_UNIX, SOCK_SEQPACKET, 0)))
+		return 7;
+	if (failure(chmod("/etc/hostname", 0777)) != EPERM || failure(chown("/etc/hostname", 1, 1)) != EPERM)
+		return 8;
+	if (failure(unshare(CLONE_NEWUSER)) != EPERM || failure(syscall(SYS_ptrace, 0, 0, 0, 0)) != EPERM)
+		return 9;
+	return 0;
+}
+
+Test(fence, leaves_the_ledger_and_the_recording)
+{
+	char dir[] = "/tmp/vm2-fence.XXXXXX", ledger[64];
+	int recordings, status;
+	pid_t pid;
+
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("the leak checker needs what the fence refuses");
+#endif
+	/* linux/landlock.h: LANDLOCK_CREATE_RULESET_VERSION */
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		cr_skip_test("this kernel has no Landlock");
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(ledger, sizeof(ledger), "%s/ledger", dir);
+	recordings = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid = fork();
+	if (pid == 0)
+		_exit(behind_the_fence(ledger, recordings));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "line %d", WEXITSTATUS(status));
+	close(recordings);
+	fd_remove_tree(AT_FDCWD, dir);
 }

@@ -28,6 +28,12 @@ struct rlimit confine_core_limit(const char *pattern);
  */
 int confine_become_root(struct err *err);
 
+/*
+ * While /proc is the host's: have the caller's next exec put it under the AppArmor profile that
+ * `vm2 host setup` loads. Without AppArmor, or where it was not loaded, nothing.
+ */
+void confine_profile(void);
+
 /* The rest: bounding set and system call filter. The last thing before exec. */
 int confine_restrict(struct err *err);
 

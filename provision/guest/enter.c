@@ -64,6 +64,7 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, errno, "cannot shield the process that enters");
 	confine_limits();
+	confine_profile();
 	for (int i = 0; i < run->n_cgroups; i++)
 		if (write(run->cgroups[i], "0", 1) != 1)
 			return err_sys(err, errno, "cannot enter the guest's control group");

@@ -155,6 +155,7 @@ _Noreturn void inside_main(const struct inside *in)
 	struct inside_report report = { 0 };
 	const char *path = NULL;
 
+	confine_profile();
 	wait_for_parent(in);
 	if (enter(in, &report.err) == 0) {
 		path = find_init(&report.stop_signal);

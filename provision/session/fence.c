@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -130,25 +131,22 @@ static int raise_calls(void)
 
 /* The leak checker traces the process and reads its /proc when it ends. */
 #if defined(__SANITIZE_ADDRESS__)
-#define TRACED 1
+#define TRACED true
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define TRACED 1
+#define TRACED true
 #endif
+#endif
+#ifndef TRACED
+#define TRACED false
 #endif
 
 int fence_raise(const char *ledger, int recordings, struct err *err)
 {
-#ifdef TRACED
-	int r = 0;
-#else
-	int r = raise_files(ledger, recordings);
-#endif
+	int r = TRACED ? 0 : raise_files(ledger, recordings);
 
 	if (r < 0)
 		return err_sys(err, -r, "cannot keep the session from the host's files");
-#ifndef TRACED
-	r = raise_calls();
-#endif
+	r = TRACED ? 0 : raise_calls();
 	return r < 0 ? err_sys(err, -r, "cannot set the session's system call filter") : 0;
 }

@@ -143,6 +143,13 @@ static const struct option_spec add_options[] = {
 static const struct option_spec set_options[] = {
 	{ "plan", OPTION_TEXT, "PLAN", "plan", "the tenant's plan from now on", false },
 	LIMITS(OPTION_LIMIT) /* "plan" takes one back */
+	{ "expires", OPTION_TEXT, "DATE", "expires", "when logins end: 2027-01-31, or never", false },
+	{ "password-days", OPTION_NUMBER, "N", "password_days", "how old a password may be; 0: any",
+	  false },
+	{ "change-password", OPTION_NUMBER, "1|0", "change_password",
+	  "whether it must be changed at the next login with it", false },
+	{ "sources", OPTION_TEXT, "PREFIXES", "sources", "where logins may come from, or: any", false },
+	{ "hours", OPTION_TEXT, "HOURS", "hours", "when they may: Wk0800-1800, or: any", false },
 	{ 0 },
 };
 

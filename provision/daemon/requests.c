@@ -32,7 +32,10 @@ const struct request_kind request_kinds[] = {
 		"onboard a tenant" },
 	{ "tenant.list", READERS, 0, "", tenant_list, "the tenants" },
 	{ "tenant.show", OWNERS, 0, "name", tenant_show, "one tenant" },
-	{ "tenant.set", STAFF, CHANGES, "name [plan] [LIMITS]", tenant_set,
+	{ "tenant.set", STAFF, CHANGES,
+		"name [plan] [LIMITS] [expires] [password_days] [change_password] [sources] "
+		"[hours]",
+		tenant_set,
 		"another plan, or limits of its own, now" },
 	{ "tenant.passwd", STAFF, CHANGES, "name [password]", tenant_passwd,
 		"set the password, or take it away" },

@@ -168,26 +168,40 @@ int tenant_show(struct request *r)
 }
 
 /* As with plan_set(): the database first. */
+static int set_limits(struct request *r, const char *name, const char *plan,
+	const struct limits_part *own)
+{
+	int n = store_tenant_change(r->store, name, plan, own, &r->err);
+
+	if (n != 0)
+		return n;
+	n = life_limit(r->config, r->store, name, &r->err);
+	if (n != 0)
+		err_wrap(&r->err, "it is noted, but not in force in the guest that runs");
+	return n;
+}
+
 int tenant_set(struct request *r)
 {
 	const char *name = NULL, *plan = NULL;
 	struct limits_part own;
+	bool limits, logins = false;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0 && msg_get(&r->in, "plan"))
 		n = request_name(r, "plan", &plan);
 	if (n == 0)
 		n = plan_limits(r, true, &own);
-	if (n == 0 && !plan && !own.given && !own.dropped)
-		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
 	if (n == 0)
-		n = store_tenant_change(r->store, name, plan, &own, &r->err);
+		n = login_set(r, name, &logins);
 	if (n != 0)
 		return n;
-	n = life_limit(r->config, r->store, name, &r->err);
-	if (n != 0)
-		return err_wrap(&r->err, "it is noted, but not in force in the guest that runs");
-	return show(r, name);
+	limits = plan || own.given || own.dropped;
+	if (!limits && !logins)
+		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
+	if (limits)
+		n = set_limits(r, name, plan, &own);
+	return n == 0 ? show(r, name) : n;
 }
 
 int tenant_passwd(struct request *r)

@@ -303,6 +303,31 @@ Test(vm2d, changes_a_password_for_who_knows_it)
 		     ERR_DENIED);
 }
 
+Test(vm2d, keeps_rules_for_logins)
+{
+	EXPECT(0, "op=tenant.add", "name=acme");
+	EXPECT(0, "op=tenant.passwd", "name=acme", "password=first");
+	EXPECT(0, "op=tenant.set", "name=acme", "sources=192.0.2.0/24", "change_password=1");
+	EXPECT_WORDS("sources=192.0.2.0/24\n");
+	EXPECT_WORDS("change_password=1\n");
+	EXPECT(ERR_DENIED, "op=auth.account", "tenant=acme", "source=198.51.100.1");
+	EXPECT_WORDS("where you are");
+	EXPECT(0, "op=auth.account", "tenant=acme", "source=192.0.2.1");
+	EXPECT(ERR_DENIED, "op=auth.account", "tenant=acme", "source=192.0.2.1", "by=password");
+	EXPECT_WORDS("must be changed");
+	EXPECT(ERR_USAGE, "op=auth.change", "tenant=acme", "password=first", "new=first");
+	EXPECT(0, "op=auth.change", "tenant=acme", "password=first", "new=second");
+	EXPECT(0, "op=auth.account", "tenant=acme", "source=192.0.2.1", "by=password");
+	EXPECT(0, "op=tenant.set", "name=acme", "expires=2020-02-29", "sources=any");
+	EXPECT(ERR_DENIED, "op=auth.account", "tenant=acme");
+	EXPECT_WORDS("expired");
+	EXPECT(ERR_USAGE, "op=tenant.set", "name=acme", "expires=soon");
+	EXPECT(ERR_USAGE, "op=tenant.set", "name=acme", "hours=25");
+	EXPECT(ERR_USAGE, "op=tenant.set", "name=acme", "sources=everywhere");
+	EXPECT(0, "op=tenant.set", "name=acme", "expires=never");
+	EXPECT(0, "op=auth.account", "tenant=acme");
+}
+
 Test(vm2d, suspends_and_resumes)
 {
 	EXPECT(0, "op=tenant.add", "name=acme");

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Passwords, codes and locks at the real front door; names and ids to the host's own programs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/integration/lib.h"
+
+TestSuite(credentials, .timeout = 240);
+
+/* A person at the terminal who answers each question with the word that follows it. */
+static struct result person(const char *tenant, const char *answers)
+{
+	return sh("expect -c 'set timeout 90; spawn ssh -p 2222 -o PubkeyAuthentication=no "
+		  "-o PreferredAuthentications=keyboard-interactive -o StrictHostKeyChecking=no "
+		  "-o NumberOfPasswordPrompts=1 -o UserKnownHostsFile=/dev/null %s@127.0.0.1 hostname; "
+		  "foreach {q a} {%s} { expect -nocase $q { send \"$a\\r\" } eof { exit 9 } }; expect eof; "
+		  "catch wait result; exit [lindex $result 3]'",
+		  tenant, answers);
+}
+
+static int by_password(const char *tenant, const char *password)
+{
+	return sh("sshpass -p '%s' ssh -F none -p 2222 -o NumberOfPasswordPrompts=1 "
+		  "-o PubkeyAuthentication=no -o StrictHostKeyChecking=no -o LogLevel=ERROR "
+		  "-o UserKnownHostsFile=/dev/null %s@127.0.0.1 true",
+		  password, tenant)
+		.status;
+}
+
+Test(credentials, a_code_is_asked_for_and_taken_once)
+{
+	const char *code;
+
+	tenant_ready("coded");
+	ok("echo 'right horse' | vm2 tenant passwd coded");
+	code = ok("vm2 tenant totp coded --json | jq -r '.recovery[0]'");
+	assert_status(person("coded", "password {right horse} code 000000"), 255);
+	assert_status(sh("vm2 tenant unlock coded --source 127.0.0.1"), 0);
+	{
+		char answers[128];
+
+		snprintf(answers, sizeof(answers), "password {right horse} code %s", code);
+		assert_status(person("coded", answers), 0);
+		cr_assert_neq(person("coded", answers).status, 0);
+	}
+	/* A key is not asked. */
+	assert_status(ssh("coded", "", "true"), 0);
+	ok("vm2 tenant totp coded --remove");
+	cr_assert_eq(by_password("coded", "right horse"), 0);
+	assert_has(ok("script -qec 'vm2 tenant totp coded' /dev/null"), "otpauth://totp/");
+	assert_status(sh("vm2 tenant totp nobody-here"), 3);
+}
+
+Test(credentials, an_old_password_is_changed_at_the_door)
+{
+	tenant_ready("aged");
+	ok("echo 'right horse' | vm2 tenant passwd aged");
+	ok("vm2 tenant set aged --change-password 1");
+	assert_status(person("aged", "password {right horse} current {right horse} new {other horse} "
+				     "retype {other horse}"),
+		      0);
+	cr_assert_eq(by_password("aged", "other horse"), 0);
+	ok("vm2 tenant set aged --expires 2020-01-01");
+	cr_assert_neq(by_password("aged", "other horse"), 0);
+	assert_status(ssh("aged", "", "true"), 255);
+	ok("vm2 tenant set aged --expires never --sources 192.0.2.0/24");
+	assert_status(ssh("aged", "", "true"), 255);
+}
+
+Test(credentials, three_wrong_ones_lock_until_staff_or_time_unlocks)
+{
+	tenant_ready("guessed");
+	ok("echo 'right horse' | vm2 tenant passwd guessed");
+	for (int i = 0; i < 3; i++)
+		cr_assert_neq(by_password("guessed", "wrong"), 0);
+	cr_assert_neq(by_password("guessed", "right horse"), 0);
+	assert_has(ok("vm2 tenant show guessed --json"), "\"failures\": 3");
+	/* Keys are never locked. */
+	assert_status(ssh("guessed", "", "true"), 0);
+	ok("vm2 tenant unlock guessed --source 127.0.0.1");
+	cr_assert_eq(by_password("guessed", "right horse"), 0);
+}
+
+Test(credentials, the_hosts_programs_know_tenants_and_their_guests)
+{
+	tenant_ready("named");
+	assert_status(ssh("named", "", "true"), 0);
+	assert_has(ok("getent passwd named"), ":VM2 tenant:/var/lib/vm2/empty:/usr/bin/vm2-shell");
+	assert_has(ok("getent group named"), "named:*:");
+	cr_assert_str_eq(ok("getent shadow named"), "named:*:::::::");
+	assert_has(ok("id named"), "(named)");
+	assert_has(ok("getent passwd"), "\nnamed:");
+	cr_assert_str_eq(ok("python3 -c 'import pwd, grp; "
+			    "print(pwd.getpwnam(\"named\").pw_shell, grp.getgrnam(\"named\").gr_name)'"),
+			 "/usr/bin/vm2-shell named");
+	cr_assert_str_eq(ok("getent passwd $(($(vm2 tenant show named --json | jq .uid_base) + 1000)) | "
+			    "cut -d: -f1"),
+			 "named+1000");
+	ok("touch /var/tmp/theirs && chown named:named /var/tmp/theirs");
+	assert_has(ok("ls -l /var/tmp/theirs"), " named named ");
+	cr_assert_str_eq(ok("find /var/tmp -maxdepth 1 -user named"), "/var/tmp/theirs");
+	assert_has(ok("ps -eo user:20,comm"), "named+0");
+}
+
+Test(credentials, sudo_and_su_end_in_the_guest)
+{
+	tenant_shared("named");
+	cr_assert_str_eq(ok("sudo -u named -i hostname"), "named");
+	cr_assert_str_eq(ok("env LD_PRELOAD=/x IFS=x PATH=/x LC_ALL=$(printf '\\377') "
+			    "/usr/sbin/runuser -u named -- /usr/bin/vm2-shell -c hostname"),
+			 "named");
+	assert_status(sh("runuser -u nobody -- /usr/bin/vm2-shell -c true"), 4);
+}

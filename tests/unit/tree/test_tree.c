@@ -41,6 +41,7 @@ static const struct {
 	{ "libmnl/", "firewall" },
 	{ "security/", "pam_vm2 gateway/monitor" },
 	{ "nss.h", "nss_vm2 provision/session/forward_agent" }, /* its look-ups load no module */
+	{ "archive", "provision/guest/pack.c provision/guest/unpack.c" },
 };
 
 /* Whether one of the words of list is a prefix of s. */

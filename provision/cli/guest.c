@@ -3,6 +3,7 @@
 
 #include "provision/api/terminal.h"
 #include "provision/cli/command.h"
+#include "provision/cli/transfer.h"
 
 #define COMMON                                           \
 	{ "name", "NAME", COLUMN_TEXT, false },          \
@@ -137,6 +138,12 @@ static const struct verb verbs[] = {
 	  .usage = "NAME SNAPSHOT", .words = { "name", "snapshot" }, .min_words = 2, .max_words = 2,
 	  .op = "guest.restore", .options = restore_options, .slow = true,
 	  .confirm = "lose what changed since, and end the sessions of the guest" },
+	{ .name = "export", .help = "Write a guest into one file; - is standard output.",
+	  .usage = "NAME FILE", .words = { "name" }, .min_words = 2, .max_words = 2,
+	  .op = "guest.export", .slow = true, .run = transfer_export },
+	{ .name = "import", .help = "Make a tenant's guest from an export; - is standard input.",
+	  .usage = "NAME FILE", .words = { "name" }, .min_words = 2, .max_words = 2,
+	  .op = "guest.import", .slow = true, .run = transfer_import },
 	{ .name = "exec", .help = "Run a command in a guest as its root; its exit status is ours.",
 	  .usage = "NAME [--] CMD...", .min_words = 2, .max_words = 2, .rest = true,
 	  .options = exec_options, .run = exec },

@@ -173,7 +173,11 @@ static const struct option_spec suspend_options[] = {
 	{ 0 },
 };
 
-static const struct option_spec remove_options[] = { OPTION_YES, { 0 } };
+static const struct option_spec remove_options[] = {
+	OPTION_YES,
+	{ "keep-guest", OPTION_FLAG, NULL, "keep", "export the guest before, to be imported later", false },
+	{ 0 },
+};
 
 #define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
 

@@ -16,6 +16,7 @@ int host_repair(struct request *r);
 int template_build(struct request *r);
 int template_import(struct request *r);
 int template_list(struct request *r);
+int template_verify(struct request *r);
 int template_remove(struct request *r);
 
 /* plan.c */
@@ -75,6 +76,12 @@ int publish_remove(struct request *r);
 int firewall_show(struct request *r);
 int firewall_plan(struct request *r);
 int firewall_restore(struct request *r);
+
+/* transfer.c */
+int guest_export(struct request *r);
+int guest_import(struct request *r);
+/* Export the tenant's guest, if there is one, to STATE/kept/NAME-TIME.guest. */
+int transfer_keep(struct request *r, const char *name);
 
 /* session.c, open.c */
 int session_list(struct request *r);

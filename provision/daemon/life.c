@@ -2,15 +2,18 @@
 #include "provision/daemon/life.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "firewall/rules.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/log.h"
+#include "provision/daemon/check.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/reserve.h"
 #include "provision/guest/freeze.h"
+#include "provision/guest/snapshot.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
@@ -116,7 +119,7 @@ static int destroy_locked(const struct config *config, struct store *store,
 	return r;
 }
 
-static void take_back(
+void life_take_back(
 	const struct config *config, struct store *store, const struct store_tenant *t)
 {
 	struct err err = { 0 };
@@ -141,7 +144,9 @@ static int create(const struct config *config, struct store *store, guest_progre
 	if (r != 0)
 		return r;
 	life_spec(t, &spec);
-	r = start(config, store, &spec, progress, data, run, err);
+	r = check_before_use(config, store, t->guest.template, progress, data, err);
+	if (r == 0)
+		r = start(config, store, &spec, progress, data, run, err);
 	if (r == 0) {
 		r = fence_publish_all(config, store, t, true, err);
 		if (r == 0)
@@ -150,7 +155,7 @@ static int create(const struct config *config, struct store *store, guest_progre
 			guest_run_close(run);
 	}
 	if (r != 0) {
-		take_back(config, store, t);
+		life_take_back(config, store, t);
 		return r;
 	}
 	t->guest.intent = STORE_GUEST_PRESENT;
@@ -247,24 +252,56 @@ int life_stop(const struct config *config, struct store *store, const char *name
 	return r == 0 ? life_stop_held(config, store, name, err) : r;
 }
 
+int life_lock_export(const struct config *config, const char *name, int *ret, struct err *err)
+{
+	char lock[NAME_LEN_MAX + 16];
+	int r;
+
+	snprintf(lock, sizeof(lock), "%s%s", LOCK_EXPORT, name);
+	r = lock_take(config, lock, false, 0, ret, err);
+	return r == ERR_BUSY ? err_set(err, r, "guest %s is being exported: wait, or end that", name) :
+			       r;
+}
+
 int life_destroy(const struct config *config, struct store *store, const char *name,
 	bool tenant_too, struct err *err)
 {
-	CLEANUP_CLOSE int lock = -1;
+	CLEANUP_CLOSE int lock = -1, export = -1;
 	struct store_tenant t;
 	int r = lock_take(config, name, false, patience_ms(config), &lock, err);
 
+	/* An export that went on while the files vanish under it would look whole. */
+	if (r == 0)
+		r = life_lock_export(config, name, &export, err);
 	if (r == 0)
 		r = store_tenant_get(store, name, &t, err);
 	if (r == 0 && t.guest.intent != STORE_GUEST_NONE)
 		r = destroy_locked(config, store, &t, err);
 	if (r == 0 && tenant_too)
 		r = store_tenant_remove(store, name, err);
-	if (r == 0 && tenant_too)
+	if (r == 0 && tenant_too) {
+		char other[NAME_LEN_MAX + 16];
+
+		snprintf(other, sizeof(other), "%s%s", LOCK_EXPORT, name);
+		lock_remove(config, other);
 		lock_remove(config, name);
+	}
 	if (r == 0)
 		publish(config, store);
 	return r;
+}
+
+/* What killed workers left of snapshots. An export that still runs holds its own lock. */
+static void tidy(const struct config *config, struct store *store, const char *name)
+{
+	CLEANUP_CLOSE int export = -1;
+	struct store_tenant t;
+	struct guest_spec spec;
+
+	if (store_tenant_get(store, name, &t, NULL) != 0 || t.guest.intent != STORE_GUEST_PRESENT)
+		return;
+	life_spec(&t, &spec);
+	snapshot_tidy(config, &spec, life_lock_export(config, name, &export, NULL) == 0);
 }
 
 int life_repair(const struct config *config, struct store *store, const char *name, struct err *err)
@@ -276,8 +313,10 @@ int life_repair(const struct config *config, struct store *store, const char *na
 	if (r == ERR_BUSY)
 		return 0;
 	/* Nobody makes a snapshot of it, since we have the lock. */
-	if (r == 0)
+	if (r == 0) {
 		freeze_forget(config->instance, name);
+		tidy(config, store, name);
+	}
 	if (r == 0 && guest_find(config, name, &run, NULL) == 0) {
 		struct store_tenant t;
 

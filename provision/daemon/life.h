@@ -40,6 +40,13 @@ int life_stop_held(
 int life_destroy(const struct config *config, struct store *store, const char *name,
 	bool tenant_too, struct err *err);
 
+/* Take back what was made of a guest whose intent is not yet "present". The caller holds the lock. */
+void life_take_back(
+	const struct config *config, struct store *store, const struct store_tenant *tenant);
+
+/* Held while a guest's files are read for an export: nothing destroys them. ERR_BUSY: another does. */
+int life_lock_export(const struct config *config, const char *name, int *ret, struct err *err);
+
 /* Bring a guest's row and the host in line after a crash; skipped while another works on it. */
 int life_repair(
 	const struct config *config, struct store *store, const char *name, struct err *err);

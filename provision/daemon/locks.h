@@ -16,6 +16,7 @@
 /* Names that no tenant can have: they start with a dot. */
 #define LOCK_RULES    ".rules" /* shared: a guest's change; exclusive: the table is replaced */
 #define LOCK_TEMPLATE ".template" /* one template is made or removed at a time */
+#define LOCK_EXPORT   ".export." /* and a name: that guest's files are being read; after its own lock */
 #define LOCK_PASSWORD ".password" /* with a number: so many are verified at once; without: seats */
 
 /*

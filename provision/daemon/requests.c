@@ -19,8 +19,11 @@ const struct request_kind request_kinds[] = {
 
 	{ "template.build", STAFF, CHANGES, "name [suite] [include] [variant] [mirror]",
 		template_build, "make a Debian tree" },
-	{ "template.import", 0, CHANGES, "name path", template_import, "copy a directory tree" },
+	{ "template.import", 0, CHANGES, "name", template_import,
+		"take a tree, a tarball or an image from a descriptor" },
 	{ "template.list", READERS, 0, "", template_list, "the templates" },
+	{ "template.verify", STAFF, LOGS, "name", template_verify,
+		"compare all of it with what it was" },
 	{ "template.remove", STAFF, CHANGES, "name", template_remove, "delete an unused template" },
 
 	{ "plan.add", STAFF, CHANGES, "name [LIMITS]", plan_add, "name limits" },
@@ -46,7 +49,7 @@ const struct request_kind request_kinds[] = {
 		"ask for a one-time code too, or no more" },
 	{ "tenant.unlock", STAFF, CHANGES, "name [source]", tenant_unlock,
 		"forget wrong passwords" },
-	{ "tenant.remove", STAFF, CHANGES, "name", tenant_remove,
+	{ "tenant.remove", STAFF, CHANGES, "name [keep]", tenant_remove,
 		"destroy the guest, forget the tenant" },
 
 	{ "key.add", STAFF, CHANGES, "tenant key", key_add, "let a public key in" },
@@ -65,6 +68,8 @@ const struct request_kind request_kinds[] = {
 		"delete a snapshot" },
 	{ "guest.restore", STAFF, CHANGES, "name snapshot", guest_restore,
 		"give it its files of that time back" },
+	{ "guest.export", STAFF, LOGS, "name", guest_export, "write all of it into a descriptor" },
+	{ "guest.import", STAFF, CHANGES, "name", guest_import, "make it from a descriptor's export" },
 
 	{ "publish.add", STAFF, CHANGES, "tenant protocol port [dry_run]", publish_add,
 		"lead a port of the host's to a guest" },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,10 +13,11 @@
 #include "build.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/daemon/check.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/helper.h"
 #include "provision/daemon/locks.h"
-
-#define LINE_MAX_BYTES 1000
+#include "provision/guest/storage.h"
 
 /* A template in the making: TEMPLATES/.NAME.new, renamed when it is whole. */
 struct making {
@@ -99,15 +101,31 @@ static uint64_t tree_bytes(int folder, const char *name, int depth)
 	return bytes;
 }
 
+/* Guests would share them: each gets its own when it is made, or at its first start. */
+static int make_unique(struct request *r, const struct making *m)
+{
+	int n = files_forget_identity(m->tree);
+
+	return n < 0 ? err_sys(&r->err, -n, "cannot remove keys and ids from %s", m->tree) : 0;
+}
+
 static int making_finish(struct request *r, struct making *m, const char *suite)
 {
 	struct store_template t = { .created = time(NULL), .state = "ready" };
 	CLEANUP_FREE char *below = xasprintf("%s/rootfs", m->temporary);
+	CLEANUP_FREE char *folder = xasprintf("%s/%s", r->config->templates, m->temporary);
+	char digest[SUM_TEXT_SIZE];
 	int n;
 
 	snprintf(t.name, sizeof(t.name), "%s", m->name);
 	snprintf(t.suite, sizeof(t.suite), "%s", suite);
 	t.bytes = tree_bytes(m->folder, below, 0);
+	n = make_unique(r, m);
+	if (n == 0)
+		n = check_seal(r->config, folder, digest, &r->err);
+	if (n != 0)
+		return n;
+	snprintf(t.digest, sizeof(t.digest), "%s", digest);
 	if (renameat(m->folder, m->temporary, m->folder, m->name) < 0)
 		return err_sys(&r->err, errno, "cannot rename %s", m->tree);
 	m->temporary[0] = '\0';
@@ -117,66 +135,11 @@ static int making_finish(struct request *r, struct making *m, const char *suite)
 	return n;
 }
 
-/*
- * The child: our own program or cp(1), by its full path, without a shell, with an environment of
- * ours.
- */
-static void __attribute__((noreturn)) become(const char *const argv[], int out, int error)
-{
-	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
-	char *environment[] = { path, lang, NULL };
-	int null = open("/dev/null", O_RDONLY);
-
-	if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(error, 2) < 0)
-		_exit(127);
-	fd_close_from(3);
-	execve(argv[0], (char *const *)(uintptr_t)argv, environment);
-	dprintf(2, "cannot run %s: %s\n", argv[0], strerror(errno));
-	_exit(127);
-}
-
-/* Lines of the program's output are progress; what it said last is the reason when it fails. */
-static void relay(struct request *r, FILE *from, char last[LINE_MAX_BYTES])
-{
-	char line[LINE_MAX_BYTES];
-
-	while (fgets(line, sizeof(line), from)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (!*line)
-			continue;
-		memcpy(last, line, sizeof(line));
-		request_progress(r, line);
-	}
-}
-
 static int run(struct request *r, const char *const argv[])
 {
-	CLEANUP_FCLOSE FILE *from = NULL;
-	CLEANUP_CLOSE int out = -1, in = -1;
-	char last[LINE_MAX_BYTES] = "";
-	int pipes[2], status = 0;
-	pid_t pid;
+	const struct helper h = { argv, -1, -1, -1, -1, request_progress, r };
 
-	if (pipe2(pipes, O_CLOEXEC) < 0)
-		return err_sys(&r->err, errno, "cannot make a pipe");
-	in = pipes[0];
-	out = pipes[1];
-	pid = fork();
-	if (pid < 0)
-		return err_sys(&r->err, errno, "cannot fork");
-	if (pid == 0)
-		become(argv, out, out);
-	out = fd_close(out);
-	from = fdopen(in, "r");
-	if (from) {
-		steal_fd(&in);
-		relay(r, from, last);
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return err_set(&r->err, ERR_FAILED, "%s", *last ? last : "the builder was killed");
+	return helper_run(&h, &r->err);
 }
 
 static int check_word(struct request *r, const char *key, const char *fallback, const char *chars,
@@ -223,26 +186,101 @@ int template_build(struct request *r)
 	return n == 0 ? making_finish(r, &m, suite) : n;
 }
 
+/* How vm2-archive is told to read what the descriptor leads to; NULL: it is a tree to be copied. */
+static const char *import_mode(int fd, const struct stat *st)
+{
+	struct stat layout;
+
+	if (!S_ISDIR(st->st_mode))
+		return "unpack-tar";
+	return fstatat(fd, "oci-layout", &layout, AT_SYMLINK_NOFOLLOW) == 0 ? "unpack-oci" : NULL;
+}
+
+/* A system has these: what has none is something else, somebody's home, say. */
+static int check_system(struct request *r, int tree)
+{
+	static const char *const folders[] = { "etc", "bin" };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+		if (fstatat(tree, folders[i], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			(!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)))
+			return err_set(&r->err, ERR_USAGE, "that is no root file system: it has no /%s",
+				folders[i]);
+	return 0;
+}
+
+static int import_archive(struct request *r, const struct making *m, const char *mode, int in)
+{
+	CLEANUP_CLOSE int tree = -1;
+	uint64_t bytes = 0;
+	char limit[24];
+	const char *argv[] = { HELPER_ARCHIVE, mode, limit, NULL };
+	int n = helper_room(r->config->templates, &bytes, &r->err);
+
+	if (n == 0 && mkdir(m->tree, 0755) < 0)
+		n = err_sys(&r->err, errno, "cannot make %s", m->tree);
+	if (n != 0)
+		return n;
+	tree = open(m->tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (tree < 0)
+		return err_sys(&r->err, errno, "cannot open %s", m->tree);
+	snprintf(limit, sizeof(limit), "%" PRIu64, bytes);
+
+	const struct helper h = { argv, in, -1, tree, r->fd, request_progress, r };
+
+	n = helper_run(&h, &r->err);
+	return n == 0 ? check_system(r, tree) : n;
+}
+
+static int import_tree(struct request *r, const struct making *m, int in)
+{
+	/* Its standard input is the folder. */
+	const char *argv[] = { "/bin/cp", "-a", "--reflink=auto", "-T", "--", "/proc/self/fd/0/.", m->tree,
+		NULL };
+	const struct helper h = { argv, in, -1, -1, r->fd, request_progress, r };
+	int n = check_system(r, in);
+
+	return n == 0 ? helper_run(&h, &r->err) : n;
+}
+
 int template_import(struct request *r)
 {
 	CLEANUP_MAKING struct making m = { .folder = -1, .lock = -1 };
-	const char *path = NULL;
+	CLEANUP_CLOSE int in = msg_take_fd(&r->in, 0);
+	const char *mode;
 	struct stat st;
-	int n = msg_need(&r->in, "path", &path, &r->err);
+	int n;
 
+	if (in < 0 || fstat(in, &st) < 0 || (fcntl(in, F_GETFL) & O_PATH))
+		return err_set(&r->err, ERR_USAGE, "a descriptor of what is to be imported is missing");
+	mode = import_mode(in, &st);
+	n = making_begin(r, &m);
+	if (n == 0)
+		n = mode ? import_archive(r, &m, mode, in) : import_tree(r, &m, in);
+	return n == 0 ? making_finish(r, &m, "imported") : n;
+}
+
+int template_verify(struct request *r)
+{
+	CLEANUP_MSG struct msg row = { 0 };
+	CLEANUP_CLOSE int lock = -1;
+	char digest[SUM_TEXT_SIZE] = "";
+	const char *name = NULL;
+	bool sealed = false;
+	int n = request_name(r, "name", &name);
+
+	if (n == 0)
+		n = lock_take(r->config, LOCK_TEMPLATE, false, 0, &lock, &r->err);
+	if (n == 0)
+		n = check_whole(r->config, r->store, name, digest, &sealed, &r->err);
 	if (n != 0)
 		return n;
-	if (*path != '/' || stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-		return err_set(
-			&r->err, ERR_USAGE, "'%.200s' is no absolute path of a directory", path);
-	n = making_begin(r, &m);
-	if (n == 0) {
-		const char *argv[] = { "/bin/cp", "-a", "--reflink=auto", "-T", "--", path, m.tree,
-			NULL };
-
-		n = run(r, argv);
-	}
-	return n == 0 ? making_finish(r, &m, "imported") : n;
+	request_row_begin(&row);
+	msg_add(&row, "name", name);
+	msg_add(&row, "digest", digest);
+	msg_add(&row, "state", sealed ? "sealed" : "as it was made");
+	return request_row(r, &row);
 }
 
 static int send_template(void *data, const struct store_template *t)
@@ -255,6 +293,7 @@ static int send_template(void *data, const struct store_template *t)
 	msg_add_i64(&row, "created", t->created);
 	msg_add_u64(&row, "bytes", t->bytes);
 	msg_add(&row, "state", t->state);
+	msg_add(&row, "digest", t->digest);
 	return request_row(data, &row);
 }
 
@@ -278,6 +317,7 @@ int template_remove(struct request *r)
 		n = store_template_remove(r->store, name, &r->err);
 	if (n != 0)
 		return n;
+	storage_forget_template(r->config, name);
 	n = fd_remove_tree(folder, name);
 	return n < 0 ? err_sys(&r->err, -n, "cannot delete %s/%s", r->config->templates, name) : 0;
 }

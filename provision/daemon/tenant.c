@@ -273,5 +273,13 @@ int tenant_remove(struct request *r)
 
 	if (n == 0)
 		n = shut_out(r, name, "the tenant is being removed");
+	/* Stopped first: what is kept is the last that there was. */
+	if (n == 0 && msg_get(&r->in, "keep"))
+		n = life_stop(r->config, r->store, name, &r->err);
+	if (n == 0 && msg_get(&r->in, "keep")) {
+		n = transfer_keep(r, name);
+		if (n != 0)
+			err_wrap(&r->err, "'%s' is suspended, but not removed", name);
+	}
 	return n == 0 ? life_destroy(r->config, r->store, name, true, &r->err) : n;
 }

@@ -83,7 +83,7 @@ static int confine(uint64_t keep, struct err *err)
 		return err_sys(err, errno, "cannot go into the tree");
 	if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
 		return err_sys(err, errno, "cannot leave the host's namespaces");
-	if (limit(RLIMIT_CORE, 0) < 0 || (MEMORY_MAX && limit(RLIMIT_AS, MEMORY_MAX) < 0))
+	if (limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_AS, MEMORY_MAX) < 0)
 		return err_sys(err, errno, "cannot set limits");
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    keep_capabilities(keep) < 0)

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -118,4 +121,108 @@ int files_personalise_again(const struct config *config, const struct guest_spec
 	if (r < 0)
 		return err_sys(err, -r, "cannot renew the guest's /etc");
 	return files_personalise(config, spec, etc, err);
+}
+
+/* --- what guests of a template must not share --- */
+
+/* A folder of the tree; no part of the way is a link. */
+static int open_in(int tree, const char *path)
+{
+	CLEANUP_FREE char *copy = xstrdup(path);
+	char *rest = copy, *name;
+	int fd = dup(tree), next;
+
+	while (fd >= 0 && (name = strsep(&rest, "/"))) {
+		next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		fd_close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+/* Remove what begins so from a folder, whose times stay: the same tree has the same digest. */
+static int forget(int tree, const char *folder, const char *prefix)
+{
+	CLEANUP_CLOSE int fd = open_in(tree, folder);
+	CLEANUP_CLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(dup(fd));
+	struct timespec times[2];
+	struct dirent *e;
+	struct stat st;
+	int r = 0;
+
+	if (!dir || fstat(fd, &st) < 0)
+		return 0;
+	while (r == 0 && (e = readdir(dir)))
+		if (str_starts(e->d_name, prefix))
+			r = fd_remove_tree(fd, e->d_name);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	return r == 0 && futimens(fd, times) < 0 ? -errno : r;
+}
+
+int files_forget_identity(const char *tree)
+{
+	CLEANUP_CLOSE int top = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r = top < 0 ? -errno : forget(top, "etc/ssh", "ssh_host_");
+
+	return r == 0 ? forget(top, "var/lib/dbus", "machine-id") : r;
+}
+
+#define KEYGEN "/usr/bin/ssh-keygen"
+
+static void __attribute__((noreturn)) become_keygen(int folder, const char *type, const char *name)
+{
+	CLEANUP_FREE char *file = xasprintf("ssh_host_%s_key", type);
+	CLEANUP_FREE char *comment = xasprintf("root@%s", name);
+	char *environment[] = { NULL };
+	int null = open("/dev/null", O_RDWR);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (fchdir(folder) < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		_exit(127);
+	fd_close_from(3);
+	execle(KEYGEN, KEYGEN, "-q", "-t", type, "-N", "", "-C", comment, "-f", file, (char *)NULL,
+	       environment);
+	_exit(127);
+}
+
+static int make_key(const struct guest_spec *spec, int folder, const char *type, struct err *err)
+{
+	int status = 1;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(err, errno, "cannot fork");
+	if (pid == 0)
+		become_keygen(folder, type, spec->name);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	return status == 0 ? 0 : err_set(err, ERR_FAILED, "cannot make the guest's SSH host key (%s)",
+					 type);
+}
+
+int files_host_keys(const struct guest_spec *spec, int template, int etc, struct err *err)
+{
+	static const char *const types[] = { "ed25519", "ecdsa" };
+	CLEANUP_CLOSE int ssh = -1;
+	struct stat st;
+	int r = 0;
+
+	if (fstatat(template, "usr/sbin/sshd", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(template, "etc/ssh", &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+	    access(KEYGEN, X_OK) < 0)
+		return 0;
+	if (mkdirat(etc, "ssh", 0755) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make the guest's /etc/ssh");
+	ssh = openat(etc, "ssh", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (ssh < 0 || fchmod(ssh, st.st_mode & 07777) < 0)
+		return err_sys(err, errno, "cannot open the guest's /etc/ssh");
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(types); i++) {
+		CLEANUP_FREE char *file = xasprintf("ssh_host_%s_key", types[i]);
+
+		/* One of the template's would be asked about. */
+		unlinkat(ssh, file, 0);
+		r = make_key(spec, ssh, types[i], err);
+	}
+	return r;
 }

@@ -165,7 +165,7 @@ static int make_parents(const struct place *p, const char *path)
 
 	for (char *slash = part; slash; *slash++ = '/') {
 		CLEANUP_FREE char *above = NULL;
-		CLEANUP_CLOSE int fd = -1, made = -1;
+		CLEANUP_CLOSE int fd = -1;
 		char *name;
 
 		slash = strchr(slash, '/');

@@ -104,6 +104,43 @@ int snapshot_make(const struct config *config, const struct guest_spec *spec, co
 	return r;
 }
 
+#define EXPORT ".export"
+
+int snapshot_hold(const struct config *config, const struct guest_spec *spec, char **ret_folder,
+		  struct err *err)
+{
+	CLEANUP_FREE char *folder = snapshot_path(config, spec->name, EXPORT);
+	int r = begin(config, spec, folder, err);
+
+	if (r == 0)
+		r = save(config, spec, folder, NULL, err);
+	if (r == 0)
+		*ret_folder = steal_ptr(&folder);
+	else
+		storage_of(spec)->drop(config, folder, NULL);
+	return r;
+}
+
+static int drop_hidden(const struct config *config, const struct guest_spec *spec, const char *name,
+		       struct err *err)
+{
+	CLEANUP_FREE char *folder = snapshot_path(config, spec->name, name);
+
+	return access(folder, F_OK) == 0 ? storage_of(spec)->drop(config, folder, err) : 0;
+}
+
+int snapshot_release(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	return drop_hidden(config, spec, EXPORT, err);
+}
+
+void snapshot_tidy(const struct config *config, const struct guest_spec *spec, bool exports)
+{
+	drop_hidden(config, spec, ".new", NULL);
+	if (exports)
+		drop_hidden(config, spec, EXPORT, NULL);
+}
+
 static int read_one(const struct config *config, const struct guest_spec *spec, const char *name,
 		    struct snapshot *ret)
 {

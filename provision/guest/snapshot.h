@@ -43,6 +43,17 @@ int snapshot_remove(const struct config *config, const struct guest_spec *spec, 
 int snapshot_restore(const struct config *config, const struct guest_spec *spec, const char *name,
 		     struct err *err);
 
+/*
+ * One that is no snapshot of anybody's but an export's, of the guest as it is now: *ret_folder is to
+ * be freed. There is one at a time; release() deletes it. The lock is needed for both calls only.
+ */
+int snapshot_hold(const struct config *config, const struct guest_spec *spec, char **ret_folder,
+		  struct err *err);
+int snapshot_release(const struct config *config, const struct guest_spec *spec, struct err *err);
+
+/* Delete what a crash left half made, and, `exports`, an export's. Best effort. */
+void snapshot_tidy(const struct config *config, const struct guest_spec *spec, bool exports);
+
 /* The folder of a snapshot; free(3). */
 char *snapshot_path(const struct config *config, const char *guest, const char *name);
 

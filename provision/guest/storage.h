@@ -131,6 +131,18 @@ int storage_empty_trash(const struct config *config);
 int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
 		      struct err *err);
 
+/*
+ * What guests of a template must not share is taken out of its tree, which nobody uses yet: SSH host
+ * keys and D-Bus's id. 0 or -errno.
+ */
+int files_forget_identity(const char *tree);
+
+/*
+ * Where the template has an sshd, the guest gets host keys of its own into its folder "etc". Only for
+ * a tree that no customer could touch yet.
+ */
+int files_host_keys(const struct guest_spec *spec, int template, int etc, struct err *err);
+
 /* The same for a tree at `root` that a customer made: nothing in it is followed or kept. */
 int files_personalise_again(const struct config *config, const struct guest_spec *spec,
 			    const char *root, struct err *err);

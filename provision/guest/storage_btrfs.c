@@ -251,6 +251,15 @@ static int btrfs_limit(const struct config *config, const struct guest_spec *spe
 
 /* --- a guest's files --- */
 
+static int make_keys(const struct guest_spec *spec, const char *path, struct err *err)
+{
+	CLEANUP_CLOSE int tree = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP_CLOSE int etc = openat(tree, "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	return etc < 0 ? err_sys(err, errno, "cannot open %s/etc", path) :
+			 files_host_keys(spec, tree, etc, err);
+}
+
 static int btrfs_make(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
 		      struct err *err)
 {
@@ -273,6 +282,8 @@ static int btrfs_make(const struct config *config, const struct guest_spec *spec
 	r = subvolume_snapshot(from, new, 0, err);
 	if (r == 0)
 		r = files_personalise_again(config, spec, new, err);
+	if (r == 0)
+		r = make_keys(spec, new, err);
 	if (r == 0)
 		r = rename(new, path) < 0 ? err_sys(err, errno, "cannot rename %s", new) : 0;
 	if (r != 0) {

@@ -76,7 +76,8 @@ static int make_fresh(const struct config *config, const struct guest_spec *spec
 	etc = openat(top, "upper/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (etc < 0)
 		return err_sys(err, errno, "cannot open %s/%s/upper/etc", config->guests, new);
-	return files_personalise(config, spec, etc, err);
+	r = files_personalise(config, spec, etc, err);
+	return r == 0 ? files_host_keys(spec, template, etc, err) : r;
 }
 
 static int overlay_make(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,

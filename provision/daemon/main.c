@@ -101,6 +101,15 @@ static int prepare_store(const struct config *config, struct err *err)
 	return r;
 }
 
+static int mount_pool(const struct config *config, struct err *err)
+{
+	int r = pool_mount(config, err);
+
+	if (r == 1)
+		log_info("mounted the guests' pool at %s", config->guests);
+	return r == 1 ? 0 : r;
+}
+
 static int run(struct host *host, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1, listener = -1;
@@ -109,10 +118,8 @@ static int run(struct host *host, struct err *err)
 	if (r == 0)
 		r = take_instance(host->config, &lock, err);
 	if (r == 0)
-		r = pool_mount(host->config, err);
-	if (r == 1)
-		log_info("mounted the guests' pool at %s", host->config->guests);
-	if (r >= 0)
+		r = mount_pool(host->config, err);
+	if (r == 0)
 		r = prepare_store(host->config, err);
 	if (r == 0)
 		r = server_listen(host->config, &listener, err);

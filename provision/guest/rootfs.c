@@ -225,23 +225,25 @@ static int mask(struct err *err)
  */
 static int keep_whole(const struct inside *in, struct err *err)
 {
-	static const struct {
-		const char *path, *type;
-	} whole[] = { { HIDDEN "/proc", "proc" }, { HIDDEN "/sys", NULL } };
+	CLEANUP_CLOSE int proc = make_mount("proc", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC);
 
+	if (proc < 0)
+		return err_sys(err, -proc, "cannot make the guest's " HIDDEN "/proc");
 	if (mkdir(HIDDEN, 0700) < 0)
 		return err_sys(err, errno, "cannot make the guest's " HIDDEN);
-	for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
-		CLEANUP_CLOSE int fd = -1;
-
-		fd = whole[i].type ? make_mount("proc", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC) :
-				     copy_mount(in->sysfs, "");
-		if (fd < 0)
-			return err_sys(err, -fd, "cannot make the guest's %s", whole[i].path);
-		if (attach_folder(fd, whole[i].path, err) < 0)
-			return err->code;
-	}
+	if (attach_folder(proc, HIDDEN "/proc", err) < 0 ||
+	    attach_folder(in->sysfs, HIDDEN "/sys", err) < 0)
+		return err->code;
 	return 0;
+}
+
+/* A copy of the one that is there by now: older kernels copy no mount that has no place (EINVAL). */
+static int mount_sys(struct err *err)
+{
+	CLEANUP_CLOSE int fd = copy_mount(AT_FDCWD, HIDDEN "/sys");
+
+	return fd < 0 ? err_sys(err, -fd, "cannot make the guest's /sys") :
+			attach_folder(fd, "/sys", err);
 }
 
 /* What is said in files that a system finds at its start. Best effort: none is needed to run. */
@@ -299,7 +301,7 @@ int rootfs_furnish(const struct inside *in, struct err *err)
 	if (r == 0)
 		r = keep_whole(in, err);
 	if (r == 0)
-		r = attach_folder(in->sysfs, "/sys", err);
+		r = mount_sys(err);
 	if (r < 0)
 		return r;
 	make_files();

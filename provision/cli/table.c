@@ -7,7 +7,7 @@
 
 #include "provision/base/cleanup.h"
 
-#define COLUMNS_MAX 32
+#define COLUMNS_MAX 64
 
 struct table {
 	const struct column *columns;

@@ -192,6 +192,7 @@ static int copy_all(int from, int to, off_t size)
 Test(archive, what_is_not_whole_is_refused)
 {
 	PLACE struct place_of from = { 0 };
+	CLEANUP_FREE char *before = NULL;
 	struct err err = { 0 };
 	struct stat st;
 	char byte;
@@ -199,6 +200,7 @@ Test(archive, what_is_not_whole_is_refused)
 
 	set_up(&from);
 	furnish(from.tree);
+	before = list(from.tree);
 	file = packed(from.tree);
 	cr_assert_eq(fstat(file, &st), 0);
 	step = (int)st.st_size / 60;
@@ -212,7 +214,12 @@ Test(archive, what_is_not_whole_is_refused)
 		cr_assert(pread(copy, &byte, 1, i) == 1);
 		byte ^= 0x55;
 		cr_assert(pwrite(copy, &byte, 1, i) == 1 && lseek(copy, 0, SEEK_SET) == 0);
-		cr_expect_neq(unpacked(changed.tree, copy, ROOM, &err), 0, "byte %d", i);
+		/* Or the byte meant nothing: one of a header that libarchive passes over. */
+		if (unpacked(changed.tree, copy, ROOM, &err) == 0) {
+			CLEANUP_FREE char *after = list(changed.tree);
+
+			cr_expect_str_eq(after, before, "byte %d", i);
+		}
 		byte ^= 0x55;
 		cr_assert(pwrite(copy, &byte, 1, i) == 1 && ftruncate(copy, i) == 0);
 		cr_assert_eq(lseek(copy, 0, SEEK_SET), 0);

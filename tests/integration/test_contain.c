@@ -149,8 +149,8 @@ Test(contain, sessions_get_along_with_what_is_in_their_way)
 		"rm -f /usr/bin/true; mkfifo -m 755 /usr/bin/true",
 		"mkdir /sys/fs/cgroup/q; echo threaded >/sys/fs/cgroup/q/cgroup.type",
 		/* The group that sessions come into, taken away and made anew by the guest, held still. */
-		"mkdir /sys/fs/cgroup/q; echo 0 >/sys/fs/cgroup/q/cgroup.procs; for g in /sys/fs/cgroup/vm2; do "
-		"rmdir $g && mkdir $g && echo 1 >$g/cgroup.freeze; done",
+		("mkdir /sys/fs/cgroup/q; echo 0 >/sys/fs/cgroup/q/cgroup.procs; for g in /sys/fs/cgroup/vm2; do "
+		 "rmdir $g && mkdir $g && echo 1 >$g/cgroup.freeze; done"),
 		"mkdir /m; mount -t tmpfs x /m; for i in $(seq 16); do mkdir /m/$i; mount --rbind /m /m/$i; done",
 		"mount --bind / /mnt; cd /mnt; mkdir -p old; pivot_root . old",
 		"mount -t tmpfs x /",

@@ -29,7 +29,7 @@ static int ask(struct cli *cli, int fd, struct err *err)
 }
 
 /* Mode 0600: it holds all that the guest has. */
-static int export_to(struct cli *cli, const char *path, struct err *err)
+static int __attribute__((nonnull(2))) export_to(struct cli *cli, const char *path, struct err *err)
 {
 	CLEANUP_FREE char *part = xasprintf("%s.part", path);
 	CLEANUP_CLOSE int fd = -1;

@@ -100,6 +100,7 @@ Test(login, an_end_does_not_touch_who_has_the_line_now)
 
 Test(login, only_a_plain_file_is_written)
 {
+	CLEANUP_FREE char *victim = xasprintf("%s/victim", folder);
 	struct stat st;
 
 	unlink(utmp);
@@ -107,7 +108,7 @@ Test(login, only_a_plain_file_is_written)
 	cr_assert_eq(mkfifo(utmp, 0600), 0);
 	cr_assert_eq(symlink("victim", wtmp), 0);
 	put(USER_PROCESS, "pts/0", 10, NULL);
-	cr_assert_lt(access(xasprintf("%s/victim", folder), F_OK), 0);
+	cr_assert_lt(access(victim, F_OK), 0);
 	unlink(utmp);
 	put(USER_PROCESS, "pts/0", 10, NULL);
 	cr_assert_lt(stat(utmp, &st), 0, "a file that was not there is not made");

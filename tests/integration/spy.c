@@ -18,8 +18,26 @@
 
 static int found;
 
+/* Its like look at the same things, and hold them. */
+static bool is_spy(const char *pid)
+{
+	char path[300], name[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	f = fopen(path, "re");
+	if (f && !fgets(name, sizeof(name), f))
+		name[0] = '\0';
+	if (f)
+		fclose(f);
+	return strcmp(name, "break-out\n") == 0;
+}
+
 static void finding(const char *pid, const char *what, const char *detail)
 {
+	/* Looked at once more: it may have become one since, by its exec. */
+	if (is_spy(pid))
+		return;
 	if (found++ < SHOWN)
 		printf("%s of %s: %s\n", what, pid, detail);
 }
@@ -125,21 +143,6 @@ static void check_descriptors(const char *pid)
 	}
 	if (dir)
 		closedir(dir);
-}
-
-/* Its like look at the same things, and hold them. */
-static bool is_spy(const char *pid)
-{
-	char path[300], name[32] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
-	f = fopen(path, "re");
-	if (f && !fgets(name, sizeof(name), f))
-		name[0] = '\0';
-	if (f)
-		fclose(f);
-	return strcmp(name, "break-out\n") == 0;
 }
 
 static void check_process(const char *pid)

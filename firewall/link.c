@@ -215,6 +215,8 @@ static int configure_host(const struct link *l, struct netlink *nl, struct err *
 	}
 	if (l->ipv6 && l->address6.family) {
 		route_add_address(nl, index, &gateway6);
+		/* Neither can be forged, or late: what a guest sends from its link is answered at once. */
+		route_add_neighbour(nl, index, &l->local6, l->guest.mac);
 		route_add_neighbour(nl, index, &l->address6, l->guest.mac);
 		route_add_route(nl, index, &l->address6, NULL);
 	}

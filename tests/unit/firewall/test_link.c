@@ -72,6 +72,11 @@ Test(link, both_sides_are_complete)
 	cr_expect(strstr(text, "10.66.0.7 dev vm2-7") && strstr(text, "fd66::7 dev vm2-7"), "%s",
 		text);
 	cr_expect(!strstr(strstr(text, "fe80::1") + 7, "inet6"), "another address: %s", text);
+	output("ip neigh show dev vm2-7", text, sizeof(text));
+	cr_expect(strstr(text, "10.66.0.7 lladdr 02:67:00:00:00:07 PERMANENT") &&
+			strstr(text, "fd66::7 lladdr 02:67:00:00:00:07 PERMANENT") &&
+			strstr(text, "fe80::2 lladdr 02:67:00:00:00:07 PERMANENT"),
+		"%s", text);
 	output("cd /proc/sys/net; cat ipv4/conf/vm2-7/rp_filter ipv4/conf/vm2-7/forwarding "
 	       "ipv6/conf/vm2-7/forwarding ipv6/conf/vm2-7/accept_ra ipv4/conf/vm2-7/proxy_arp",
 		text, sizeof(text));

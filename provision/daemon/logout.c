@@ -36,7 +36,7 @@ void logout_record(const struct config *config, const char *tenant, unsigned int
 	if (guest_find(config, tenant, &run, NULL) != 0)
 		return;
 	if (guest_enter_prepare(config, tenant, &run, NULL) == 0)
-		child = fork();
+		child = guest_fork(&run);
 	if (child == 0)
 		write_inside(&run, line, pid);
 	guest_run_close(&run);

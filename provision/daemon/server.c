@@ -20,7 +20,6 @@
 #include "provision/base/log.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/recover.h"
-#include "provision/guest/cgroup.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 #define BACKLOG		 1024
@@ -183,11 +182,6 @@ static void __attribute__((noreturn)) work(struct server *s, int link)
 	fd_close_from(LINK_FD + 1);
 	/* Should that fail, the request tries again and says so. */
 	store_open(s->host->config->database, &store, NULL);
-	/*
-	 * It takes the place of one that has just been given a request: mostly that is one after
-	 * which a process enters a guest. This one waits for what that would wait for.
-	 */
-	cgroup_hasten();
 	fd = take_over(s->host, LINK_FD);
 	if (fd >= 0)
 		request_serve(s->host, fd, steal_ptr(&store));

@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,12 +47,43 @@ const struct cgroup_manager *cgroup_pick(const char **ret_why)
 	return NULL;
 }
 
-void cgroup_shelter(const struct cgroup_manager *manager, const char *instance)
+void cgroup_shelter(const char *instance, struct guest_way *ret)
 {
 	static const struct limits none;
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
 
-	if (manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
-		manager->join(instance, CGROUP_SUPERVISORS, 0, NULL);
+	*ret = (struct guest_way){ 0 };
+	if (manager && manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
+		manager->open_way(instance, CGROUP_SUPERVISORS, false, ret, NULL);
+}
+
+pid_t cgroup_fork(const struct guest_way *way)
+{
+	struct clone_args args = {
+		.flags = way->bears ? CLONE_INTO_CGROUP : 0,
+		.exit_signal = SIGCHLD,
+		.cgroup = way->bears ? (uint64_t)way->born : 0,
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+int cgroup_step_in(const struct guest_way *way)
+{
+	for (int i = 0; i < way->n_tasks; i++)
+		if (write(way->tasks[i], "0", 1) != 1)
+			return -errno;
+	return 0;
+}
+
+void cgroup_close_way(struct guest_way *way)
+{
+	if (way->bears)
+		fd_close(way->born);
+	way->bears = false;
+	while (way->n_tasks > 0)
+		fd_close(way->tasks[--way->n_tasks]);
 }
 
 int cgroup_limit_error(const char *name, int errnum, struct err *err)
@@ -139,28 +172,17 @@ void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, 
 			fn(data, de->d_name);
 }
 
-int cgroup_open_procs(const char *tree, const char *instance, const char *name)
+int cgroup_open_born(const char *tree, const char *instance, const char *name, bool session)
 {
 	char path[PATH_MAX];
 	int fd;
 
 	/* Safe: cgroup file systems hold no symlinks, so the guest's own groups mislead nobody. */
-	path_of(path, tree, instance, name, "cgroup.subtree_control");
-	if (access(path, F_OK) == 0) {
-		path_of(path, tree, instance, name, "vm2");
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		path_of(path, tree, instance, name, "vm2/cgroup.procs");
-	} else {
-		path_of(path, tree, instance, name, "cgroup.procs");
-	}
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	path_of(path, tree, instance, name, session ? "vm2" : NULL);
+	if (session && mkdir(path, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
-}
-
-int cgroup_put(const char *tree, const char *instance, const char *name, pid_t pid)
-{
-	return cgroup_set(tree, instance, name, "cgroup.procs", "%d", pid);
 }
 
 /* Kill each process that a cgroup.procs file names; returns how many there were. */

@@ -32,18 +32,11 @@ struct cgroup_manager {
 	int (*limit)(const char *instance, const char *name, const struct limits *limits,
 		     struct err *err);
 	/*
-	 * A descriptor of the v2 directory for clone3(CLONE_INTO_CGROUP), or -1 when there is none;
-	 * join() then still has to be called for the new process when more_to_join says so.
+	 * Open the way into the group, for init or (session) for what joins later. On failure
+	 * nothing is open. Going it later needs no privilege: the opener's counts.
 	 */
-	int (*open_for_clone)(const char *instance, const char *name);
-	bool more_to_join;
-	/* Put a process into the group; pid 0 is the caller. */
-	int (*join)(const char *instance, const char *name, pid_t pid, struct err *err);
-	/*
-	 * Open what a process writes "0" to in order to join, into ret[0..max). The count, or
-	 * -errno with nothing open. Writing later needs no privilege: the opener's counts.
-	 */
-	int (*open_entry)(const char *instance, const char *name, int *ret, int max, struct err *err);
+	int (*open_way)(const char *instance, const char *name, bool session, struct guest_way *ret,
+			struct err *err);
 	/* Kill all in it and remove it with those below. Not there is success. */
 	int (*remove)(const char *instance, const char *name, struct err *err);
 	/* 0 where not known. */
@@ -73,15 +66,17 @@ const struct cgroup_manager *cgroup_pick(const char **ret_why);
 /* The error of limits that could not be set: errnum is what writing a file of the group gave. */
 int cgroup_limit_error(const char *name, int errnum, struct err *err);
 
-/* Put the calling supervisor into INSTANCE/_supervisors, made when missing. Best effort. */
-void cgroup_shelter(const struct cgroup_manager *manager, const char *instance);
+/* The way into INSTANCE/_supervisors, made when missing; { 0 }, which leads nowhere, if it cannot. */
+void cgroup_shelter(const char *instance, struct guest_way *ret);
 
-/*
- * Begin what the next move between groups, by whichever process, would wait for: before the first
- * one in a while the kernel lets all processors pass a quiet state, which takes it some 10 ms, while
- * those that follow at once cost some 0.1 ms. Blocks for as long; best effort.
- */
-void cgroup_hasten(void);
+/* As fork(2); the child is born in the way's cgroup2 group, where it has one. See guest_fork(). */
+pid_t cgroup_fork(const struct guest_way *way);
+
+/* In the child: into the groups that nobody can be born in. Async-signal-safe. 0 or -errno. */
+int cgroup_step_in(const struct guest_way *way);
+
+/* What is left leads nowhere. */
+void cgroup_close_way(struct guest_way *way);
 
 /*
  * What both managers need. A tree is one mounted hierarchy, given by its mount point.
@@ -106,15 +101,11 @@ void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, 
 int cgroup_open(const char *tree, const char *instance, const char *name);
 
 /*
- * Open for writing the cgroup.procs that a session joins: that of tree/INSTANCE/NAME, or with
- * version 2 that of its group "vm2", made when missing. For as soon as a service manager in the
- * guest hands controllers down, which may be at any moment, the group itself may hold no process.
- * A descriptor, or -errno.
+ * Open the version 2 group to be born in: tree/INSTANCE/NAME, or for a session its group "vm2", made
+ * when missing. For as soon as a service manager in the guest hands controllers down, which may be
+ * at any moment, the group itself may hold no process. A descriptor, or -errno.
  */
-int cgroup_open_procs(const char *tree, const char *instance, const char *name);
-
-/* Put pid there. 0 or -errno. */
-int cgroup_put(const char *tree, const char *instance, const char *name, pid_t pid);
+int cgroup_open_born(const char *tree, const char *instance, const char *name, bool session);
 
 /* Kill what is in tree/INSTANCE/NAME and remove it. 0 or -errno. */
 int cgroup_clear(const char *tree, const char *instance, const char *name);

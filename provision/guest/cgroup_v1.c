@@ -137,47 +137,37 @@ static int v1_create(const char *instance, const char *name, uid_t owner,
 	return r < 0 ? r : cgroup_delegate(UNIFIED, instance, name, owner, err);
 }
 
-static int v1_open_for_clone(const char *instance, const char *name)
+/* The file that moves no more than the writing thread. A descriptor, or -errno. */
+static int open_tasks(const char *tree, const char *instance, const char *name)
 {
-	int fd = cgroup_is_v2(UNIFIED) ? cgroup_open(UNIFIED, instance, name) : -1;
+	CLEANUP_CLOSE int group = cgroup_open(tree, instance, name);
+	int fd = group < 0 ? -1 : openat(group, "tasks", O_WRONLY | O_CLOEXEC);
 
-	return fd < 0 ? -1 : fd;
+	if (group < 0)
+		return group;
+	return fd < 0 ? -errno : fd;
 }
 
-static int v1_join(const char *instance, const char *name, pid_t pid, struct err *err)
+static int v1_open_way(const char *instance, const char *name, bool session, struct guest_way *ret,
+		       struct err *err)
 {
-	int r;
+	int fd = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
+	*ret = (struct guest_way){ 0 };
+	if (cgroup_is_v2(UNIFIED)) {
+		fd = ret->born = cgroup_open_born(UNIFIED, instance, name, session);
+		ret->bears = fd >= 0;
+	}
+	for (size_t i = 0; fd >= 0 && i < ARRAY_LEN(trees); i++) {
 		if (!have(trees[i]))
 			continue;
-		r = cgroup_put(trees[i], instance, name, pid);
-		if (r < 0)
-			return err_sys(err, -r, "cannot enter %s/%s/%s", trees[i], instance, name);
-	}
-	/* A process that was cloned into it is there already: writing it again costs nothing much. */
-	r = cgroup_is_v2(UNIFIED) && pid == 0 ? cgroup_put(UNIFIED, instance, name, pid) : 0;
-	return r < 0 ? err_sys(err, -r, "cannot enter " UNIFIED "/%s/%s", instance, name) : 0;
-}
-
-static int v1_open_entry(const char *instance, const char *name, int *ret, int max, struct err *err)
-{
-	int count = 0, fd = 0;
-
-	for (size_t i = 0; i <= ARRAY_LEN(trees); i++) {
-		const char *tree = i < ARRAY_LEN(trees) ? trees[i] : UNIFIED;
-
-		if (!have(tree))
-			continue;
-		fd = count < max ? cgroup_open_procs(tree, instance, name) : -ENOSPC;
-		if (fd < 0)
-			break;
-		ret[count++] = fd;
+		fd = open_tasks(trees[i], instance, name);
+		if (fd >= 0)
+			ret->tasks[ret->n_tasks++] = fd;
 	}
 	if (fd >= 0)
-		return count;
-	while (count > 0)
-		fd_close(ret[--count]);
+		return 0;
+	cgroup_close_way(ret);
 	return err_sys(err, -fd, "cannot open the control group %s/%s", instance, name);
 }
 
@@ -249,10 +239,7 @@ const struct cgroup_manager cgroup_v1 = {
 	.probe = v1_probe,
 	.create = v1_create,
 	.limit = v1_limit,
-	.open_for_clone = v1_open_for_clone,
-	.more_to_join = true,
-	.join = v1_join,
-	.open_entry = v1_open_entry,
+	.open_way = v1_open_way,
 	.remove = v1_remove,
 	.usage = v1_usage,
 	.there = v1_there,

@@ -96,29 +96,18 @@ static int v2_create(const char *instance, const char *name, uid_t owner,
 	return cgroup_delegate(TREE, instance, name, owner, err);
 }
 
-static int v2_open_for_clone(const char *instance, const char *name)
+static int v2_open_way(const char *instance, const char *name, bool session, struct guest_way *ret,
+		       struct err *err)
 {
-	int fd = cgroup_open(TREE, instance, name);
+	int fd = cgroup_open_born(TREE, instance, name, session);
 
-	return fd < 0 ? -1 : fd;
-}
-
-static int v2_join(const char *instance, const char *name, pid_t pid, struct err *err)
-{
-	int r = cgroup_put(TREE, instance, name, pid);
-
-	return r < 0 ? err_sys(err, -r, "cannot enter " TREE "/%s/%s", instance, name) : 0;
-}
-
-static int v2_open_entry(const char *instance, const char *name, int *ret, int max, struct err *err)
-{
-	int fd = max > 0 ? cgroup_open_procs(TREE, instance, name) : -ENOSPC;
-
+	*ret = (struct guest_way){ 0 };
 	if (fd < 0)
 		return err_sys(err, -fd, "cannot open the control group " TREE "/%s/%s", instance,
 			       name);
-	ret[0] = fd;
-	return 1;
+	ret->bears = true;
+	ret->born = fd;
+	return 0;
 }
 
 static int v2_remove(const char *instance, const char *name, struct err *err)
@@ -166,10 +155,7 @@ const struct cgroup_manager cgroup_v2 = {
 	.probe = v2_probe,
 	.create = v2_create,
 	.limit = v2_limit,
-	.open_for_clone = v2_open_for_clone,
-	.more_to_join = false,
-	.join = v2_join,
-	.open_entry = v2_open_entry,
+	.open_way = v2_open_way,
 	.remove = v2_remove,
 	.usage = v2_usage,
 	.there = v2_there,

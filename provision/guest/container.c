@@ -47,7 +47,6 @@ static const struct {
 struct start {
 	const struct config *config;
 	const struct guest_spec *spec;
-	const struct cgroup_manager *cgroup;
 	struct inside in;
 	int host_net, host_time, guest_net;
 	int console; /* master side */
@@ -79,6 +78,7 @@ static void start_close(struct start *s)
 		*all[i] = fd_close(*all[i]);
 	for (size_t i = 0; i < LXCFS_FILES; i++)
 		in->lxcfs[i] = fd_close(in->lxcfs[i]);
+	cgroup_close_way(&in->way);
 }
 
 /*
@@ -258,13 +258,12 @@ static int act_as(uid_t uid, struct err *err)
 
 static int make_child(struct start *s, struct err *err)
 {
-	CLEANUP_CLOSE int group =
-		s->cgroup->open_for_clone(s->config->instance, s->spec->name);
+	const struct guest_way *way = &s->in.way;
 	struct clone_args args = {
-		.flags = NAMESPACES | CLONE_PIDFD | (group >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = NAMESPACES | CLONE_PIDFD | (way->bears ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
 		.exit_signal = SIGCHLD,
-		.cgroup = (uint64_t)(group >= 0 ? group : 0),
+		.cgroup = way->bears ? (uint64_t)way->born : 0,
 	};
 	int home, saved, r = act_as(s->spec->uid_base, err);
 	long pid = r < 0 ? r : syscall(SYS_clone3, &args, sizeof(args));
@@ -279,6 +278,7 @@ static int make_child(struct start *s, struct err *err)
 	if (pid > 0)
 		s->pid = (pid_t)pid;
 	s->in.sync = fd_close(s->in.sync);
+	cgroup_close_way(&s->in.way);
 	if (r == 0 && pid < 0)
 		r = err_sys(err, saved, "cannot make the guest's namespaces");
 	return r < 0 ? r : home;
@@ -314,9 +314,7 @@ static int prepare_child(const struct start *s, struct err *err)
 	if (userns < 0)
 		return err_sys(err, errno, "cannot open the guest's user namespace");
 	r = s->in.storage->idmap(&s->in.layers, userns, err);
-	if (r < 0 || !s->cgroup->more_to_join)
-		return r;
-	return s->cgroup->join(s->config->instance, s->spec->name, s->pid, err);
+	return r < 0 ? r : 0;
 }
 
 static int make_link(const struct start *s, struct err *err)
@@ -405,6 +403,7 @@ static int container_launch(const struct config *config, const struct guest_spec
 			    const char *init_path, struct guest_process *ret, struct err *err)
 {
 	struct start s = { .config = config, .spec = spec };
+	const struct cgroup_manager *cgroup;
 	const char *why = NULL;
 	int r, sig = SIGTERM;
 
@@ -412,10 +411,12 @@ static int container_launch(const struct config *config, const struct guest_spec
 	s.in.storage = storage_of(spec);
 	s.in.name = spec->name;
 	s.in.terminals = spec->limits.terminals;
-	s.cgroup = cgroup_pick(&why);
-	if (!s.cgroup)
+	cgroup = cgroup_pick(&why);
+	if (!cgroup)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = start_run(&s, init_path, &sig, err);
+	r = cgroup->open_way(config->instance, spec->name, false, &s.in.way, err);
+	if (r == 0)
+		r = start_run(&s, init_path, &sig, err);
 	if (r != 0) {
 		if (s.pid > 0) {
 			kill(s.pid, SIGKILL); /* our own child, not yet reaped */

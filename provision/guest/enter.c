@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
@@ -23,19 +24,29 @@ int guest_enter_prepare(const struct config *config, const char *name, struct gu
 {
 	const char *why = NULL;
 	const struct cgroup_manager *manager = cgroup_pick(&why);
-	int n;
+	int r;
 
 	if (!manager)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	n = manager->open_entry(config->instance, name, run->cgroups, GUEST_CGROUPS_MAX, err);
-	if (n < 0)
-		return n;
-	run->n_cgroups = n;
+	r = manager->open_way(config->instance, name, true, &run->way, err);
+	if (r < 0)
+		return r;
 	run->lxcfs = lxcfs_device(config);
 	/* Only children are born there; the caller keeps its own processes in sight. */
 	if (setns(run->init_pidfd, CLONE_NEWPID) < 0)
 		return err_sys(err, errno, "cannot enter the processes of guest %s", name);
 	return 0;
+}
+
+pid_t guest_fork(const struct guest_run *run)
+{
+	return cgroup_fork(&run->way);
+}
+
+void guest_leave(struct guest_run *run)
+{
+	run->init_pidfd = fd_close(run->init_pidfd);
+	cgroup_close_way(&run->way);
 }
 
 /* Close all but keep[0..n), which ascend. */
@@ -65,9 +76,9 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 		return err_sys(err, errno, "cannot shield the process that enters");
 	confine_limits();
 	confine_profile();
-	for (int i = 0; i < run->n_cgroups; i++)
-		if (write(run->cgroups[i], "0", 1) != 1)
-			return err_sys(err, errno, "cannot enter the guest's control group");
+	r = cgroup_step_in(&run->way);
+	if (r < 0)
+		return err_sys(err, -r, "cannot enter the guest's control group");
 	/*
 	 * One call for all: the kernel checks each with the credentials of before, then changes
 	 * them together. So the host's network namespace owner may be another than the guest's.

@@ -18,8 +18,7 @@ void guest_run_close(struct guest_run *run)
 {
 	run->init_pidfd = fd_close(run->init_pidfd);
 	run->supervisor_pidfd = fd_close(run->supervisor_pidfd);
-	while (run->n_cgroups > 0)
-		fd_close(run->cgroups[--run->n_cgroups]);
+	cgroup_close_way(&run->way);
 }
 
 static int check_name(const char *name, struct err *err)

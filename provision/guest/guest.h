@@ -19,7 +19,7 @@
 #define GUEST_IDS 65536
 
 /* In how many cgroup hierarchies a guest can be: version 1 has one per controller. */
-#define GUEST_CGROUPS_MAX 6
+#define GUEST_TASKS_MAX 5
 
 /* What a guest is. All strings belong to the caller. */
 struct guest_spec {
@@ -33,15 +33,25 @@ struct guest_spec {
 	struct limits limits;
 };
 
+/*
+ * The way into a guest's control groups for one process, opened while the caller may. To move a
+ * process that is there already, with all its threads, the kernel first lets all processors pass a
+ * quiet state, some 10 ms. Being born in a group, and moving no more than oneself, take no such wait.
+ */
+struct guest_way {
+	bool bears;		    /* there is a cgroup2 group to be born in */
+	int born;		    /* its folder */
+	int tasks[GUEST_TASKS_MAX]; /* version 1: to each the process then writes "0" */
+	int n_tasks;
+};
+
 /* A running guest, held. The descriptors keep meaning the same guest whatever happens to numbers. */
 struct guest_run {
 	int init_pidfd;	      /* of the guest's init */
 	int supervisor_pidfd; /* of its vm2-guest */
 	pid_t init_pid;	      /* on the host */
 	int64_t since;	      /* seconds since the epoch */
-	/* The way into its cgroups, opened by guest_enter_prepare() for the child's guest_enter(). */
-	int cgroups[GUEST_CGROUPS_MAX];
-	int n_cgroups;
+	struct guest_way way; /* opened by guest_enter_prepare() for guest_fork() and guest_enter() */
 	uint64_t lxcfs; /* which run of lxcfs serves now: guest_enter_prepare() looks, for guest_enter() */
 };
 
@@ -101,8 +111,20 @@ int guest_enter_prepare(const struct config *config, const char *name, struct gu
 			struct err *err);
 
 /*
- * In the child, which must be single-threaded: enter the guest's cgroup and all the guest's namespaces, become its root (uid, gid, no groups, a full
- * set of capabilities there and none on the host), chdir to "/", with no descriptor of the host left but
+ * As fork(2), after guest_enter_prepare(): the child is born in the guest's cgroup. The caller must be
+ * single-threaded, and pthread_atfork(3) is not observed. The child's number here, 0 in it, or -errno.
+ */
+pid_t guest_fork(const struct guest_run *run);
+
+/*
+ * In the parent, after it: the way into the guest is the child's, and what stays outside holds no key to
+ * it. (guest_run_close() would link all of a guest's life, and libnftnl, into every session.)
+ */
+void guest_leave(struct guest_run *run);
+
+/*
+ * In that child: enter all the guest's namespaces, become its root (uid, gid, no groups, a full set of
+ * capabilities there and none on the host), chdir to "/", with no descriptor of the host left but
  * those in keep[0..n_keep), which must be ascending and small (0, 1, 2, …). No return to the host.
  */
 int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct err *err);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/guest/cgroup.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/rootfs.h"
 
@@ -132,6 +133,14 @@ static int become_init(const struct inside *in, const char *path, struct err *er
 	return err_sys(err, errno, "cannot run init");
 }
 
+/* Before anything else of it: from here on the limits are in force. */
+static int enter_groups(const struct inside *in, struct err *err)
+{
+	int r = cgroup_step_in(&in->way);
+
+	return r < 0 ? err_sys(err, -r, "cannot enter the guest's control group") : 0;
+}
+
 static int enter(const struct inside *in, struct err *err)
 {
 	int r = confine_become_root(err);
@@ -157,7 +166,7 @@ _Noreturn void inside_main(const struct inside *in)
 
 	confine_profile();
 	wait_for_parent(in);
-	if (enter(in, &report.err) == 0) {
+	if (enter_groups(in, &report.err) == 0 && enter(in, &report.err) == 0) {
 		path = find_init(&report.stop_signal);
 		send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
 		wait_for_parent(in);

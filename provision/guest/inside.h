@@ -18,6 +18,7 @@ struct inside {
 	int console_node; /* a detached mount of the console's slave side */
 	int console;	  /* the slave side itself */
 	int init;	  /* vm2-init */
+	struct guest_way way; /* it is born in it, and goes the rest of it */
 	int sync;	  /* to the parent, SOCK_SEQPACKET */
 };
 
@@ -28,7 +29,7 @@ struct inside_report {
 };
 
 /*
- * In the child. Waits for a byte (ids, layers and cgroup are ready), mounts, sends a report, waits
+ * In the child. Waits for a byte (ids and layers are ready), mounts, sends a report, waits
  * for another (the interface is there), becomes init. The end of sync without a report is success.
  */
 _Noreturn void inside_main(const struct inside *in);

@@ -13,6 +13,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 #include "provision/guest/args.h"
+#include "provision/guest/cgroup.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 
@@ -23,7 +24,8 @@
 #define EXTRA_MS 1000
 
 /* In the grandchild: async-signal-safe calls only. */
-static _Noreturn void become_supervisor(int log, int report, int lock, char *const argv[])
+static _Noreturn void become_supervisor(const struct guest_way *way, int log, int report, int lock,
+					char *const argv[])
 {
 	char *const env[] = {
 		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
@@ -33,6 +35,7 @@ static _Noreturn void become_supervisor(int log, int report, int lock, char *con
 	sigset_t none;
 
 	setsid();
+	cgroup_step_in(way); /* best effort, as all of the shelter */
 	sigemptyset(&none);
 	for (int sig = 1; sig < _NSIG; sig++)
 		signal(sig, SIG_DFL);
@@ -51,7 +54,8 @@ static _Noreturn void become_supervisor(int log, int report, int lock, char *con
 }
 
 /* Two forks: the one in between ends at once, so that the supervisor is nobody's child here. */
-static int spawn(int log, int report, int lock, char *const argv[], struct err *err)
+static int spawn(const struct guest_way *way, int log, int report, int lock, char *const argv[],
+		 struct err *err)
 {
 	pid_t pid = fork();
 	int status;
@@ -59,9 +63,9 @@ static int spawn(int log, int report, int lock, char *const argv[], struct err *
 	if (pid < 0)
 		return err_sys(err, errno, "cannot fork");
 	if (pid == 0) {
-		pid = fork();
+		pid = cgroup_fork(way);
 		if (pid == 0)
-			become_supervisor(log, report, lock, argv);
+			become_supervisor(way, log, report, lock, argv);
 		_exit(pid < 0 ? 1 : 0);
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -101,6 +105,7 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
 	CLEANUP_FREE char *init = xasprintf("%s/vm2-init", guest_libexecdir);
 	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1, reader = -1, writer = -1;
+	struct guest_way way;
 	char *argv[ARGS_MAX], text[ERR_TEXT_MAX + 64];
 	int pair[2], r, code, at = 0;
 
@@ -122,7 +127,9 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	reader = pair[0];
 	writer = pair[1];
 	args_write(&args, program, argv);
-	r = spawn(log, writer, lock, argv, err);
+	cgroup_shelter(config->instance, &way);
+	r = spawn(&way, log, writer, lock, argv, err);
+	cgroup_close_way(&way);
 	args_free(argv);
 	writer = fd_close(writer);
 	lock = fd_close(lock);

@@ -27,7 +27,6 @@
 #include "provision/base/log.h"
 #include "provision/base/str.h"
 #include "provision/guest/args.h"
-#include "provision/guest/cgroup.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
@@ -404,7 +403,6 @@ static void settle(struct supervisor *s)
 int main(int argc, char **argv)
 {
 	struct supervisor s = { .dirfd = -1 };
-	const struct cgroup_manager *manager;
 	struct err err = { 0 };
 	int64_t pause = 0;
 	bool again;
@@ -427,9 +425,6 @@ int main(int argc, char **argv)
 	if (!again)
 		report("ready\n");
 	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
-	manager = cgroup_pick(NULL);
-	if (manager && !again)
-		cgroup_shelter(manager, s.args.config.instance);
 	s.began_at = clock_ms();
 	watch_begin(&s.watch, s.args.config.instance, s.args.spec.name);
 	drop_privileges();

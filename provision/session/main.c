@@ -131,30 +131,19 @@ static void close_child_side(struct session *s)
 	fd_close(s->child.err);
 }
 
-/*
- * The way into the guest is the child's: what stays outside holds no key to it. Not guest_run_close,
- * which would link all of a guest's life, and libnftnl, into every session.
- */
-static void release_guest(struct guest_run *run)
-{
-	run->init_pidfd = fd_close(run->init_pidfd);
-	while (run->n_cgroups > 0)
-		fd_close(run->cgroups[--run->n_cgroups]);
-}
-
 static int start_child(struct session *s, struct err *err)
 {
 	int r = guest_enter_prepare(s->config, s->order.tenant, &s->run, err);
 
 	if (r != 0)
 		return r;
-	s->relay.child = fork();
+	s->relay.child = guest_fork(&s->run);
 	if (s->relay.child < 0)
-		return err_sys(err, errno, "cannot start a process in the guest");
+		return err_sys(err, -s->relay.child, "cannot start a process in the guest");
 	if (s->relay.child == 0)
 		child_run(&s->order, &s->run, &s->child);
 	close_child_side(s);
-	release_guest(&s->run);
+	guest_leave(&s->run);
 	/* Our own child, not reaped: the number cannot mean another. */
 	s->relay.pidfd = (int)syscall(SYS_pidfd_open, s->relay.child, 0);
 	return s->relay.pidfd < 0 ? err_sys(err, errno, "cannot hold the session's process") : 0;

@@ -121,7 +121,7 @@ static int inside(const char *command, char *text, size_t cap)
 		if (guest_find(&config, spec.name, &run, &err) ||
 		    guest_enter_prepare(&config, spec.name, &run, &err))
 			_exit(120);
-		pid = fork();
+		pid = guest_fork(&run);
 		if (pid == 0) {
 			dup2(pipefd[1], 1);
 			dup2(pipefd[1], 2);

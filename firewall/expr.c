@@ -169,6 +169,17 @@ void expr_status(struct nftnl_rule *r, uint32_t bits)
 	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
 }
 
+void expr_beginning(struct nftnl_rule *r)
+{
+	static const uint32_t confirmed = IPS_CONFIRMED, none;
+	struct nftnl_expr *e = add(r, "ct");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATUS);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	mask(r, &confirmed, sizeof(confirmed));
+	cmp(r, NFT_CMP_EQ, &none, sizeof(none));
+}
+
 void expr_host_port(struct nftnl_rule *r, int family, const char *map)
 {
 	const uint32_t local = RTN_LOCAL;

@@ -41,6 +41,12 @@ void expr_state(struct nftnl_rule *r, uint32_t states);
 void expr_status(struct nftnl_rule *r, uint32_t bits);
 
 /*
+ * It is the first of its connection. What has not been answered is "new" to the kernel, every packet
+ * of it; only of the first is the connection not in its table yet.
+ */
+void expr_beginning(struct nftnl_rule *r);
+
+/*
  * It goes to an address of this host, and its protocol and port have an entry in the map: whose
  * address and port expr_redirect() finds in NFT_REG_1.
  */

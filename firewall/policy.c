@@ -133,9 +133,9 @@ enum match {
 	ICMP6,
 	TO_LINK_LOCAL4,
 	TO_PROTECTED, /* to one of the prefixes: a rule each */
-	MANY_IN,      /* new, and the guest it comes from, or goes to, has its share */
+	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
 	MANY_OUT,
-	FAST_IN, /* new, and the guest it comes from begins them too fast */
+	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
 	TO_POOL4,
 	TO_POOL6,
 	FROM_POOL4,
@@ -471,11 +471,11 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
 	case MANY_IN:
 	case MANY_OUT:
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+		expr_beginning(r);
 		return expr_connections_over(
 			r, def->match == MANY_IN, CONNECTIONS, CONNECTIONS_ID, p->connections);
 	case FAST_IN:
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+		expr_beginning(r);
 		return expr_rate_over(r, OPENINGS, OPENINGS_ID, p->new_connections);
 	case TO_POOL4:
 		return expr_address(r, EXPR_DESTINATION, &p->pool4);

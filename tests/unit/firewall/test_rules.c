@@ -125,6 +125,42 @@ Test(rules, spoofed_sources_are_dropped)
 	}
 }
 
+/* A hundred datagrams that nobody answers, by one socket. */
+static int do_stream(const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	for (int i = 0; i < 100; i++)
+		if (sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, len) != 1)
+			return 1;
+	return 0;
+}
+
+Test(rules, a_stream_that_nobody_answers_is_one_connection)
+{
+	const struct rules_base slow = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 2, 2 };
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+	struct world w = make_world();
+	int own = own_netns(), n = 0, fd;
+	struct err err = { 0 };
+
+	enter(w.outside);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	cr_assert(bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0);
+	enter(own);
+	cr_assert(rules_restore(&slow, guests, 2, &err) == 0, "%s", err.text);
+	cr_expect(within(w.guest[0], do_stream, "192.0.2.2"));
+	while (n < 100 && arrives(fd))
+		n++;
+	cr_expect(n == 100, "%d arrived", n);
+	cr_expect(counter("too_fast") == 0 && counter("too_many") == 0);
+	close(fd);
+	close(own);
+}
+
 static void count_drift(void *data, const char *how, const char *what)
 {
 	struct buf *b = data;

@@ -32,9 +32,9 @@ static void forget(struct cache *c)
 /* Room for the file and two bitmaps; what is not touched of it costs nothing. */
 static bool make_room(struct cache *c, const char *path)
 {
-	size_t pages = (size_t)c->reader.id.st_size / SNAPSHOT_PAGE + 1;
+	size_t pages = (size_t)c->reader.lines / (SNAPSHOT_PAGE / LINE_SIZE) + 1;
 	size_t have = pages * SNAPSHOT_PAGE, checked = have + pages / 8 + 1;
-	size_t len = checked + (size_t)c->reader.id.st_size / INDEX_SIZE / 8 + 1;
+	size_t len = checked + (size_t)c->reader.lines / 8 + 1;
 	unsigned char *memory = mmap(NULL, len, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -74,7 +74,7 @@ static bool is_current(struct cache *c, const char *path)
 
 	if (!c->kept.pages || c->kept.left == 0)
 		return false;
-	if (now >= c->checked_ns && now - c->checked_ns < CACHE_TRUST_NS)
+	if (now >= c->checked_ns && now - c->checked_ns < SNAPSHOT_TRUST_NS)
 		return true;
 	/* The time before the stat(2): what it says is at least as new. */
 	if (lstat(path, &st) < 0 || !snapshot_same_file(&c->reader.id, &st))

@@ -5,7 +5,7 @@
  * the file itself would kill a stranger's process with SIGBUS where the file is cut short. Each use
  * verifies the sums, as a use of the file does.
  *
- * The copy is good for CACHE_TRUST_NS after a stat(2) has found the very same file (device, inode,
+ * The copy is good for SNAPSHOT_TRUST_NS after a stat(2) has found the very same file (device, inode,
  * length, times) in its place. No descriptor is kept. It is one for the process and used by one thread
  * at a time: another one, a signal's handler, or the child of a fork(2) in the midst of a lookup finds
  * it taken and reads the file instead. Nobody ever waits.
@@ -15,10 +15,8 @@
 
 #include <stdatomic.h>
 
+#include "nss_vm2/snapshot.h"
 #include "nss_vm2/snapshot_read.h"
-
-/* Far shorter than a publisher takes for a new file, so that nobody sees one late. */
-#define CACHE_TRUST_NS 100000
 
 /* What one process keeps at most; with more of it touched it starts afresh. */
 #define CACHE_BYTES_MAX (16U << 20)

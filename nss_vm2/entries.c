@@ -116,13 +116,16 @@ int entry_passwd(const struct snapshot_reader *r, const struct found *f, void *e
 {
 	struct room room = { buf, len };
 	bool guest = f->guest_id >= 0;
-	char login[LOGIN_MAX];
+	char login[LOGIN_MAX], inside[SNAPSHOT_NAME_MAX + 1] = "VM2 guest user";
 	struct passwd pw = { .pw_uid = found_number(f), .pw_gid = found_number(f) };
+	int e = guest ? snapshot_inside(r, &f->tenant, (uint32_t)f->guest_id, inside) : 0;
 
+	if (e < 0 && e != -ENOENT)
+		return e;
 	login_name(f, login);
 	pw.pw_name = lay(&room, login);
 	pw.pw_passwd = lay(&room, guest ? "*" : "x");
-	pw.pw_gecos = lay(&room, guest ? "VM2 guest user" : "VM2 tenant");
+	pw.pw_gecos = lay(&room, guest ? inside : "VM2 tenant");
 	pw.pw_dir = lay(&room, guest ? "/" : r->home);
 	pw.pw_shell = lay(&room, guest ? "/usr/sbin/nologin" : r->shell);
 	if (!pw.pw_name || !pw.pw_passwd || !pw.pw_gecos || !pw.pw_dir || !pw.pw_shell)

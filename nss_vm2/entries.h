@@ -27,7 +27,10 @@ int found_by_name(const struct snapshot_reader *r, const char *name, struct foun
 /* Look up a host uid or gid. */
 int found_by_number(const struct snapshot_reader *r, uint32_t number, struct found *ret);
 
-/* Fill an entry. 0, or -ERANGE when buf (len bytes) is too small. entry is the NSS struct. */
+/*
+ * Fill an entry. 0, -ERANGE when buf (len bytes) is too small, -EBADMSG, -errno. entry is the NSS struct.
+ * An account inside a guest has its name there as gecos, where the snapshot knows it.
+ */
 int entry_passwd(const struct snapshot_reader *r, const struct found *f, void *entry, char *buf,
 		 size_t len);
 int entry_group(const struct snapshot_reader *r, const struct found *f, void *entry, char *buf,

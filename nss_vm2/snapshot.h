@@ -14,21 +14,38 @@
 /* Where libnss_vm2 looks; the same as the config's default for paths.accounts. */
 #define SNAPSHOT_PATH "/run/vm2/accounts.snap"
 
+/*
+ * A process looks at the file again after so long, not at each lookup: who publishes waits so long
+ * before saying that it is done.
+ */
+#define SNAPSHOT_TRUST_NS 100000
+
 /* One tenant's account. */
 struct snapshot_account {
 	const char *name;    /* [a-z][a-z0-9-]*, at most 32 bytes */
 	uint32_t uid;	     /* host uid, 1000 or above, and gid of the group of the same name */
 	uint32_t guest_base; /* first host uid of its guest's range of 65,536; 0: none yet */
+	/*
+	 * The accounts inside its guest: "ID NAME\n" for each, an ID once, 0 to 65535; NULL for none.
+	 * What follows a line of another form is left out, and what is more than 64 lines of 60 bytes.
+	 */
+	const char *inside;
+};
+
+/* What is the same for all. */
+struct snapshot_options {
+	const char *home;    /* "/var/lib/vm2/empty"; at most 255 bytes, as shell */
+	const char *shell;   /* "/usr/bin/vm2-shell" */
+	bool unlisted;	     /* getpwent(3) and its like go through no tenants */
+	uint32_t generation; /* another one for each file: a piece of an older file is not taken for one of this */
 };
 
 /*
- * The whole file for these accounts (in any order; names and uids must be unique, ranges must not
- * overlap).
- * home and shell are the same for all ("/var/lib/vm2/empty" and "/usr/bin/vm2-shell").
- * listed: whether getpwent(3) and its like go through the tenants.
+ * The whole file for these accounts (in any order, those by name cost least; names and uids must be
+ * unique, ranges must not overlap).
  * *ret_data is to be freed with free(3). 0, or -EINVAL / -ENOMEM.
  */
-int snapshot_encode(const struct snapshot_account *accounts, uint32_t count, const char *home,
-		    const char *shell, bool listed, void **ret_data, size_t *ret_len);
+int snapshot_encode(const struct snapshot_account *accounts, uint32_t count,
+		    const struct snapshot_options *options, void **ret_data, size_t *ret_len);
 
 #endif

@@ -9,12 +9,15 @@
 #include <string.h>
 
 #define SNAPSHOT_MAGIC "VM2ACCT\n"
-#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_VERSION 3
 
 #define SNAPSHOT_NAME_MAX 32	     /* the longest login name, useradd(8) */
 #define SNAPSHOT_RANGE 65536	     /* host uids of one guest */
 #define SNAPSHOT_STRING_MAX 255	     /* home and shell, each, without NUL */
 #define SNAPSHOT_COUNT_MAX (1U << 24) /* accounts; keeps all sums far inside 64 bits */
+
+/* All that follows the head are lines of one length (a processor's cache line), each with its sum. */
+#define LINE_SIZE 64
 
 /* The header: where each field is, in bytes. All numbers are little-endian. */
 enum {
@@ -23,14 +26,15 @@ enum {
 	HEAD_LEN = 12,
 	HEAD_TOTAL = 16,
 	HEAD_COUNT = 24,
-	HEAD_RANGES = 28,
-	HEAD_HOME_LEN = 32,
-	HEAD_SHELL_LEN = 36,
-	HEAD_BODY_SUM = 40,
-	HEAD_SUM = 44,
-	HEAD_BOUNDS = 48, /* smallest and greatest key of each index */
-	HEAD_FLAGS = 72,
-	HEAD_STRINGS = 76,
+	HEAD_BUCKETS = 28, /* of each of the three indexes */
+	HEAD_INSIDE = 40,  /* lines with the names of accounts inside guests */
+	HEAD_HOME_LEN = 44,
+	HEAD_SHELL_LEN = 48,
+	HEAD_FLAGS = 52,
+	HEAD_GENERATION = 56,
+	HEAD_SUM = 60,
+	HEAD_STRINGS = 64,
+	/* With the strings at their longest, in whole lines. */
 	HEAD_MAX = HEAD_STRINGS + 2 * (SNAPSHOT_STRING_MAX + 1),
 };
 
@@ -40,20 +44,27 @@ enum {
 /* The indexes, in their order in the file. */
 enum { BY_NAME, BY_UID, BY_BASE, INDEXES };
 
-/* A record (one account), and an entry of the three indexes. */
+/* The kinds of lines: a record (one account), a bucket of an index, names inside a guest. */
 enum {
 	RECORD_NAME = 0,
 	RECORD_UID = 32,
 	RECORD_BASE = 36,
-	RECORD_ZERO = 40,
-	RECORD_SUM = 44,
-	RECORD_SIZE = 48,
+	RECORD_INSIDE = 40,	  /* the first of its lines of names, counted from the first of all */
+	RECORD_INSIDE_LINES = 44, /* 0: none */
 
-	INDEX_KEY = 0,
-	INDEX_RECORD = 4,
-	INDEX_SUM = 8,
-	INDEX_SIZE = 12,
+	BUCKET_ENTRY = 8, /* 4 bytes of key, 4 of the number of the record */
+	BUCKET_MOST = 7,
+	BUCKET_COUNT = 56,
+
+	INSIDE_ID = 0, /* 2 bytes; then one with the name's length, 0 after the last; then the name */
+	INSIDE_LEN = 2,
+	INSIDE_NAME = 3,
+
+	LINE_SUM = 60,
 };
+
+/* What one guest's list may have at most. */
+#define INSIDE_LINES_MAX 64
 
 static inline uint32_t get_u32(const unsigned char *p)
 {
@@ -77,43 +88,65 @@ static inline void put_u64(unsigned char *p, uint64_t v)
 	put_u32(p + 4, (uint32_t)(v >> 32));
 }
 
-/* FNV-1a, 32 bits (draft-eastlake-fnv, section 2): finds any change of one byte. */
-#define SUM_START 2166136261U
-
-static inline uint32_t sum_add(uint32_t sum, const unsigned char *p, size_t len)
+/* The last steps of MurmurHash3 (fmix32, public domain): one to one, and spreads near numbers. */
+static inline uint32_t spread(uint32_t h)
 {
-	for (size_t i = 0; i < len; i++)
-		sum = (sum ^ p[i]) * 16777619U;
-	return sum;
-}
-
-/* The sum of a record or index entry: its bytes before the sum, and its place in its table. */
-static inline uint32_t sum_entry(const unsigned char *p, size_t len, uint32_t place)
-{
-	unsigned char at[4];
-
-	put_u32(at, place);
-	return sum_add(sum_add(SUM_START, at, sizeof(at)), p, len);
-}
-
-/*
- * The key of a name in the index by name: FNV-1a, then the last steps of MurmurHash3 (fmix32, public
- * domain), which spread short and similar names evenly over the 32 bits.
- */
-static inline uint32_t name_key(const char *name)
-{
-	uint32_t h = sum_add(SUM_START, (const unsigned char *)name, strlen(name));
-
 	h = (h ^ h >> 16) * 0x85ebca6bU;
 	h = (h ^ h >> 13) * 0xc2b2ae35U;
 	return h ^ h >> 16;
 }
 
+/*
+ * MurmurHash3_x86_32 (public domain) of len bytes, a multiple of four. Each step is one to one, so
+ * that any change within four bytes in a row is found for certain.
+ */
+static inline uint32_t sum_add(uint32_t h, const unsigned char *p, size_t len)
+{
+	for (size_t i = 0; i < len; i += 4) {
+		uint32_t k = get_u32(p + i) * 0xcc9e2d51U;
+
+		h ^= (k << 15 | k >> 17) * 0x1b873593U;
+		h = (h << 13 | h >> 19) * 5 + 0xe6546b64U;
+	}
+	return spread(h ^ (uint32_t)len);
+}
+
+/* The sum of a line: lines of another place or of another file do not pass for it. */
+static inline uint32_t sum_line(const unsigned char *p, uint32_t generation, uint32_t line)
+{
+	return sum_add(generation ^ line, p, LINE_SUM);
+}
+
 static inline uint32_t sum_head(const unsigned char *head, size_t len)
 {
-	uint32_t sum = sum_add(SUM_START, head, HEAD_SUM);
+	return sum_add(sum_add(0, head, HEAD_SUM), head + HEAD_STRINGS, len - HEAD_STRINGS);
+}
 
-	return sum_add(sum, head + HEAD_BOUNDS, len - HEAD_BOUNDS);
+/* FNV-1a, 32 bits (draft-eastlake-fnv, section 2), spread. */
+static inline uint32_t key_of_name(const char *name)
+{
+	uint32_t h = 2166136261U;
+
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 16777619U;
+	return spread(h);
+}
+
+static inline uint32_t key_of_uid(uint32_t uid)
+{
+	return spread(uid);
+}
+
+/* Ranges do not overlap, so that no two begin in the same 65,536. */
+static inline uint32_t key_of_base(uint32_t base)
+{
+	return spread(base / SNAPSHOT_RANGE);
+}
+
+/* The bucket that a key belongs to; where that is full, one of those after it, round the end. */
+static inline uint32_t first_bucket(uint32_t key, uint32_t buckets)
+{
+	return (uint32_t)((uint64_t)key * buckets >> 32);
 }
 
 /* A tenant's name: [a-z] then [a-z0-9-], 1 to 32 bytes, no '-' at the end. */
@@ -140,6 +173,18 @@ static inline bool snapshot_uid_ok(uint32_t uid)
 static inline bool snapshot_base_ok(uint32_t base)
 {
 	return base >= SNAPSHOT_RANGE && base < UINT32_MAX - SNAPSHOT_RANGE;
+}
+
+/* The name of an account inside a guest, as far as it is repeated outside. */
+static inline bool snapshot_inside_ok(const char *s, size_t len)
+{
+	if (len < 1 || len > SNAPSHOT_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') ||
+		      (s[i] >= '0' && s[i] <= '9') || s[i] == '-' || s[i] == '_' || s[i] == '.'))
+			return false;
+	return true;
 }
 
 #endif

@@ -6,14 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One of the sorted tables. */
-struct table {
-	const struct snapshot_reader *reader;
-	uint64_t at;
-	uint32_t count;
-	uint32_t size;
-};
-
 /* Exactly len bytes; a file that ends before is a broken one. */
 static int read_exact(int fd, void *buf, size_t len, uint64_t at)
 {
@@ -54,9 +46,16 @@ static int reopen(const struct snapshot_reader *r)
 	return fstat(fd, &st) < 0 || !snapshot_same_file(&r->id, &st) ? -ESTALE : 0;
 }
 
+/* One page of what follows the head; the last one may be shorter. */
+static int read_page(const struct snapshot_reader *r, int fd, uint64_t page, unsigned char *to)
+{
+	uint64_t at = page * SNAPSHOT_PAGE, left = (uint64_t)r->lines * LINE_SIZE - at;
+
+	return read_exact(fd, to, left < SNAPSHOT_PAGE ? left : SNAPSHOT_PAGE, r->head_len + at);
+}
+
 static int fill_page(const struct snapshot_reader *r, uint64_t page)
 {
-	uint64_t at = page * SNAPSHOT_PAGE, left = (uint64_t)r->id.st_size - at;
 	struct snapshot_kept *k = r->kept;
 	int e = 0;
 
@@ -65,8 +64,7 @@ static int fill_page(const struct snapshot_reader *r, uint64_t page)
 	if (k->fd < 0)
 		e = reopen(r);
 	if (e == 0)
-		e = read_exact(k->fd, k->pages + at, left < SNAPSHOT_PAGE ? left : SNAPSHOT_PAGE,
-			       at);
+		e = read_page(r, k->fd, page, k->pages + page * SNAPSHOT_PAGE);
 	if (e < 0)
 		return e;
 	k->have[page / 8] |= (unsigned char)(1 << page % 8);
@@ -74,75 +72,48 @@ static int fill_page(const struct snapshot_reader *r, uint64_t page)
 	return 0;
 }
 
-/* An entry in what is kept, which nobody can change any more: its sum is verified once. */
-static int kept_entry(const struct table *t, uint32_t i, uint64_t at, const unsigned char **ret)
+/* A line of what is kept, which nobody can change any more: its sum is verified once. */
+static int kept_line(const struct snapshot_reader *r, uint32_t line, const unsigned char **ret)
 {
-	const struct snapshot_reader *r = t->reader;
 	struct snapshot_kept *k = r->kept;
-	uint64_t bit = (at - r->records_at) / INDEX_SIZE, last = (at + t->size - 1) / SNAPSHOT_PAGE;
-	const unsigned char *p = k->pages + at;
+	const unsigned char *p = k->pages + (size_t)line * LINE_SIZE;
+	uint32_t page = line / (SNAPSHOT_PAGE / LINE_SIZE);
 	int e = 0;
 
 	*ret = p;
-	if (k->checked[bit / 8] & 1 << bit % 8)
+	if (k->checked[line / 8] & 1 << line % 8)
 		return 0;
-	for (uint64_t page = at / SNAPSHOT_PAGE; e == 0 && page <= last; page++)
-		if (!(k->have[page / 8] & 1 << page % 8))
-			e = fill_page(r, page);
+	if (!(k->have[page / 8] & 1 << page % 8))
+		e = fill_page(r, page);
 	if (e < 0)
 		return e;
-	if (get_u32(p + t->size - 4) != sum_entry(p, t->size - 4, i))
+	if (get_u32(p + LINE_SUM) != sum_line(p, r->generation, line))
 		return -EBADMSG;
-	k->checked[bit / 8] |= (unsigned char)(1 << bit % 8);
+	k->checked[line / 8] |= (unsigned char)(1 << line % 8);
 	return 0;
 }
 
-/* Read as much of [lo, hi) around entry i as fits. */
-static int fill_window(const struct table *t, uint32_t lo, uint32_t hi, uint32_t i)
+/* A line with its sum checked; it is there until the next call. */
+static int get_line(const struct snapshot_reader *r, uint32_t line, const unsigned char **ret)
 {
-	struct snapshot_window *w = t->reader->window;
-	uint32_t most = SNAPSHOT_PAGE / t->size;
-	uint32_t first = i - lo > most / 2 ? i - most / 2 : lo;
-	uint32_t have = (hi - first < most ? hi - first : most) * t->size;
-	int e;
-
-	w->have = 0;
-	w->at = t->at + (uint64_t)first * t->size;
-	e = read_exact(t->reader->fd, w->bytes, have, w->at);
-	if (e == 0)
-		w->have = have;
-	return e;
-}
-
-static void table_init(struct table *t, const struct snapshot_reader *r, uint64_t at,
-		       uint32_t count, uint32_t size)
-{
-	*t = (struct table){ r, at, count, size };
-}
-
-/*
- * Entry i with its sum checked; [lo, hi) is what the search may still want: read around i. It is there
- * until the next call.
- */
-static int table_get(const struct table *t, uint32_t lo, uint32_t hi, uint32_t i,
-		     const unsigned char **ret)
-{
-	const struct snapshot_window *w = t->reader->window;
-	uint64_t at = t->at + (uint64_t)i * t->size;
+	uint64_t page = line / (SNAPSHOT_PAGE / LINE_SIZE);
+	struct snapshot_window *w = r->window;
 	const unsigned char *p;
-	int e;
+	int e = 0;
 
-	if (lo > i || i >= hi || hi > t->count)
+	if (line >= r->lines)
 		return -EBADMSG;
-	if (t->reader->kept)
-		return kept_entry(t, i, at, ret);
-	if (at < w->at || at + t->size > w->at + w->have) {
-		e = fill_window(t, lo, hi, i);
-		if (e < 0)
-			return e;
+	if (r->kept)
+		return kept_line(r, line, ret);
+	if (w->page != page + 1) {
+		w->page = 0;
+		e = read_page(r, r->fd, page, w->bytes);
 	}
-	p = w->bytes + (at - w->at);
-	if (get_u32(p + t->size - 4) != sum_entry(p, t->size - 4, i))
+	if (e < 0)
+		return e;
+	w->page = page + 1;
+	p = w->bytes + line % (SNAPSHOT_PAGE / LINE_SIZE) * LINE_SIZE;
+	if (get_u32(p + LINE_SUM) != sum_line(p, r->generation, line))
 		return -EBADMSG;
 	*ret = p;
 	return 0;
@@ -162,17 +133,19 @@ static int decode_record(const unsigned char *p, struct snapshot_record *ret)
 	ret->name[len] = 0;
 	ret->uid = uid;
 	ret->guest_base = base;
+	ret->inside = get_u32(p + RECORD_INSIDE);
+	ret->inside_lines = get_u32(p + RECORD_INSIDE_LINES);
 	return 0;
 }
 
 static int read_record(const struct snapshot_reader *r, uint32_t i, struct snapshot_record *ret)
 {
 	const unsigned char *p;
-	struct table t;
 	int e;
 
-	table_init(&t, r, r->records_at, r->count, RECORD_SIZE);
-	e = table_get(&t, i, i + 1, i, &p);
+	if (i >= r->count)
+		return -EBADMSG;
+	e = get_line(r, i, &p);
 	return e < 0 ? e : decode_record(p, ret);
 }
 
@@ -190,20 +163,15 @@ int snapshot_after(const struct snapshot_reader *r, const char *name, uint32_t *
 {
 	uint32_t lo = 0, hi = r->count, mid;
 	struct snapshot_record record;
-	const unsigned char *p;
-	struct table t;
 	int e;
 
 	if (!name[0])
 		hi = 0;
 	else if (is_at(r, *place, name))
 		lo = hi = *place + 1;
-	table_init(&t, r, r->records_at, r->count, RECORD_SIZE);
 	while (lo < hi) {
 		mid = lo + (hi - lo) / 2;
-		e = table_get(&t, lo, hi, mid, &p);
-		if (e == 0)
-			e = decode_record(p, &record);
+		e = read_record(r, mid, &record);
 		if (e < 0)
 			return e;
 		if (strcmp(record.name, name) > 0)
@@ -224,171 +192,155 @@ int snapshot_after(const struct snapshot_reader *r, const char *name, uint32_t *
 	return 0;
 }
 
-/* Interpolate this often, then halve: hostile or odd keys cost no more than a binary search. */
-#define GUESSES 6
-
-/* Where key ought to be in [lo, hi), if keys are spread evenly from low to high. */
-static uint32_t guess(uint32_t lo, uint32_t hi, uint32_t low, uint32_t high, uint32_t key)
-{
-	if (key <= low || high <= low)
-		return lo;
-	if (key >= high)
-		return hi - 1;
-	return lo + (uint32_t)((uint64_t)(key - low) * (hi - 1 - lo) / (high - low));
-}
+/* How to know the record that is looked for, among those that have its key. */
+typedef bool match_fn(const struct snapshot_record *record, const void *wanted);
 
 /*
- * A guess errs to one side again and again, and leaves the other end of the window where it was: so
- * every other one is moved past where the key ought to be, by more than it is likely to be wrong.
+ * Through the buckets that an entry with this key may be in: the first one that is not full is the last.
+ * 0, -ENOENT, -EBADMSG or -errno.
  */
-static uint32_t overshoot(uint32_t lo, uint32_t hi, uint32_t at, uint32_t last)
+static int index_find(const struct snapshot_reader *r, int which, uint32_t key, match_fn *match,
+		      const void *wanted, struct snapshot_record *ret)
 {
-	uint32_t margin = 4 + (at > last ? at - last : last - at) / 8;
-
-	if (last < lo)
-		return at + margin < hi ? at + margin : hi - 1;
-	return at - lo > margin ? at - margin : lo;
-}
-
-/* The place of the last entry whose key is not above key, and the window that it is in. */
-static int index_floor(struct table *t, const unsigned char *bounds, uint32_t key,
-		       uint32_t *ret_place)
-{
-	uint32_t low = get_u32(bounds), high = get_u32(bounds + 4), lo = 0, hi = t->count, at;
-	uint32_t mid = 0;
+	uint32_t buckets = r->buckets[which], at = first_bucket(key, buckets), n = BUCKET_MOST;
+	struct snapshot_record record;
 	const unsigned char *p;
 	int e;
 
-	if (t->count == 0 || key < low)
-		return -ENOENT;
-	for (int round = 0; lo < hi; round++) {
-		uint32_t last = mid;
-
-		mid = round < GUESSES ? guess(lo, hi, low, high, key) : lo + (hi - lo) / 2;
-		if (round < GUESSES && round % 2 && low != key)
-			mid = overshoot(lo, hi, mid, last);
-		e = table_get(t, lo, hi, mid, &p);
-		if (e < 0)
-			return e;
-		at = get_u32(p + INDEX_KEY);
-		if (at > key) {
-			hi = mid;
-			high = at;
-		} else {
-			lo = mid + 1;
-			low = at;
+	for (uint32_t looked = 0; looked < buckets && n == BUCKET_MOST; looked++) {
+		for (uint32_t i = 0; i < n; i++) {
+			/* Anew each time: reading a record may have overwritten it. */
+			e = get_line(r, r->index_at[which] + at, &p);
+			if (e < 0)
+				return e;
+			n = get_u32(p + BUCKET_COUNT);
+			if (n > BUCKET_MOST)
+				return -EBADMSG;
+			if (i >= n || get_u32(p + i * BUCKET_ENTRY) != key)
+				continue;
+			e = read_record(r, get_u32(p + i * BUCKET_ENTRY + 4), &record);
+			if (e < 0)
+				return e;
+			if (match(&record, wanted)) {
+				*ret = record;
+				return 0;
+			}
 		}
+		at = at + 1 < buckets ? at + 1 : 0;
 	}
-	if (lo == 0)
-		return -ENOENT;
-	*ret_place = lo - 1;
-	return 0;
+	return -ENOENT;
 }
 
-static int index_search(const struct snapshot_reader *r, int which, uint32_t key, struct table *t,
-			uint32_t *ret_place)
+static bool has_name(const struct snapshot_record *record, const void *wanted)
 {
-	table_init(t, r, r->index_at[which], which == BY_BASE ? r->ranges : r->count, INDEX_SIZE);
-	return index_floor(t, r->head + HEAD_BOUNDS + 8 * which, key, ret_place);
+	return !strcmp(record->name, wanted);
 }
 
-/* An index entry's key, and the record that it names. */
-static int index_record(struct table *t, uint32_t place, uint32_t *ret_key,
-			struct snapshot_record *ret)
+static bool has_uid(const struct snapshot_record *record, const void *wanted)
 {
-	const unsigned char *p;
-	int e;
+	const uint32_t *uid = wanted;
 
-	e = table_get(t, 0, t->count, place, &p);
-	if (e < 0)
-		return e;
-	*ret_key = get_u32(p + INDEX_KEY);
-	return read_record(t->reader, get_u32(p + INDEX_RECORD), ret);
+	return record->uid == *uid;
+}
+
+static bool has_guest_uid(const struct snapshot_record *record, const void *wanted)
+{
+	const uint32_t *uid = wanted;
+
+	return record->guest_base && *uid >= record->guest_base &&
+	       *uid - record->guest_base < SNAPSHOT_RANGE;
 }
 
 int snapshot_by_name(const struct snapshot_reader *r, const char *name,
 		     struct snapshot_record *ret)
 {
-	struct snapshot_record record;
-	uint32_t place, key, want;
-	const unsigned char *p;
-	struct table t;
-	int e;
-
 	if (!snapshot_name_ok(name, strnlen(name, SNAPSHOT_NAME_MAX + 1)))
 		return -ENOENT;
-	want = name_key(name);
-	e = index_search(r, BY_NAME, want, &t, &place);
-	if (e < 0)
-		return e;
-	/* Several names can have one key: they stand in a row, of which this is the end. */
-	for (;; place--) {
-		e = table_get(&t, 0, t.count, place, &p);
-		if (e < 0)
-			return e;
-		if (get_u32(p + INDEX_KEY) != want)
-			return -ENOENT;
-		e = index_record(&t, place, &key, &record);
-		if (e < 0)
-			return e;
-		if (name_key(record.name) != key)
-			return -EBADMSG;
-		if (!strcmp(record.name, name)) {
-			*ret = record;
-			return 0;
-		}
-		if (place == 0)
-			return -ENOENT;
-	}
+	return index_find(r, BY_NAME, key_of_name(name), has_name, name, ret);
 }
 
 int snapshot_by_uid(const struct snapshot_reader *r, uint32_t uid, struct snapshot_record *ret)
 {
-	struct snapshot_record record;
-	uint32_t key, place;
-	struct table t;
-	int e;
-
-	e = index_search(r, BY_UID, uid, &t, &place);
-	if (e < 0)
-		return e;
-	e = index_record(&t, place, &key, &record);
-	if (e < 0)
-		return e;
-	if (record.uid != key)
-		return -EBADMSG;
-	if (key != uid)
-		return -ENOENT;
-	*ret = record;
-	return 0;
+	return index_find(r, BY_UID, key_of_uid(uid), has_uid, &uid, ret);
 }
 
 int snapshot_by_guest_uid(const struct snapshot_reader *r, uint32_t uid,
 			  struct snapshot_record *ret)
 {
-	struct snapshot_record record;
-	uint32_t key, place;
-	struct table t;
-	int e;
+	int e = index_find(r, BY_BASE, key_of_base(uid), has_guest_uid, &uid, ret);
 
-	e = index_search(r, BY_BASE, uid, &t, &place);
-	if (e < 0)
-		return e;
-	e = index_record(&t, place, &key, &record);
-	if (e < 0)
-		return e;
-	if (!record.guest_base || record.guest_base != key)
+	/* A range that is not aligned reaches into the next 65,536. */
+	if (e == -ENOENT && uid >= SNAPSHOT_RANGE)
+		e = index_find(r, BY_BASE, key_of_base(uid - SNAPSHOT_RANGE), has_guest_uid, &uid, ret);
+	return e;
+}
+
+/* Look for an id in a line of names. 0 and its name, -ENOENT or -EBADMSG. */
+static int find_inside(const unsigned char *line, uint32_t id, char *ret)
+{
+	uint32_t at = 0, len;
+
+	while (at + INSIDE_NAME < LINE_SUM && line[at + INSIDE_LEN] != 0) {
+		len = line[at + INSIDE_LEN];
+		if (at + INSIDE_NAME + len > LINE_SUM ||
+		    !snapshot_inside_ok((const char *)line + at + INSIDE_NAME, len))
+			return -EBADMSG;
+		if ((line[at + INSIDE_ID] | (uint32_t)line[at + INSIDE_ID + 1] << 8) == id) {
+			memcpy(ret, line + at + INSIDE_NAME, len);
+			ret[len] = 0;
+			return 0;
+		}
+		at += INSIDE_NAME + len;
+	}
+	return -ENOENT;
+}
+
+int snapshot_inside(const struct snapshot_reader *r, const struct snapshot_record *tenant,
+		    uint32_t id, char ret[SNAPSHOT_NAME_MAX + 1])
+{
+	uint32_t lines = r->lines - r->inside_at;
+	const unsigned char *p;
+	int e = -ENOENT;
+
+	if (tenant->inside_lines > INSIDE_LINES_MAX || tenant->inside_lines > lines ||
+	    tenant->inside > lines - tenant->inside_lines)
 		return -EBADMSG;
-	if (uid - key >= SNAPSHOT_RANGE)
-		return -ENOENT;
-	*ret = record;
-	return 0;
+	for (uint32_t i = 0; e == -ENOENT && i < tenant->inside_lines; i++) {
+		e = get_line(r, r->inside_at + tenant->inside + i, &p);
+		if (e == 0)
+			e = find_inside(p, id, ret);
+	}
+	return e;
 }
 
 /* A string of the head: absolute, of exactly this length, and fit for a line of passwd(5). */
 static bool head_string_ok(const char *s, uint32_t len)
 {
 	return strnlen(s, (size_t)len + 1) == len && s[0] == '/' && !strpbrk(s, ":\n");
+}
+
+/* The places of all lines; all counts are bounded first, so that nothing overflows. */
+static int check_lines(struct snapshot_reader *r, uint64_t file_len)
+{
+	uint32_t inside = get_u32(r->head + HEAD_INSIDE);
+
+	r->count = get_u32(r->head + HEAD_COUNT);
+	if (r->count > SNAPSHOT_COUNT_MAX || inside > SNAPSHOT_COUNT_MAX)
+		return -EBADMSG;
+	r->lines = r->count;
+	for (int i = 0; i < INDEXES; i++) {
+		r->index_at[i] = r->lines;
+		r->buckets[i] = get_u32(r->head + HEAD_BUCKETS + 4 * i);
+		if (r->buckets[i] > SNAPSHOT_COUNT_MAX)
+			return -EBADMSG;
+		r->lines += r->buckets[i];
+	}
+	r->inside_at = r->lines;
+	r->lines += inside;
+	return get_u64(r->head + HEAD_TOTAL) != file_len ||
+			       r->head_len + (uint64_t)r->lines * LINE_SIZE != file_len ?
+		       -EBADMSG :
+		       0;
 }
 
 /* The head's numbers against each other and against the file's length. */
@@ -400,21 +352,14 @@ static int check_head(struct snapshot_reader *r, size_t have, uint64_t file_len)
 
 	if (memcmp(r->head + HEAD_MAGIC, SNAPSHOT_MAGIC, 8) ||
 	    get_u32(r->head + HEAD_VERSION) != SNAPSHOT_VERSION || len > have ||
-	    home_len > SNAPSHOT_STRING_MAX || shell_len > SNAPSHOT_STRING_MAX ||
-	    len != HEAD_STRINGS + home_len + shell_len + 2 ||
+	    len % LINE_SIZE != 0 || home_len > SNAPSHOT_STRING_MAX ||
+	    shell_len > SNAPSHOT_STRING_MAX || len < HEAD_STRINGS + home_len + shell_len + 2 ||
 	    get_u32(r->head + HEAD_SUM) != sum_head(r->head, len))
 		return -EBADMSG;
-	r->count = get_u32(r->head + HEAD_COUNT);
-	r->ranges = get_u32(r->head + HEAD_RANGES);
-	if (r->count > SNAPSHOT_COUNT_MAX || r->ranges > r->count)
+	r->head_len = len;
+	if (check_lines(r, file_len) < 0)
 		return -EBADMSG;
-	r->records_at = len;
-	r->index_at[BY_NAME] = r->records_at + (uint64_t)r->count * RECORD_SIZE;
-	r->index_at[BY_UID] = r->index_at[BY_NAME] + (uint64_t)r->count * INDEX_SIZE;
-	r->index_at[BY_BASE] = r->index_at[BY_UID] + (uint64_t)r->count * INDEX_SIZE;
-	if (get_u64(r->head + HEAD_TOTAL) != file_len ||
-	    r->index_at[BY_BASE] + (uint64_t)r->ranges * INDEX_SIZE != file_len)
-		return -EBADMSG;
+	r->generation = get_u32(r->head + HEAD_GENERATION);
 	r->listed = !(get_u32(r->head + HEAD_FLAGS) & FLAG_UNLISTED);
 	r->home = (const char *)r->head + HEAD_STRINGS;
 	r->shell = r->home + home_len + 1;
@@ -446,7 +391,7 @@ int snapshot_open(const char *path, struct snapshot_window *window, struct snaps
 
 	r->kept = NULL;
 	r->window = window;
-	window->have = 0;
+	window->page = 0;
 	r->fd = open_file(path);
 	if (r->fd < 0) {
 		e = r->fd;
@@ -468,18 +413,10 @@ void snapshot_close(struct snapshot_reader *r)
 
 int snapshot_verify(const struct snapshot_reader *r)
 {
-	uint64_t total = get_u64(r->head + HEAD_TOTAL);
-	uint32_t sum = SUM_START;
-	unsigned char buf[4096];
-	size_t want;
-	int e;
+	const unsigned char *p;
+	int e = 0;
 
-	for (uint64_t at = r->records_at; at < total; at += want) {
-		want = total - at < sizeof(buf) ? (size_t)(total - at) : sizeof(buf);
-		e = read_exact(r->fd, buf, want, at);
-		if (e < 0)
-			return e;
-		sum = sum_add(sum, buf, want);
-	}
-	return sum == get_u32(r->head + HEAD_BODY_SUM) ? 0 : -EBADMSG;
+	for (uint32_t i = 0; e == 0 && i < r->lines; i++)
+		e = get_line(r, i, &p);
+	return e;
 }

@@ -6,8 +6,8 @@
  * file is the same; a file replaced during a lookup is not seen.
  *
  * Every byte that a lookup uses is covered by a checksum that the lookup verifies: the head as a
- * whole, and each record and index entry it touches by its own. The sum over the whole file is
- * left to snapshot_verify(), since it costs time in proportion to the number of tenants.
+ * whole, and each line that it touches by its own. All lines are left to snapshot_verify(), since that
+ * costs time in proportion to the number of tenants.
  */
 #ifndef VM2_NSS_SNAPSHOT_READ_H
 #define VM2_NSS_SNAPSHOT_READ_H
@@ -17,13 +17,12 @@
 
 #include "nss_vm2/snapshot_format.h"
 
-/* What is kept of the file comes in pieces so long; where nothing is kept, so much is read ahead. */
+/* What is read of the file comes in pieces so long, counted from the end of its head. */
 #define SNAPSHOT_PAGE 4096
 
-/* A piece of the file that was read last. */
+/* The piece of the file that was read last. */
 struct snapshot_window {
-	uint64_t at;
-	uint32_t have;
+	uint64_t page; /* and 1; 0: none was */
 	unsigned char bytes[SNAPSHOT_PAGE];
 };
 
@@ -33,7 +32,7 @@ struct snapshot_kept {
 	int fd; /* open while a lookup reads what is not there yet; else -1 */
 	unsigned char *pages;
 	unsigned char *have;	/* a bit for each page: it was read */
-	unsigned char *checked; /* a bit for 12 bytes after the head: the entry's sum is right */
+	unsigned char *checked; /* a bit for each line: its sum is right */
 	uint32_t left;		/* pages that may still be read */
 	size_t len;		/* of the memory that holds all three */
 };
@@ -45,10 +44,14 @@ struct snapshot_reader {
 	struct snapshot_window *window;
 	struct snapshot_kept *kept; /* NULL: by the window */
 	bool listed;		    /* whether enumerations list the tenants */
+	uint32_t head_len;
+	uint32_t generation;
 	uint32_t count;
-	uint32_t ranges;
-	uint64_t records_at;
-	uint64_t index_at[INDEXES];
+	uint32_t buckets[INDEXES];
+	/* The first line of each index, of the names inside guests, and how many lines there are. */
+	uint32_t index_at[INDEXES];
+	uint32_t inside_at;
+	uint32_t lines;
 	const char *home;  /* of every tenant; lives in head */
 	const char *shell; /* the same */
 	unsigned char head[HEAD_MAX];
@@ -59,11 +62,14 @@ struct snapshot_record {
 	char name[SNAPSHOT_NAME_MAX + 1];
 	uint32_t uid;
 	uint32_t guest_base; /* 0: none */
+	uint32_t inside;     /* its lines of names inside the guest: the first, and how many */
+	uint32_t inside_lines;
 };
 
 /*
- * Open and check the head; window is where the file is read to, until it is closed. 0, or -errno: what open(2) says; -EBADMSG when it is no regular file or
- * no snapshot of this version, or its length is wrong. The caller calls snapshot_close() after 0.
+ * Open and check the head; window is where the file is read to, until it is closed. 0, or -errno:
+ * what open(2) says; -EBADMSG when it is no regular file or no snapshot of this version, or its length
+ * is wrong. The caller calls snapshot_close() after 0.
  */
 int snapshot_open(const char *path, struct snapshot_window *window, struct snapshot_reader *r);
 void snapshot_close(struct snapshot_reader *r);
@@ -87,7 +93,11 @@ int snapshot_by_guest_uid(const struct snapshot_reader *r, uint32_t uid,
 int snapshot_after(const struct snapshot_reader *r, const char *name, uint32_t *place,
 		   struct snapshot_record *ret);
 
-/* Read the whole file and check its sum. 0, -EBADMSG or -errno. */
+/* The name of an account inside a tenant's guest. 0, -ENOENT where none is known, -EBADMSG, -errno. */
+int snapshot_inside(const struct snapshot_reader *r, const struct snapshot_record *tenant,
+		    uint32_t id, char ret[SNAPSHOT_NAME_MAX + 1]);
+
+/* Read the whole file and check all sums. 0, -EBADMSG or -errno. */
 int snapshot_verify(const struct snapshot_reader *r);
 
 #endif

@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "nss_vm2/snapshot.h"
 #include "provision/base/cleanup.h"
@@ -62,12 +66,22 @@ static int read_accounts(struct store *store, struct list *l, struct err *err)
 	return db_end(store, r, err);
 }
 
+/* Not the one of the file before. */
+static uint32_t generation(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint32_t)t.tv_sec * 1000000007U + (uint32_t)t.tv_nsec;
+}
+
 static int write_snapshot(const struct list *l, bool listed, int folder, const char *name,
 	struct err *err)
 {
 	CLEANUP_FREE void *data = NULL;
 	size_t len = 0;
-	int r = snapshot_encode(l->accounts, l->count, HOME, SHELL, listed, &data, &len);
+	const struct snapshot_options options = { HOME, SHELL, !listed, generation() };
+	int r = snapshot_encode(l->accounts, l->count, &options, &data, &len);
 
 	if (r < 0)
 		return err_sys(err, -r, "cannot encode the snapshot of accounts");
@@ -76,24 +90,84 @@ static int write_snapshot(const struct list *l, bool listed, int folder, const c
 	return r < 0 ? err_sys(err, -r, "cannot write the snapshot of accounts") : 0;
 }
 
-int accounts_publish(struct store *store, const struct config *config, struct err *err)
+/*
+ * In the lock's file, shared by all who publish: how many have begun, and which of them was the last
+ * to end. Who has waited for the lock and finds that one both began and ended meanwhile has nothing
+ * left to do: that one read the database after the waiting one's change. So of many changes at once
+ * each is published soon, by few writings.
+ */
+struct turns {
+	_Atomic uint64_t begun;
+	_Atomic uint64_t ended;
+};
+
+static void unmap_turns(struct turns **t)
+{
+	if (*t)
+		munmap(*t, sizeof(**t));
+}
+
+static int open_turns(int folder, int *ret_lock, struct turns **ret)
+{
+	void *map;
+	int lock = openat(folder, ".accounts.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (lock < 0)
+		return -errno;
+	*ret_lock = lock;
+	/* It only ever grows to this. */
+	if (ftruncate(lock, sizeof(struct turns)) < 0)
+		return -errno;
+	map = mmap(NULL, sizeof(struct turns), PROT_READ | PROT_WRITE, MAP_SHARED, lock, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	*ret = map;
+	return 0;
+}
+
+static int publish_locked(struct store *store, const struct config *config, int folder,
+	const char *name, struct err *err)
 {
 	__attribute__((cleanup(free_list))) struct list list = { 0 };
+	/* Who has read the old file trusts it for so long (nss_vm2/cache.h). */
+	struct timespec trust = { .tv_nsec = SNAPSHOT_TRUST_NS };
+	int r = read_accounts(store, &list, err);
+
+	if (r == 0)
+		r = write_snapshot(&list, config->enumerate, folder, name, err);
+	if (r == 0)
+		nanosleep(&trust, NULL);
+	return r;
+}
+
+int accounts_publish(struct store *store, const struct config *config, struct err *err)
+{
+	__attribute__((cleanup(unmap_turns))) struct turns *turns = NULL;
 	CLEANUP_FREE char *path = xstrdup(config->accounts);
 	CLEANUP_CLOSE int folder = -1, lock = -1;
 	char *slash = strrchr(path, '/');
+	uint64_t before, turn;
 	int r;
 
 	*slash = '\0';
 	folder = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		return err_sys(err, errno, "cannot open the folder of %s", config->accounts);
+	r = open_turns(folder, &lock, &turns);
+	if (r < 0)
+		return err_sys(err, -r, "cannot open the lock of %s", config->accounts);
+	before = turns->begun;
 	/* A lock of its own open file: gone with this process however that ends. */
-	lock = openat(folder, ".accounts.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+	do
+		r = flock(lock, LOCK_EX);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
 		return err_sys(err, errno, "cannot lock the folder of %s", config->accounts);
-	r = read_accounts(store, &list, err);
+	if (turns->ended > before && faccessat(folder, slash + 1, F_OK, 0) == 0)
+		return 0;
+	turn = ++turns->begun;
+	r = publish_locked(store, config, folder, slash + 1, err);
 	if (r == 0)
-		r = write_snapshot(&list, config->enumerate, folder, slash + 1, err);
+		turns->ended = turn;
 	return r;
 }

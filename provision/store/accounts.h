@@ -7,8 +7,9 @@
 
 /*
  * Write config->accounts anew (mode 0644, replaced by rename). To be called after every change of
- * tenants or guests' ranges. Publishers wait for each other, and each reads the database when it
- * is its turn: an older state never comes last. ERR_* or -errno, the old file stays then.
+ * tenants or guests' ranges; when it returns every process that looks sees them. Publishers wait for
+ * each other, and each reads the database when it is its turn: an older state never comes last. Whose
+ * changes are in a file that was begun meanwhile writes none. ERR_* or -errno, the old file stays then.
  */
 int accounts_publish(struct store *store, const struct config *config, struct err *err);
 

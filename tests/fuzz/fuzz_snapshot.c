@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The file that libnss_vm2 reads. Its sums are put right first (the sums only find accidents; whoever
- * can write the file can write them): the head's, and those of all entries that there are.
+ * can write the file can write them): the head's, and those of all lines that there are.
  */
 #define CORPUS "snapshot"
 #include "tests/fuzz/fuzz.h"
@@ -14,33 +14,22 @@
 #include "nss_vm2/snapshot_read.h"
 #include "provision/base/fd.h"
 
-static void seal(unsigned char *p, size_t size, size_t at, size_t n, size_t entry, size_t sum)
-{
-	for (size_t i = 0; i < n && at + entry <= size; i++, at += entry)
-		put_u32(p + at + sum, sum_entry(p + at, sum, (uint32_t)i));
-}
-
 /* As the format says; whatever lies outside of the file is left. */
 static void put_right(unsigned char *p, size_t size)
 {
-	size_t head, count, ranges, at;
+	uint32_t head;
 
 	if (size < HEAD_STRINGS)
 		return;
 	head = get_u32(p + HEAD_LEN);
-	count = get_u32(p + HEAD_COUNT);
-	ranges = get_u32(p + HEAD_RANGES);
-	if (head < HEAD_STRINGS || head > size || count > size || ranges > size)
+	if (head < HEAD_STRINGS || head > size || head % 4 != 0)
 		return;
 	put_u64(p + HEAD_TOTAL, size);
 	put_u32(p + HEAD_SUM, sum_head(p, head));
-	seal(p, size, head, count, RECORD_SIZE, RECORD_SUM);
-	at = head + count * RECORD_SIZE;
-	for (int i = 0; i < INDEXES; i++) {
-		size_t n = i == BY_BASE ? ranges : count;
+	for (uint32_t i = 0; head + (size_t)(i + 1) * LINE_SIZE <= size; i++) {
+		unsigned char *line = p + head + (size_t)i * LINE_SIZE;
 
-		seal(p, size, at, n, INDEX_SIZE, INDEX_SUM);
-		at += n * INDEX_SIZE;
+		put_u32(line + LINE_SUM, sum_line(line, get_u32(p + HEAD_GENERATION), i));
 	}
 }
 
@@ -48,7 +37,7 @@ static void look_up(const struct snapshot_reader *r)
 {
 	static const char *const names[] = { "acme", "b", "zz-top", "nobody" };
 	struct snapshot_record record;
-	char last[SNAPSHOT_NAME_MAX + 1] = "";
+	char last[SNAPSHOT_NAME_MAX + 1] = "", inside[SNAPSHOT_NAME_MAX + 1];
 	uint32_t place = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -64,6 +53,9 @@ static void look_up(const struct snapshot_reader *r)
 	while (snapshot_after(r, last, &place, &record) == 0) {
 		NEVER(strcmp(record.name, last) <= 0);
 		NEVER(!snapshot_name_ok(record.name, strlen(record.name)));
+		for (uint32_t id = 0; id < 4; id++)
+			if (snapshot_inside(r, &record, id, inside) == 0)
+				NEVER(!snapshot_inside_ok(inside, strlen(inside)));
 		memcpy(last, record.name, sizeof(last));
 	}
 	snapshot_verify(r);

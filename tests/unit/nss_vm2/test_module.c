@@ -29,9 +29,9 @@
 #define NSS_MODULE BUILD_ROOT "/nss_vm2/libnss_vm2.so.2"
 
 static const struct snapshot_account three[] = {
-	{ "zeta", 20002, 1000000 + 65536 },
-	{ "acme", 20000, 1000000 },
-	{ "none", 20001, 0 },
+	{ "zeta", 20002, 1000000 + 65536, "0 root\n7 lp\n" },
+	{ "acme", 20000, 1000000, NULL },
+	{ "none", 20001, 0, NULL },
 };
 
 typedef enum nss_status by_name(const char *, void *, char *, size_t, int *);
@@ -52,12 +52,14 @@ static void *symbol(const char *name)
 
 static void write_listed(size_t cut, bool listed)
 {
+	static uint32_t generation;
+	const struct snapshot_options options = { "/var/lib/vm2/empty", "/usr/bin/vm2-shell", !listed,
+						  generation++ };
 	void *data = NULL;
 	size_t len;
 	int fd = open("/run/vm2/new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	cr_assert_eq(snapshot_encode(three, 3, "/var/lib/vm2/empty", "/usr/bin/vm2-shell",
-				     listed, &data, &len), 0);
+	cr_assert_eq(snapshot_encode(three, 3, &options, &data, &len), 0);
 	cr_assert_eq(write(fd, data, len - cut), (ssize_t)(len - cut));
 	close(fd);
 	free(data);
@@ -117,6 +119,9 @@ Test(nss_module, gives_the_tenant)
 	cr_expect_str_eq(pw.pw_shell, "/usr/bin/vm2-shell");
 	cr_assert_eq(((by_number *)symbol("_nss_vm2_getpwuid_r"))(1001000, &pw, buf, 512, &e), 1);
 	cr_expect_str_eq(pw.pw_name, "acme+1000");
+	cr_expect_str_eq(pw.pw_gecos, "VM2 guest user");
+	cr_assert_eq(((by_name *)symbol("_nss_vm2_getpwnam_r"))("zeta+7", &pw, buf, 512, &e), 1);
+	cr_expect_str_eq(pw.pw_gecos, "lp");
 	cr_assert_eq(((by_name *)symbol("_nss_vm2_getgrnam_r"))("zeta+0", &gr, buf, 512, &e), 1);
 	cr_expect_eq(gr.gr_gid, 1065536);
 	cr_expect_null(gr.gr_mem[0]);
@@ -169,6 +174,7 @@ Test(nss_module, negotiates_the_buffer)
 {
 	sweep("_nss_vm2_getpwnam_r", "acme");
 	sweep("_nss_vm2_getpwnam_r", "acme+65535");
+	sweep("_nss_vm2_getpwnam_r", "zeta+7");
 	sweep("_nss_vm2_getgrnam_r", "acme+65535");
 	sweep("_nss_vm2_getspnam_r", "acme");
 }

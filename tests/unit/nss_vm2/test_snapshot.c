@@ -18,10 +18,14 @@
 static _Thread_local struct snapshot_window window;
 
 static const struct snapshot_account three[] = {
-	{ "zeta", 20002, 1000000 + 2 * 65536 },
-	{ "acme", 20000, 1000000 },
-	{ "none", 20001, 0 },
+	{ "zeta", 20002, 1000000 + 2 * 65536, "0 root\n1000 alice\n" },
+	{ "acme", 20000, 1000000, NULL },
+	{ "none", 20001, 0, NULL },
 };
+
+static const struct snapshot_options options = { .home = "/var/lib/vm2/empty",
+						 .shell = "/usr/bin/vm2-shell",
+						 .generation = 7 };
 
 static char path[64];
 
@@ -54,14 +58,14 @@ static void *encode(const struct snapshot_account *a, uint32_t n, size_t *len)
 {
 	void *data = NULL;
 
-	cr_assert_eq(snapshot_encode(a, n, "/var/lib/vm2/empty", "/usr/bin/vm2-shell", true, &data, len),
-		     0);
+	cr_assert_eq(snapshot_encode(a, n, &options, &data, len), 0);
 	return data;
 }
 
 /* Look everybody up in whatever stands at path: 0 if all is found and right, else the error. */
 static int look_around(void)
 {
+	char inside[SNAPSHOT_NAME_MAX + 1];
 	struct snapshot_record rec;
 	uint32_t place = 0;
 	struct snapshot_reader r;
@@ -85,6 +89,11 @@ static int look_around(void)
 	}
 	e = snapshot_after(&r, "", &place, &rec);
 	cr_assert(e < 0 || !strcmp(rec.name, "acme"));
+	first = first ? first : e;
+	e = found_by_name(&r, "zeta+1000", &f);
+	if (e == 0)
+		e = snapshot_inside(&r, &f.tenant, 1000, inside);
+	cr_assert(e < 0 || !strcmp(inside, "alice"));
 	first = first ? first : e;
 	if (first == 0)
 		first = snapshot_verify(&r);
@@ -161,22 +170,25 @@ Test(snapshot, may_be_empty_or_absent)
 Test(snapshot, encodes_no_nonsense)
 {
 	static const struct snapshot_account bad[][2] = {
-		{ { "a", 20000, 0 }, { "a", 20001, 0 } },
-		{ { "a", 20000, 0 }, { "b", 20000, 0 } },
-		{ { "a", 20000, 1000000 }, { "b", 20001, 1065535 } },
-		{ { "a", 20000, 0 }, { "root:", 20001, 0 } },
-		{ { "a", 20000, 0 }, { "b", 0, 0 } },
-		{ { "a", 20000, 0 }, { "b", UINT32_MAX, 0 } },
-		{ { "a", 20000, 0 }, { "b", 20001, 1 } },
-		{ { "a", 20000, 0 }, { "b", 20001, UINT32_MAX - 65535 } },
+		{ { "a", 20000, 0, NULL }, { "a", 20001, 0, NULL } },
+		{ { "a", 20000, 0, NULL }, { "b", 20000, 0, NULL } },
+		{ { "a", 20000, 1000000, NULL }, { "b", 20001, 1065535, NULL } },
+		{ { "a", 20000, 0, NULL }, { "root:", 20001, 0, NULL } },
+		{ { "a", 20000, 0, NULL }, { "b", 0, 0, NULL } },
+		{ { "a", 20000, 0, NULL }, { "b", UINT32_MAX, 0, NULL } },
+		{ { "a", 20000, 0, NULL }, { "b", 20001, 1, NULL } },
+		{ { "a", 20000, 0, NULL }, { "b", 20001, UINT32_MAX - 65535, NULL } },
 	};
+	static const struct snapshot_options strings[] = { { .home = "/h:x", .shell = "/s" },
+							    { .home = "h", .shell = "/s" },
+							    { .home = "/h", .shell = "" } };
 	void *data = NULL;
 	size_t len = 7;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		cr_expect_eq(snapshot_encode(bad[i], 2, "/h", "/s", true, &data, &len), -EINVAL, "%zu", i);
-	cr_expect_eq(snapshot_encode(three, 3, "/h:x", "/s", true, &data, &len), -EINVAL);
-	cr_expect_eq(snapshot_encode(three, 3, "h", "/s", true, &data, &len), -EINVAL);
+		cr_expect_eq(snapshot_encode(bad[i], 2, &options, &data, &len), -EINVAL, "%zu", i);
+	for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++)
+		cr_expect_eq(snapshot_encode(three, 3, &strings[i], &data, &len), -EINVAL);
 	cr_expect(!data && len == 7);
 }
 
@@ -212,12 +224,60 @@ Test(snapshot, finds_every_changed_byte)
 	free(data);
 }
 
+/* A piece of an older file of the same layout in its place, and a line in the place of another. */
+Test(snapshot, takes_no_line_of_another_file_or_place)
+{
+	struct snapshot_options older = options;
+	size_t len, head;
+	unsigned char *data = encode(three, 3, &len), *copy = malloc(len);
+	void *old = NULL;
+
+	older.generation = 6;
+	cr_assert_eq(snapshot_encode(three, 3, &older, &old, &len), 0);
+	head = get_u32(data + HEAD_LEN);
+	for (size_t at = head; at < len; at += LINE_SIZE) {
+		memcpy(copy, data, len);
+		memcpy(copy + at, (unsigned char *)old + at, LINE_SIZE);
+		put(copy, len);
+		cr_assert_eq(look_around(), -EBADMSG, "line at %zu", at);
+		memcpy(copy + at, data + (at == head ? head + LINE_SIZE : head), LINE_SIZE);
+		put(copy, len);
+		cr_assert_eq(look_around(), -EBADMSG, "line at %zu", at);
+	}
+	free(copy);
+	free(data);
+	free(old);
+}
+
+/* Whatever is found in a file whose sums are right is what was asked for. */
+static void ask_hostile(void)
+{
+	struct snapshot_reader r;
+	struct found f;
+	struct passwd pw;
+	char buf[512];
+
+	if (snapshot_open(path, &window, &r) < 0)
+		return;
+	for (size_t i = 0; i < 3; i++) {
+		if (!found_by_name(&r, three[i].name, &f))
+			cr_assert(!entry_passwd(&r, &f, &pw, buf, sizeof(buf)) && pw.pw_uid >= 1000);
+		if (!found_by_number(&r, three[i].uid, &f))
+			cr_assert_eq(found_number(&f), three[i].uid);
+		if (!found_by_number(&r, three[i].guest_base + 1000, &f)) {
+			cr_assert_eq(found_number(&f), three[i].guest_base + 1000);
+			entry_passwd(&r, &f, &pw, buf, sizeof(buf));
+		}
+	}
+	snapshot_close(&r);
+}
+
 /* Somebody who knows the sums: they are right, and what they cover is not. */
 Test(snapshot, survives_hostile_numbers_with_right_sums)
 {
 	size_t len;
 	unsigned char *data = encode(three, 3, &len);
-	size_t records = get_u32(data + HEAD_LEN), indexes = records + 3 * RECORD_SIZE;
+	size_t head = get_u32(data + HEAD_LEN);
 	unsigned int seed = 1;
 
 	for (int round = 0; round < 20000; round++) {
@@ -227,35 +287,50 @@ Test(snapshot, survives_hostile_numbers_with_right_sums)
 		memcpy(copy, data, len);
 		put_u32(copy + at, (uint32_t)rand_r(&seed) << (rand_r(&seed) % 32));
 		if (round % 3 == 0)
-			put_u32(copy + HEAD_COUNT + 4 * (round % 4), (uint32_t)rand_r(&seed));
-		for (uint32_t i = 0; i < 3; i++)
-			put_u32(copy + records + i * RECORD_SIZE + RECORD_SUM,
-				sum_entry(copy + records + i * RECORD_SIZE, RECORD_SUM, i));
-		/* The entries of the three indexes: 3, 3 and 2. */
-		for (uint32_t i = 0; i < 8; i++)
-			put_u32(copy + indexes + i * INDEX_SIZE + INDEX_SUM,
-				sum_entry(copy + indexes + i * INDEX_SIZE, INDEX_SUM, i % 3));
-		put_u32(copy + HEAD_SUM, sum_head(copy, records));
+			put_u32(copy + HEAD_COUNT + 4 * (round % 5), (uint32_t)rand_r(&seed));
+		for (size_t line = 0; head + line * LINE_SIZE < len; line++)
+			put_u32(copy + head + line * LINE_SIZE + LINE_SUM,
+				sum_line(copy + head + line * LINE_SIZE, 7, (uint32_t)line));
+		put_u32(copy + HEAD_SUM, sum_head(copy, head));
 		put(copy, len);
-		struct snapshot_reader r;
-		struct found f;
-		struct passwd pw;
-		char buf[512];
-		if (snapshot_open(path, &window, &r) == 0) {
-			for (size_t i = 0; i < 3; i++) {
-				if (!found_by_name(&r, three[i].name, &f))
-					cr_assert(!entry_passwd(&r, &f, &pw, buf, sizeof(buf)) &&
-						  pw.pw_uid >= 1000);
-				if (!found_by_number(&r, three[i].uid, &f))
-					cr_assert_eq(found_number(&f), three[i].uid);
-				if (!found_by_number(&r, three[i].guest_base + 1, &f))
-					cr_assert_eq(found_number(&f), three[i].guest_base + 1);
-			}
-			snapshot_close(&r);
-		}
+		ask_hostile();
 		free(copy);
 	}
 	free(data);
+}
+
+/* A thousand names for one guest, and the same for many guests: bounded, and written once. */
+Test(snapshot, keeps_names_inside_guests_once_and_within_bounds)
+{
+	struct snapshot_account *a = calloc(1000, sizeof(*a));
+	char(*names)[16] = calloc(1000, sizeof(*names)), *text = calloc(1, 40000), inside[33];
+	struct snapshot_reader r;
+	size_t len, one, used = 0;
+	struct found f;
+	void *data;
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		used += (size_t)sprintf(text + used, "%u somebody-%u\n", i, i);
+		sprintf(names[i], "t%u", i);
+		a[i] = (struct snapshot_account){ names[i], 70000 + i, (i + 16) * 65536, text };
+	}
+	free(encode(a, 1, &one));
+	data = encode(a, 1000, &len);
+	cr_assert_lt(len, one + 1000 * 2 * LINE_SIZE);
+	put(data, len);
+	cr_assert_eq(snapshot_open(path, &window, &r), 0);
+	cr_assert_eq(snapshot_verify(&r), 0);
+	cr_assert_eq(found_by_name(&r, "t999+100", &f), 0);
+	cr_assert_eq(snapshot_inside(&r, &f.tenant, 100, inside), 0);
+	cr_assert_str_eq(inside, "somebody-100");
+	/* Of a list that is too long, the rest is not known. */
+	cr_assert_eq(snapshot_inside(&r, &f.tenant, 999, inside), -ENOENT);
+	cr_assert_eq(snapshot_inside(&r, &f.tenant, 5000, inside), -ENOENT);
+	snapshot_close(&r);
+	free(data);
+	free(text);
+	free(names);
+	free(a);
 }
 
 /* Time of the processor, so that what else the machine does is not counted. */
@@ -380,7 +455,7 @@ static void *hammer(void *unused)
 
 Test(snapshot, is_whole_while_it_is_replaced)
 {
-	struct snapshot_account more[4] = { three[0], three[1], three[2], { "more", 30000, 0 } };
+	struct snapshot_account more[4] = { three[0], three[1], three[2], { "more", 30000, 0, NULL } };
 	size_t len3, len4;
 	void *data3 = encode(three, 3, &len3), *data4 = encode(more, 4, &len4), *lookups;
 	pthread_t threads[4];

@@ -303,3 +303,67 @@ Test(store, stays_fast_with_10000_tenants, .timeout = 110)
 	cr_assert_eq(stat(p.config->accounts, &st), 0);
 	cr_assert_eq(st.st_mode & 07777, 0644);
 }
+
+/* Whether the snapshot has a record of this name. */
+static bool is_published(const struct place *p, const char *name)
+{
+	static char data[1 << 20];
+	ssize_t n = fd_read_path(AT_FDCWD, p->config->accounts, data, sizeof(data));
+
+	return n > 0 && memmem(data, (size_t)n, name, strlen(name) + 1);
+}
+
+/* One of many who change something at once: adds, publishes and looks. */
+static int add_and_look(struct place *p, int number)
+{
+	char name[32];
+
+	p->store = NULL;
+	if (store_open(p->config->database, &p->store, &p->err) != 0)
+		return 1;
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "both-%d-%d", number, i);
+		if (add_tenant(p, name) != 0 || accounts_publish(p->store, p->config, &p->err) != 0)
+			return 2;
+		if (!is_published(p, name))
+			return 3;
+	}
+	return 0;
+}
+
+Test(store, publishes_each_change_before_it_returns)
+{
+	PLACE(p, "");
+	pid_t pids[6];
+	int status;
+
+	p.store = store_close(p.store);
+	for (int i = 0; i < 6; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0)
+			_exit(add_and_look(&p, i));
+	}
+	for (int i = 0; i < 6; i++) {
+		cr_assert_eq(waitpid(pids[i], &status, 0), pids[i]);
+		cr_assert_eq(status, 0, "%x", status);
+	}
+}
+
+/* One that was killed in the midst has not published for those who wait behind it. */
+Test(store, publishes_after_one_that_was_killed)
+{
+	PLACE(p, "");
+	uint64_t turns[2] = { 5, 4 };
+	char lock[128];
+	int fd;
+
+	cr_assert_eq(add_tenant(&p, "early"), 0);
+	snprintf(lock, sizeof(lock), "%s/.accounts.lock", p.folder);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(write(fd, turns, sizeof(turns)), sizeof(turns));
+	cr_assert_eq(accounts_publish(p.store, p.config, &p.err), 0, "%s", p.err.text);
+	cr_assert(is_published(&p, "early"));
+	cr_assert_eq(pread(fd, turns, sizeof(turns), 0), sizeof(turns));
+	cr_assert(turns[0] == 6 && turns[1] == 6);
+	close(fd);
+}

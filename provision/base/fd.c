@@ -63,6 +63,22 @@ ssize_t fd_read_path(int dirfd, const char *path, char *buf, size_t cap)
 	return fd_read_file(fd, buf, cap);
 }
 
+ssize_t fd_read_small(int dirfd, const char *path, char *buf, size_t cap)
+{
+	CLEANUP_CLOSE int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do
+		n = read(fd, buf, cap - 1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return n;
+}
+
 int fd_write_path(int dirfd, const char *path, const char *text)
 {
 	CLEANUP_CLOSE int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
@@ -252,19 +268,37 @@ int64_t clock_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-uint64_t process_start_time(pid_t pid)
+/* The start time, 0 if gone; and the letter of its state (field 3). */
+static uint64_t read_stat(pid_t pid, char *ret_state)
 {
 	char path[64], stat[1024];
 	char *p;
 
+	*ret_state = '\0';
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (fd_read_path(AT_FDCWD, path, stat, sizeof(stat)) < 0)
+	if (fd_read_small(AT_FDCWD, path, stat, sizeof(stat)) < 0)
 		return 0;
 	/* The name (field 2) may hold anything: count from its closing parenthesis. */
 	p = strrchr(stat, ')');
+	if (p && p[1] == ' ')
+		*ret_state = p[2];
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+	char state;
+
+	return read_stat(pid, &state);
+}
+
+bool process_lives(pid_t pid, uint64_t start_time)
+{
+	char state;
+
+	return read_stat(pid, &state) == start_time && start_time && state != 'Z' && state != 'X';
 }
 
 int process_open(pid_t pid, uint64_t start_time)

@@ -4,6 +4,7 @@
 #define VM2_BASE_FD_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,6 +19,12 @@ ssize_t fd_read_file(int fd, char *buf, size_t cap);
 
 /* The same for a path relative to dirfd (AT_FDCWD for the working directory); opened O_CLOEXEC. */
 ssize_t fd_read_path(int dirfd, const char *path, char *buf, size_t cap);
+
+/*
+ * The same by one read(2): for files of less than a page that come whole, those of proc and cgroup
+ * file systems and regular ones of our own.
+ */
+ssize_t fd_read_small(int dirfd, const char *path, char *buf, size_t cap);
 
 /* Write text to an existing file (a sysctl, a cgroup attribute), in one write(2). 0 or -errno. */
 int fd_write_path(int dirfd, const char *path, const char *text);
@@ -52,6 +59,9 @@ int64_t clock_ms(void);
 
 /* The start time of a process in clock ticks since boot (proc_pid_stat(5) field 22), 0 if gone. */
 uint64_t process_start_time(pid_t pid);
+
+/* Whether the process that had this start time lives: neither gone nor waiting to be reaped. */
+bool process_lives(pid_t pid, uint64_t start_time);
 
 /*
  * A pidfd for the process that had this start time, or -ESRCH when it is gone or its number is

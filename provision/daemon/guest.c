@@ -5,15 +5,23 @@
 #include "provision/base/cleanup.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
+#include "provision/guest/cgroup.h"
 
-static void add_running(struct request *r, struct msg *row, const struct store_tenant *t,
-	const struct guest_run *run)
+/* For one row or many: what is found out once. */
+struct rows {
+	struct request *r;
+	const struct cgroup_manager *cgroups;
+};
+
+static void add_running(const struct rows *rows, struct msg *row, const struct store_tenant *t,
+	const struct guest_look *look)
 {
-	struct guest_usage usage;
+	struct guest_usage usage = { 0 };
 
-	guest_usage(r->config, t->name, &usage);
-	msg_add_i64(row, "pid", run->init_pid);
-	msg_add_i64(row, "since", run->since);
+	if (rows->cgroups)
+		rows->cgroups->usage(rows->r->config->instance, t->name, &usage);
+	msg_add_i64(row, "pid", look->init_pid);
+	msg_add_i64(row, "since", look->since);
 	msg_add_u64(row, "memory", usage.memory);
 	msg_add_u64(row, "processes", usage.processes);
 	msg_add_u64(row, "cpu_time", usage.cpu_us / 1000000);
@@ -32,12 +40,13 @@ static void add_details(struct request *r, struct msg *row, const struct store_t
 	msg_add_i64(row, "created", t->guest.created);
 }
 
-static int send_guest(struct request *r, const struct store_tenant *t, bool all)
+static int send_guest(const struct rows *rows, const struct store_tenant *t, bool all)
 {
+	struct request *r = rows->r;
 	CLEANUP_MSG struct msg row = { 0 };
-	struct guest_run run;
+	struct guest_look look;
 	char interface[16] = "";
-	const char *state = life_state(r->config, t, &run);
+	const char *state = life_state(r->config, t, &look);
 
 	if (t->guest.number)
 		link_name(r->config->instance, t->guest.number, interface);
@@ -52,10 +61,8 @@ static int send_guest(struct request *r, const struct store_tenant *t, bool all)
 	msg_add_u64(&row, "processes_limit", t->limits.processes);
 	msg_add_u64(&row, "cpu_limit", t->limits.cpu);
 	msg_add_u64(&row, "disk_limit", t->limits.disk);
-	if (!strcmp(state, "running")) {
-		add_running(r, &row, t, &run);
-		guest_run_close(&run);
-	}
+	if (!strcmp(state, "running"))
+		add_running(rows, &row, t, &look);
 	if (all)
 		add_details(r, &row, t);
 	return request_row(r, &row);
@@ -68,7 +75,9 @@ static int list_one(void *data, const struct store_tenant *t)
 
 int guest_rows(struct request *r)
 {
-	return store_tenant_each(r->store, list_one, r, &r->err);
+	struct rows rows = { .r = r, .cgroups = cgroup_pick(NULL) };
+
+	return store_tenant_each(r->store, list_one, &rows, &r->err);
 }
 
 /* The tenant that the request names, who must have a guest. */
@@ -91,7 +100,7 @@ int guest_row(struct request *r)
 	struct store_tenant t;
 	int n = need_guest(r, &t);
 
-	return n == 0 ? send_guest(r, &t, true) : n;
+	return n == 0 ? send_guest(&(struct rows){ r, cgroup_pick(NULL) }, &t, true) : n;
 }
 
 int guest_up(struct request *r)

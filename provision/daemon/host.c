@@ -7,23 +7,26 @@
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/reserve.h"
+#include "provision/guest/cgroup.h"
 #include "provision/guest/storage.h"
 #include "provision/store/pool.h"
 
 /* What the running guests use, and what they may. */
 struct used {
 	const struct config *config;
+	const struct cgroup_manager *cgroups;
 	uint64_t running, memory, memory_limits, processes;
 };
 
 static int add_running(void *data, const struct store_tenant *t)
 {
-	struct guest_usage usage;
+	struct guest_usage usage = { 0 };
 	struct used *u = data;
 
 	if (strcmp(life_state(u->config, t, NULL), "running") != 0)
 		return 0;
-	guest_usage(u->config, t->name, &usage);
+	if (u->cgroups)
+		u->cgroups->usage(u->config->instance, t->name, &usage);
 	u->running++;
 	u->memory += usage.memory;
 	u->memory_limits += t->limits.memory;
@@ -54,7 +57,7 @@ static void add_storage(struct request *r, struct msg *row)
 
 int host_status(struct request *r)
 {
-	struct used used = { .config = r->config };
+	struct used used = { .config = r->config, .cgroups = cgroup_pick(NULL) };
 	CLEANUP_MSG struct msg row = { 0 };
 	struct store_counts counts;
 	struct pool4 pool = { 0 };

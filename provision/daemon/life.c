@@ -37,9 +37,9 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 }
 
 const char *life_state(
-	const struct config *config, const struct store_tenant *tenant, struct guest_run *run)
+	const struct config *config, const struct store_tenant *tenant, struct guest_look *look)
 {
-	struct guest_run found;
+	struct guest_look found;
 
 	if (tenant->guest.intent == STORE_GUEST_NONE)
 		return "none";
@@ -47,12 +47,8 @@ const char *life_state(
 		return "creating";
 	if (tenant->guest.intent == STORE_GUEST_DESTROYING)
 		return "destroying";
-	if (guest_find(config, tenant->name, &found, NULL) != 0)
+	if (guest_look(config, tenant->name, look ? look : &found) != 0)
 		return "stopped";
-	if (run)
-		*run = found;
-	else
-		guest_run_close(&found);
 	return "running";
 }
 

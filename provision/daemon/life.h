@@ -65,10 +65,10 @@ int life_limit_all(
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 
 /*
- * "none", "creating", "running", "stopped" or "destroying"; run (may be NULL) is filled when
+ * "none", "creating", "running", "stopped" or "destroying"; look (may be NULL) is filled when
  * running.
  */
 const char *life_state(
-	const struct config *config, const struct store_tenant *tenant, struct guest_run *run);
+	const struct config *config, const struct store_tenant *tenant, struct guest_look *look);
 
 #endif

@@ -255,7 +255,7 @@ uint64_t cgroup_number(const char *tree, const char *instance, const char *name,
 	ssize_t n;
 
 	path_of(path, tree, instance, name, file);
-	n = fd_read_path(AT_FDCWD, path, text, sizeof(text));
+	n = fd_read_small(AT_FDCWD, path, text, sizeof(text));
 	if (n <= 0)
 		return 0;
 	text[strcspn(text, "\n")] = '\0';
@@ -270,7 +270,7 @@ uint64_t cgroup_keyed(const char *tree, const char *instance, const char *name, 
 	uint64_t value = 0;
 
 	path_of(path, tree, instance, name, file);
-	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) <= 0)
+	if (fd_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
 		return 0;
 	while ((line = strsep(&rest, "\n")))
 		if (!strncmp(line, key, len) && line[len] == ' ' &&

@@ -192,7 +192,7 @@ static void v1_usage(const char *instance, const char *name, struct guest_usage 
 	ret->processes = cgroup_number(trees[1], instance, name, "pids.current");
 	/* Where cpu and cpuacct are one tree, as most service managers have it. */
 	ret->cpu_us = cgroup_number(trees[2], instance, name, "cpuacct.usage") / 1000;
-	if (!ret->cpu_us && cgroup_is_v2(UNIFIED))
+	if (!ret->cpu_us)
 		ret->cpu_us = cgroup_keyed(UNIFIED, instance, name, "cpu.stat", "usage_usec");
 	ret->kills = cgroup_keyed(trees[0], instance, name, "memory.oom_control", "oom_kill");
 }

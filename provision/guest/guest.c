@@ -60,6 +60,19 @@ int guest_find(const struct config *config, const char *name, struct guest_run *
 	return 0;
 }
 
+int guest_look(const struct config *config, const char *name, struct guest_look *ret)
+{
+	struct run_state state;
+
+	/* Without its supervisor a guest is a leftover, which the next start takes away. */
+	if (!name_valid(name) || run_look(config, name, &state) < 0 ||
+	    !process_lives(state.init_pid, state.init_start) ||
+	    !process_lives(state.supervisor_pid, state.supervisor_start))
+		return ERR_NOT_FOUND;
+	*ret = (struct guest_look){ .init_pid = state.init_pid, .since = state.since };
+	return 0;
+}
+
 bool guest_alive(const struct config *config, const char *name)
 {
 	CLEANUP_CLOSE int dirfd = name_valid(name) ? run_open(config, name, false) : -1;
@@ -182,15 +195,6 @@ int guest_limit(const struct config *config, const struct guest_spec *spec, stru
 	r = limit_running(config, spec, err);
 	disk = storage_of(spec)->limit(config, spec, r ? &second : err);
 	return r ? r : disk;
-}
-
-void guest_usage(const struct config *config, const char *name, struct guest_usage *ret)
-{
-	const struct cgroup_manager *manager = cgroup_pick(NULL);
-
-	*ret = (struct guest_usage){ 0 };
-	if (manager && name_valid(name))
-		manager->usage(config->instance, name, ret);
 }
 
 const char *guest_probe(const struct config *config)

@@ -74,6 +74,13 @@ int guest_start(const struct config *config, const struct guest_spec *spec,
 int guest_find(const struct config *config, const char *name, struct guest_run *ret,
 	       struct err *err);
 
+/* What can be seen of a running guest without holding it: for lists. As guest_find() otherwise. */
+struct guest_look {
+	pid_t init_pid; /* on the host */
+	int64_t since;	/* seconds since the epoch */
+};
+int guest_look(const struct config *config, const char *name, struct guest_look *ret);
+
 /* Whether a vm2-guest of this guest lives, be it between two runs of its init. */
 bool guest_alive(const struct config *config, const char *name);
 
@@ -93,14 +100,13 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
  */
 int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err);
 
-/* What it uses; 0 where not known. */
+/* What it uses (cgroup.h tells); 0 where not known. */
 struct guest_usage {
 	uint64_t memory;    /* bytes, now */
 	uint64_t processes; /* now */
 	uint64_t cpu_us;    /* processor time since it started, in microseconds */
 	uint64_t kills;	    /* of processes since it started, because memory ran out */
 };
-void guest_usage(const struct config *config, const char *name, struct guest_usage *ret);
 
 /*
  * Open the guest's cgroups into run, and set what the caller's next child will be born into: the

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -36,14 +37,10 @@ int run_open(const struct config *config, const char *name, bool make)
 	return fd < 0 ? -errno : fd;
 }
 
-int run_read(int dirfd, struct run_state *ret)
+static int parse_state(const char *text, struct run_state *ret)
 {
-	char text[512];
 	struct run_state s;
-	ssize_t n = fd_read_path(dirfd, "state", text, sizeof(text));
 
-	if (n < 0)
-		return (int)n;
 	if (sscanf(text,
 		   "init_pid=%d\ninit_start=%" SCNu64 "\nsupervisor_pid=%d\nsupervisor_start=%" SCNu64
 		   "\nsince=%" SCNd64 "\n",
@@ -53,6 +50,24 @@ int run_read(int dirfd, struct run_state *ret)
 		return -EBADMSG;
 	*ret = s;
 	return 0;
+}
+
+int run_read(int dirfd, struct run_state *ret)
+{
+	char text[512];
+	ssize_t n = fd_read_small(dirfd, "state", text, sizeof(text));
+
+	return n < 0 ? (int)n : parse_state(text, ret);
+}
+
+int run_look(const struct config *config, const char *name, struct run_state *ret)
+{
+	char path[PATH_MAX], text[512];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s/guests/%s/state", config->run, name);
+	n = fd_read_small(AT_FDCWD, path, text, sizeof(text));
+	return n < 0 ? (int)n : parse_state(text, ret);
 }
 
 int run_write(int dirfd, const struct run_state *state)

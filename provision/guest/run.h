@@ -27,6 +27,9 @@ int run_open(const struct config *config, const char *name, bool make);
 /* Read state: 0, -ENOENT, or -EBADMSG when it is not what run_write() writes. */
 int run_read(int dirfd, struct run_state *ret);
 
+/* The same by the guest's name. */
+int run_look(const struct config *config, const char *name, struct run_state *ret);
+
 /* Replace state, atomically. 0 or -errno. */
 int run_write(int dirfd, const struct run_state *state);
 

@@ -139,10 +139,15 @@ Test(fd, holds_processes_by_start_time)
 	fd = process_open(pid, start);
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(process_wait(fd, 0), -ETIMEDOUT);
+	cr_assert(process_lives(pid, start));
+	cr_assert_not(process_lives(pid, start + 1));
 	cr_assert_eq(process_signal(fd, 9), 0);
 	cr_assert_eq(process_wait(fd, 5000), 0);
+	cr_assert_not(process_lives(pid, start), "it is still to be reaped");
 	close(fd);
 	waitpid(pid, NULL, 0);
+	cr_assert_not(process_lives(pid, start));
+	cr_assert_not(process_lives(pid, 0));
 }
 
 static int load(const char *text, const struct config **ret, struct err *err)

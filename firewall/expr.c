@@ -6,6 +6,7 @@
 
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
@@ -218,6 +219,30 @@ void expr_redirect(struct nftnl_rule *r, int family)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, port);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS,
 		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+/* An ICMP connection has something for a port, too: no key is ever incomplete. */
+void expr_own_verdict(struct nftnl_rule *r, int family, bool sent, const char *map)
+{
+	bool six = family == AF_INET6;
+	struct nftnl_expr *e;
+
+	meta(r, sent ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	e = add(r, "meta");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_L4PROTO);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_2);
+	e = add(r, "ct");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_PROTO_SRC);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_REPLY);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG32_05);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER,
+		address_offset(family, sent ? EXPR_DESTINATION : EXPR_SOURCE), six ? 16 : 4,
+		NFT_REG32_06);
+	e = add(r, "lookup");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
 static struct nftnl_expr *alloc(const char *name)

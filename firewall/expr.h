@@ -56,6 +56,12 @@ void expr_host_port(struct nftnl_rule *r, int family, const char *map);
 void expr_redirect(struct nftnl_rule *r, int family);
 
 /*
+ * End with the verdict that the map has for the guest's interface, by which it came (sent) or leaves,
+ * the protocol, the port that is served, after redirection, and the other side's address; none: go on.
+ */
+void expr_own_verdict(struct nftnl_rule *r, int family, bool sent, const char *map);
+
+/*
  * The guest has more than `count` connections: counted in the dynamic set, whose keys are the
  * interface it came in by (in) or leaves by.
  */

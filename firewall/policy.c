@@ -61,6 +61,7 @@ struct set {
 	uint32_t len;
 	uint32_t data_type, data_len; /* of a map */
 	uint32_t flags, size;	      /* of one that rules add to */
+	uint8_t fields[4];	      /* of one of ranges: how long the parts of its keys are */
 };
 
 #define CONNECTIONS "connections" /* of each guest: counted */
@@ -69,6 +70,12 @@ struct set {
 #define CONNECTIONS_ID (FIRST_SET_ID + 5)
 #define OPENINGS_ID    (FIRST_SET_ID + 6)
 #define METERS_MAX  65536	  /* more guests than there can be */
+
+/* A map of guests' own rules. */
+#define TYPE_RULE(address) (TYPE_PAIR(TYPE_IFNAME, TYPE_INET_PROTO) << 12 | TYPE_PAIR(TYPE_SERVICE, address))
+#define RULES_MAP(name, address, len)                                                             \
+	{ name, TYPE_RULE(address), 16 + 4 + 4 + (len), NFT_DATA_VERDICT, 0,                      \
+		NFT_SET_MAP | NFT_SET_INTERVAL | NFT_SET_CONCAT, 0, { 16, 1, 2, len } }
 
 static const struct set sets[] = {
 	{ POLICY_GUESTS, TYPE_IFNAME, 16 },
@@ -80,6 +87,12 @@ static const struct set sets[] = {
 		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
 	{ CONNECTIONS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ OPENINGS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
+	RULES_MAP(POLICY_IN4, TYPE_IPV4_ADDR, 4),
+	RULES_MAP(POLICY_IN6, TYPE_IPV6_ADDR, 16),
+	RULES_MAP(POLICY_OUT4, TYPE_IPV4_ADDR, 4),
+	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
+	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
+	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
 };
 
 #define SPOOFED	       "spoofed"
@@ -140,13 +153,21 @@ enum match {
 	TO_POOL6,
 	FROM_POOL4,
 	FROM_POOL6,
+	OPEN,	/* of a connection that both sides have agreed to */
+	OWN_IN4, /* new: as the guest's own rules say */
+	OWN_IN6,
+	OWN_OUT4,
+	OWN_OUT6,
+	OWN_PEER4,
+	OWN_PEER6,
 };
 
 enum verdict {
 	ACCEPT,
 	DROP,
 	MASQUERADE,
-	REDIRECT /* to the guest that the map of published ports says; none: go on */
+	REDIRECT, /* to the guest that the map of published ports says; none: go on */
+	AS_IT_SAYS /* the map; nothing: go on */
 };
 
 /* A rule: by which interface in, by which out, what else, then count, then this. */
@@ -185,7 +206,13 @@ static const struct rule rules[] = {
 	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP },
 	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP },
 	{ "forward", ANY, GUEST, MANY_OUT, TOO_MANY, DROP },
+	/* A guest's own rules go before what holds for all, and before its published ports. */
+	{ "forward", GUEST, GUEST, OWN_PEER4, NULL, AS_IT_SAYS },
+	{ "forward", GUEST, GUEST, OWN_PEER6, NULL, AS_IT_SAYS },
+	{ "forward", OTHER, GUEST, OWN_IN4, NULL, AS_IT_SAYS },
+	{ "forward", OTHER, GUEST, OWN_IN6, NULL, AS_IT_SAYS },
 	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
+	{ "forward", GUEST, GUEST, OPEN, NULL, ACCEPT },
 	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
 	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP },
@@ -196,6 +223,9 @@ static const struct rule rules[] = {
 	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
 	{ "forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP },
+	/* Last: what they allow gets no further than what everybody may. */
+	{ "forward", GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
+	{ "forward", GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
@@ -325,13 +355,17 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, def->type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, def->len);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
+	if (def->fields[0])
+		nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, def->fields, sizeof(def->fields));
 	if (def->flags) {
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, def->flags);
-		nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, def->size);
+		if (def->size)
+			nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, def->size);
 	}
+	if (def->data_type)
+		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, def->data_type);
 	if (def->data_len) {
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
-		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, def->data_type);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, def->data_len);
 	}
 	if (def->type == TYPE_IFNAME)
@@ -426,6 +460,13 @@ static uint32_t rule_times(const struct rule *def, const struct policy *p)
 	}
 }
 
+static void own_rule(struct nftnl_rule *r, int family, bool sent, const char *map)
+{
+	expr_family(r, family);
+	expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+	expr_own_verdict(r, family, sent, map);
+}
+
 /* nth: which of the rules that one of ours comes to. */
 static void put_match(struct nftnl_rule *r, const struct rule *def, const struct policy *p,
 	uint32_t nth, uint32_t set_id)
@@ -485,6 +526,20 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_SOURCE, &p->pool4);
 	case FROM_POOL6:
 		return expr_address(r, EXPR_SOURCE, &p->pool6);
+	case OPEN:
+		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+	case OWN_IN4:
+		return own_rule(r, AF_INET, false, POLICY_IN4);
+	case OWN_IN6:
+		return own_rule(r, AF_INET6, false, POLICY_IN6);
+	case OWN_OUT4:
+		return own_rule(r, AF_INET, true, POLICY_OUT4);
+	case OWN_OUT6:
+		return own_rule(r, AF_INET6, true, POLICY_OUT6);
+	case OWN_PEER4:
+		return own_rule(r, AF_INET, true, POLICY_PEER4);
+	case OWN_PEER6:
+		return own_rule(r, AF_INET6, true, POLICY_PEER6);
 	}
 }
 
@@ -507,7 +562,7 @@ static struct nftnl_rule *make_rule(
 		expr_masquerade(r);
 	else if (def->verdict == REDIRECT)
 		expr_redirect(r, def->match == HOST_PORT6 ? AF_INET6 : AF_INET);
-	else
+	else if (def->verdict != AS_IT_SAYS)
 		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
 	return r;
 }

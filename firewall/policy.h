@@ -19,13 +19,20 @@ struct nftnl_rule;
 #define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
 #define POLICY_PUBLISH4 "publish4" /* protocol . port : IPv4 address . port */
 #define POLICY_PUBLISH6 "publish6"
+/* interface . protocol . port . address of the other side : verdict; ranges */
+#define POLICY_IN4   "in4"
+#define POLICY_IN6   "in6"
+#define POLICY_OUT4  "out4"
+#define POLICY_OUT6  "out6"
+#define POLICY_PEER4 "peer4"
+#define POLICY_PEER6 "peer6"
 
 /*
  * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every
- * message is kept far below (a rule here takes at most 800 bytes, an element 48).
+ * message is kept far below (a rule here takes at most 800 bytes, an element 120).
  */
 #define POLICY_ROOM	    4096
-#define POLICY_ELEMENT_ROOM 80
+#define POLICY_ELEMENT_ROOM 160
 
 /* Prefixes that no guest reaches: a rule each. */
 #define POLICY_PROTECT_MAX 32

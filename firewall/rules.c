@@ -16,6 +16,7 @@
 
 #include "firewall/conntrack.h"
 #include "firewall/netlink.h"
+#include "firewall/own.h"
 #include "firewall/policy.h"
 #include "firewall/restore.h"
 #include "firewall/ruleset.h"
@@ -78,8 +79,13 @@ static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
 	if (!elem)
 		abort();
 	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, e->key, ruleset_key_len(e->set));
-	if (data_len)
+	if (ruleset_has_ranges(e->set)) {
+		nftnl_set_elem_set(
+			elem, NFTNL_SET_ELEM_KEY_END, e->key_end, ruleset_key_len(e->set));
+		nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT, e->data[0]);
+	} else if (data_len) {
 		nftnl_set_elem_set(elem, NFTNL_SET_ELEM_DATA, e->data, data_len);
+	}
 	nftnl_set_elem_add(s, elem);
 }
 
@@ -281,6 +287,91 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 	if (!r)
 		r = remove_elements(base, &p, &elements, err);
 	return r ? r : conntrack_end_published(ports, count, err);
+}
+
+int rules_check_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err)
+{
+	struct policy p;
+	int r = check(base, &p, err);
+
+	return r ? r : own_check(&p, own, count, err);
+}
+
+static int collect_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct policy *ret_policy, struct ruleset *ret, struct err *err)
+{
+	int r = check(base, ret_policy, err);
+
+	return r ? r : own_add(ret, ret_policy, own, count, err);
+}
+
+int rules_add_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r = collect_own(base, own, count, &p, &elements, err);
+
+	return r ? r : add_elements(base, &p, &elements, err);
+}
+
+int rules_remove_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r = collect_own(base, own, count, &p, &elements, err);
+
+	return r ? r : remove_elements(base, &p, &elements, err);
+}
+
+/* What is in `a` and not in `b`; both are sorted. */
+static void difference(const struct ruleset *a, const struct ruleset *b, struct ruleset *ret)
+{
+	for (size_t i = 0, j = 0; i < a->n; i++) {
+		while (j < b->n && ruleset_compare(&b->of[j], &a->of[i]) < 0)
+			j++;
+		if (j == b->n || ruleset_compare(&b->of[j], &a->of[i]) != 0)
+			*ruleset_add(ret, a->of[i].set) = a->of[i];
+	}
+}
+
+/* Deleted first, since what comes may overlap what goes. */
+static int change_elements(const struct rules_base *base, const struct policy *p,
+	const struct ruleset *from, const struct ruleset *to, struct err *err)
+{
+	CLEANUP_RULESET struct ruleset gone = { 0 }, come = { 0 };
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	int r;
+
+	difference(from, to, &gone);
+	difference(to, from, &come);
+	if (!gone.n && !come.n)
+		return 0;
+	r = open_batch(base, &nl, err);
+	if (r)
+		return r;
+	put_elements(&nl, p, NFT_MSG_DELSETELEM, &gone);
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &come);
+	return commit(&nl, p->subject, err);
+}
+
+int rules_change_own(const struct rules_base *base, const struct rules_own *from, uint32_t n_from,
+	const struct rules_own *to, uint32_t n_to, struct err *err)
+{
+	CLEANUP_RULESET struct ruleset old = { 0 }, new = { 0 };
+	struct policy p;
+	int r;
+
+	r = collect_own(base, from, n_from, &p, &old, err);
+	if (!r)
+		r = own_add(&new, &p, to, n_to, err);
+	if (r)
+		return r;
+	ruleset_sort(&old);
+	ruleset_sort(&new);
+	return change_elements(base, &p, &old, &new, err);
 }
 
 int rules_remove(const struct rules_base *base, struct err *err)

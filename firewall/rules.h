@@ -45,12 +45,31 @@ struct rules_port {
 	const char *address6; /* or NULL */
 };
 
+/* Which way a connection is opened: to the guest from outside, from it to outside or to another. */
+enum rules_direction {
+	RULES_IN,
+	RULES_OUT,
+	RULES_PEER
+};
+
+/* A rule of a guest's own. Of several, in order, the first that a new connection is in decides. */
+struct rules_own {
+	uint32_t number; /* the guest's */
+	enum rules_direction direction;
+	bool allow;
+	uint8_t protocol;		/* IPPROTO_TCP, _UDP, _ICMP (ICMPv6, too); 0: any */
+	uint16_t first_port, last_port; /* that are served; 0, 0: any */
+	const char *prefix;		/* of the other side's addresses; NULL: any */
+};
+
 /* All that the table holds. */
 struct rules_state {
 	const struct rules_guest *guests;
 	uint32_t n_guests;
 	const struct rules_port *ports;
 	uint32_t n_ports;
+	const struct rules_own *own; /* in order, and all of one guest's together */
+	uint32_t n_own;
 };
 
 /*
@@ -114,6 +133,27 @@ int rules_add_ports(const struct rules_base *base, const struct rules_port *port
 	struct err *err);
 int rules_remove_ports(const struct rules_base *base, const struct rules_port *ports,
 	uint32_t count, struct err *err);
+
+/*
+ * Whether these rules, of one guest and in order, can be: 0; ERR_USAGE for one that is not well-formed
+ * or can never match, ERR_EXISTS for one that is there twice; the words begin "rule N".
+ */
+int rules_check_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err);
+
+/* Add the rules of a guest that has none yet, or remove them; there or not there is success. */
+int rules_add_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err);
+int rules_remove_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,
+	struct err *err);
+
+/*
+ * Have a guest's rules be `to` where they are `from`: one batch with the difference alone, so that
+ * nothing in between is let through or cut. After an error it is not known whether the kernel's were
+ * `from`: restore the whole table.
+ */
+int rules_change_own(const struct rules_base *base, const struct rules_own *from, uint32_t n_from,
+	const struct rules_own *to, uint32_t n_to, struct err *err);
 
 /* Remove the table. Not there is success. */
 int rules_remove(const struct rules_base *base, struct err *err);

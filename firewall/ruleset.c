@@ -5,25 +5,35 @@
 #include <netinet/in.h>
 
 #include <arpa/inet.h>
+#include <linux/netfilter.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "firewall/link.h"
+#include "firewall/own.h"
 #include "provision/base/cleanup.h"
 
 /* Each part of a key or of data fills whole registers of 4 bytes. */
 #define PORT_PART 4
+#define VERDICT	  1 /* one byte is enough to compare */
 
 static const struct {
 	const char *name;
 	uint8_t key_len, data_len;
+	bool ranges;
 } sets[RULESET_SETS] = {
 	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + 4, 0 },
 	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + 16, 0 },
 	[RULESET_GUESTS] = { POLICY_GUESTS, IFNAMSIZ, 0 },
 	[RULESET_PUBLISH4] = { POLICY_PUBLISH4, 2 * PORT_PART, 4 + PORT_PART },
 	[RULESET_PUBLISH6] = { POLICY_PUBLISH6, 2 * PORT_PART, 16 + PORT_PART },
+	[RULESET_IN4] = { POLICY_IN4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_IN6] = { POLICY_IN6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_OUT4] = { POLICY_OUT4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_OUT6] = { POLICY_OUT6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_PEER4] = { POLICY_PEER4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_PEER6] = { POLICY_PEER6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
 };
 
 void ruleset_free(struct ruleset *s)
@@ -45,6 +55,11 @@ size_t ruleset_key_len(enum ruleset_set set)
 size_t ruleset_data_len(enum ruleset_set set)
 {
 	return sets[set].data_len;
+}
+
+bool ruleset_has_ranges(enum ruleset_set set)
+{
+	return sets[set].ranges;
 }
 
 struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set)
@@ -141,6 +156,12 @@ int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_s
 		r = ruleset_add_guest(s, p, &state->guests[i], err);
 	for (uint32_t i = 0; r == 0 && i < state->n_ports; i++)
 		r = ruleset_add_port(s, &state->ports[i], err);
+	for (uint32_t i = 0, n; r == 0 && i < state->n_own; i += n) {
+		/* One guest's after the other's. */
+		for (n = 1; i + n < state->n_own && state->own[i + n].number == state->own[i].number;)
+			n++;
+		r = own_add(s, p, &state->own[i], n, err);
+	}
 	return r;
 }
 
@@ -151,6 +172,8 @@ int ruleset_compare(const struct ruleset_element *a, const struct ruleset_elemen
 	if (a->set != b->set)
 		return a->set < b->set ? -1 : 1;
 	r = memcmp(a->key, b->key, sizeof(a->key));
+	if (r == 0)
+		r = memcmp(a->key_end, b->key_end, sizeof(a->key_end));
 	return r ? r : memcmp(a->data, b->data, sizeof(a->data));
 }
 
@@ -180,6 +203,44 @@ static uint16_t port_at(const uint8_t *bytes)
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);
 }
 
+static void put_range(struct buf *b, unsigned int low, unsigned int high)
+{
+	buf_printf(b, low == high ? " . %u" : " . %u-%u", low, high);
+}
+
+static void put_protocol(struct buf *b, uint8_t low, uint8_t high)
+{
+	static const struct {
+		uint8_t number;
+		const char *name;
+	} names[] = { { IPPROTO_ICMP, "icmp" }, { IPPROTO_TCP, "tcp" }, { IPPROTO_UDP, "udp" },
+		{ IPPROTO_ICMPV6, "ipv6-icmp" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (low == high && low == names[i].number) {
+			buf_printf(b, " . %s", names[i].name);
+			return;
+		}
+	put_range(b, low, high);
+}
+
+static void put_own(const struct ruleset_element *e, bool six, struct buf *b)
+{
+	size_t protocol = IFNAMSIZ, port = protocol + PORT_PART, address = port + PORT_PART;
+	int family = six ? AF_INET6 : AF_INET;
+
+	buf_printf(b, "\"%.16s\"", (const char *)e->key);
+	put_protocol(b, e->key[protocol], e->key_end[protocol]);
+	put_range(b, port_at(e->key + port), port_at(e->key_end + port));
+	buf_puts(b, " . ");
+	put_address(b, family, e->key + address);
+	if (memcmp(e->key + address, e->key_end + address, six ? 16 : 4) != 0) {
+		buf_puts(b, "-");
+		put_address(b, family, e->key_end + address);
+	}
+	buf_puts(b, e->data[0] == NF_ACCEPT ? " : accept" : " : drop");
+}
+
 void ruleset_words(const struct ruleset_element *e, struct buf *b)
 {
 	bool six = e->set == RULESET_SOURCE6 || e->set == RULESET_PUBLISH6;
@@ -201,6 +262,16 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 			port_at(e->key + PORT_PART));
 		put_address(b, six ? AF_INET6 : AF_INET, e->data);
 		buf_printf(b, " . %u", port_at(e->data + len));
+		break;
+	case RULESET_IN4:
+	case RULESET_OUT4:
+	case RULESET_PEER4:
+		put_own(e, false, b);
+		break;
+	case RULESET_IN6:
+	case RULESET_OUT6:
+	case RULESET_PEER6:
+		put_own(e, true, b);
 		break;
 	case RULESET_SETS:
 		break;

@@ -20,6 +20,12 @@ enum ruleset_set {
 	RULESET_GUESTS,
 	RULESET_PUBLISH4,
 	RULESET_PUBLISH6,
+	RULESET_IN4, /* guests' own rules: by direction (enum rules_direction), then family */
+	RULESET_IN6,
+	RULESET_OUT4,
+	RULESET_OUT6,
+	RULESET_PEER4,
+	RULESET_PEER6,
 	RULESET_SETS, /* how many there are */
 };
 
@@ -31,7 +37,8 @@ struct ruleset_element {
 	uint8_t set; /* enum ruleset_set */
 	bool optional;
 	uint8_t key[RULESET_KEY_MAX];
-	uint8_t data[RULESET_DATA_MAX]; /* of a map */
+	uint8_t key_end[RULESET_KEY_MAX]; /* of a map of ranges: their ends */
+	uint8_t data[RULESET_DATA_MAX];	  /* of a map; of one of verdicts: NF_ACCEPT or NF_DROP */
 };
 
 /* Zeroed is empty; to be freed with ruleset_free(). */
@@ -47,6 +54,8 @@ void ruleset_free(struct ruleset *s);
 const char *ruleset_name(enum ruleset_set set);
 size_t ruleset_key_len(enum ruleset_set set);
 size_t ruleset_data_len(enum ruleset_set set); /* 0: no map */
+/* Whether its keys are ranges, and its data verdicts. */
+bool ruleset_has_ranges(enum ruleset_set set);
 
 /* Add an element, zeroed: its place, until the next is added. */
 struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set);
@@ -60,7 +69,7 @@ int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct er
 int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_state *state,
 	struct err *err);
 
-/* Order by set, key and data: for comparing. */
+/* Order by set, key, its end and data: for comparing. */
 void ruleset_sort(struct ruleset *s);
 int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b);
 

@@ -202,7 +202,17 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 
 	to = ruleset_add(&l->elements, l->set);
 	memcpy(to->key, key, key_len < sizeof(to->key) ? key_len : sizeof(to->key));
-	if (value && ruleset_data_len(l->set))
+	if (ruleset_has_ranges(l->set)) {
+		uint32_t end_len = 0;
+		const void *end = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY_END, &end_len);
+
+		/* An end of its own only where it is another than the beginning. */
+		memcpy(to->key_end, to->key, sizeof(to->key_end));
+		if (end)
+			memcpy(to->key_end, end,
+				end_len < sizeof(to->key_end) ? end_len : sizeof(to->key_end));
+		to->data[0] = (uint8_t)nftnl_set_elem_get_u32(e, NFTNL_SET_ELEM_VERDICT);
+	} else if (value && ruleset_data_len(l->set))
 		memcpy(to->data, value, data_len < sizeof(to->data) ? data_len : sizeof(to->data));
 	return 0;
 }

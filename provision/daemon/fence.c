@@ -25,12 +25,72 @@ struct state {
 	const struct store_guest *guest; /* whose addresses the ports get, even one on its way out */
 	struct store_guest *guests;
 	struct store_port *ports;
+	struct fence_rules rules;
 	bool *optional;
 	uint32_t n_guests, cap_guests, n_ports, cap_ports;
 	struct rules_guest *rules_guests;
 	struct rules_port *rules_ports;
+	struct rules_own *rules_own;
 	struct rules_state value;
 };
+
+void fence_rules_free(struct fence_rules *rules)
+{
+	free(rules->of);
+	*rules = (struct fence_rules){ 0 };
+}
+
+static int add_rule(void *data, const struct store_rule *rule)
+{
+	struct fence_rules *rules = data;
+
+	rules->of = reallocarray(rules->of, rules->n + 1, sizeof(*rules->of));
+	if (!rules->of)
+		return -ENOMEM;
+	rules->of[rules->n++] = *rule;
+	return 0;
+}
+
+static int add_meant_rule(void *data, const struct store_rule *rule)
+{
+	return rule->number ? add_rule(data, rule) : 0;
+}
+
+int fence_rules_get(
+	struct store *store, const char *tenant, struct fence_rules *ret, struct err *err)
+{
+	return store_rule_each(store, tenant, add_rule, ret, err);
+}
+
+static enum rules_direction direction_of(const struct store_rule *rule)
+{
+	return !strcmp(rule->direction, "in") ? RULES_IN :
+		!strcmp(rule->direction, "out") ? RULES_OUT :
+						  RULES_PEER;
+}
+
+static uint8_t protocol_of(const struct store_rule *rule)
+{
+	return !strcmp(rule->protocol, "tcp") ? IPPROTO_TCP :
+		!strcmp(rule->protocol, "udp")	? IPPROTO_UDP :
+		!strcmp(rule->protocol, "icmp") ? IPPROTO_ICMP :
+						  0;
+}
+
+/* As the firewall takes them; prefixes stay the rules'. */
+static struct rules_own *own_of(const struct fence_rules *rules)
+{
+	struct rules_own *own = xcalloc(rules->n + 1, sizeof(*own));
+
+	for (uint32_t i = 0; i < rules->n; i++) {
+		const struct store_rule *r = &rules->of[i];
+
+		own[i] = (struct rules_own){ r->number, direction_of(r),
+			!strcmp(r->verdict, "allow"), protocol_of(r), r->first_port, r->last_port,
+			r->prefix[0] ? r->prefix : NULL };
+	}
+	return own;
+}
 
 static void free_state(struct state *s)
 {
@@ -39,6 +99,8 @@ static void free_state(struct state *s)
 	free(s->optional);
 	free(s->rules_guests);
 	free(s->rules_ports);
+	fence_rules_free(&s->rules);
+	free(s->rules_own);
 }
 #define CLEANUP_STATE __attribute__((cleanup(free_state)))
 
@@ -111,6 +173,9 @@ static int collect(struct store *store, struct state *s, struct err *err)
 
 	if (r == 0)
 		r = store_port_each(store, NULL, add_port, s, err);
+	if (r == 0)
+		r = store_rule_each(store, NULL, add_meant_rule, &s->rules, err);
+	s->rules_own = own_of(&s->rules);
 	s->rules_guests = xcalloc(s->n_guests + 1, sizeof(*s->rules_guests));
 	s->rules_ports = xcalloc(s->n_ports + 1, sizeof(*s->rules_ports));
 	for (uint32_t i = 0; i < s->n_guests; i++)
@@ -119,7 +184,8 @@ static int collect(struct store *store, struct state *s, struct err *err)
 			s->optional[i] };
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->rules_ports[i] = rules_of(&s->ports[i]);
-	s->value = (struct rules_state){ s->rules_guests, s->n_guests, s->rules_ports, s->n_ports };
+	s->value = (struct rules_state){ s->rules_guests, s->n_guests, s->rules_ports, s->n_ports,
+		s->rules_own, s->rules.n };
 	return r;
 }
 
@@ -145,7 +211,46 @@ int fence_publish(
 		    rules_remove_ports(&base, &rules, 1, err);
 }
 
-int fence_publish_all(const struct config *config, struct store *store,
+int fence_rules_check(
+	const struct config *config, const struct fence_rules *rules, struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE struct rules_own *own = own_of(rules);
+
+	return rules_check_own(&base, own, rules->n, err);
+}
+
+int fence_rules_change(const struct config *config, struct store *store,
+	const struct fence_rules *from, const struct fence_rules *to, struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE struct rules_own *old = own_of(from), *new = own_of(to);
+	uint32_t number = to->n ? to->of[0].number : from->n ? from->of[0].number : 0;
+
+	if (!number || rules_change_own(&base, old, from->n, new, to->n, NULL) == 0)
+		return 0;
+	return fence_restore(config, store, err);
+}
+
+/* Nothing that runs is under fewer rules than it has: those of a guest that comes or goes. */
+static int arrange_rules(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, bool on, struct err *err)
+{
+	CLEANUP_FENCE_RULES struct fence_rules rules = { 0 };
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE struct rules_own *own = NULL;
+	int r = fence_rules_get(store, tenant->name, &rules, err);
+
+	for (uint32_t i = 0; i < rules.n; i++)
+		rules.of[i].number = tenant->guest.number;
+	own = own_of(&rules);
+	if (r != 0 || rules.n == 0)
+		return r;
+	return on ? rules_add_own(&base, own, rules.n, err) :
+		    rules_remove_own(&base, own, rules.n, err);
+}
+
+static int arrange_ports(const struct config *config, struct store *store,
 	const struct store_tenant *tenant, bool on, struct err *err)
 {
 	CLEANUP_STATE struct state s = { .guest = &tenant->guest };
@@ -159,6 +264,14 @@ int fence_publish_all(const struct config *config, struct store *store,
 		s.rules_ports[i] = rules_of(&s.ports[i]);
 	return on ? rules_add_ports(&base, s.rules_ports, s.n_ports, err) :
 		    rules_remove_ports(&base, s.rules_ports, s.n_ports, err);
+}
+
+int fence_arrange(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, bool on, struct err *err)
+{
+	int r = arrange_rules(config, store, tenant, on, err);
+
+	return r ? r : arrange_ports(config, store, tenant, on, err);
 }
 
 /* Exclusive: no guest comes or goes between reading what there is and putting it into the kernel. */

@@ -26,9 +26,30 @@ int fence_restore(const struct config *config, struct store *store, struct err *
 int fence_publish(
 	const struct config *config, const struct store_port *port, bool on, struct err *err);
 
-/* The same with all ports of a tenant, whose guest has come or goes. */
-int fence_publish_all(const struct config *config, struct store *store,
+/* All that is a tenant's own, ports and rules, for a guest that is about to start, or that goes. */
+int fence_arrange(const struct config *config, struct store *store,
 	const struct store_tenant *tenant, bool on, struct err *err);
+
+/* One tenant's rules, in order; zeroed is none. */
+struct fence_rules {
+	struct store_rule *of;
+	uint32_t n;
+};
+void fence_rules_free(struct fence_rules *rules);
+#define CLEANUP_FENCE_RULES __attribute__((cleanup(fence_rules_free)))
+int fence_rules_get(
+	struct store *store, const char *tenant, struct fence_rules *ret, struct err *err);
+
+/* Whether they can be: as rules_check_own(). */
+int fence_rules_check(
+	const struct config *config, const struct fence_rules *rules, struct err *err);
+
+/*
+ * Put the tenant's rules into the kernel, which the database has changed from `from` to `to`; the
+ * whole table where the kernel's were others. Nothing while it has no guest.
+ */
+int fence_rules_change(const struct config *config, struct store *store,
+	const struct fence_rules *from, const struct fence_rules *to, struct err *err);
 
 /* rules_verify() with what the database means; those that come, go or are stopped count for nothing. */
 int fence_verify(const struct config *config, struct store *store, rules_drift_fn fn, void *data,

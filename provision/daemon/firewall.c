@@ -55,6 +55,22 @@ static int show_port(void *data, const struct store_port *p)
 	return send_line(data, what, verdict, NULL);
 }
 
+static int show_rule(void *data, const struct store_rule *rule)
+{
+	bool in = !strcmp(rule->direction, "in"), any = !strcmp(rule->protocol, "any");
+	CLEANUP_BUF struct buf what = { 0 };
+
+	buf_printf(&what, in ? "to %s from " : "from %s to ", rule->tenant);
+	buf_printf(&what, "%s%s", !strcmp(rule->direction, "peer") ? "guests" : "the world",
+		rule->prefix[0] ? " in " : "");
+	buf_printf(&what, "%s, %s", rule->prefix, any ? "anything" : rule->protocol);
+	if (rule->last_port)
+		buf_printf(&what, rule->first_port == rule->last_port ? " port %u" : " ports %u to %u",
+			rule->first_port, rule->last_port);
+	buf_printf(&what, " (rule %u)", rule->position);
+	return send_line(data, what.data, !strcmp(rule->verdict, "allow") ? "allowed" : "blocked", NULL);
+}
+
 int firewall_show(struct request *r)
 {
 	const struct rules_base base = fence_base(r->config);
@@ -69,6 +85,8 @@ int firewall_show(struct request *r)
 	}
 	if (n == 0)
 		n = store_port_each(r->store, NULL, show_port, r, &r->err);
+	if (n == 0)
+		n = store_rule_each(r->store, NULL, show_rule, r, &r->err);
 	return n == 0 ? rules_counters(&base, show_counter, r, &r->err) : n;
 }
 

@@ -72,6 +72,11 @@ int publish_add(struct request *r);
 int publish_list(struct request *r);
 int publish_remove(struct request *r);
 
+/* rule.c */
+int rule_add(struct request *r);
+int rule_list(struct request *r);
+int rule_remove(struct request *r);
+
 /* firewall.c */
 int firewall_show(struct request *r);
 int firewall_plan(struct request *r);

@@ -71,28 +71,34 @@ static int admit(struct store *store, const char *name, struct store_tenant *t, 
 	return r;
 }
 
-static int start_once(const struct config *config, const struct guest_spec *spec,
-	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
+/* What is the tenant's own is there before the guest: nothing gets by its rules meanwhile. */
+static int start_once(const struct config *config, struct store *store,
+	const struct store_tenant *t, guest_progress_fn progress, void *data,
+	struct guest_run *run, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
+	struct guest_spec spec;
 	int r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
 
-	return r == 0 ? guest_start(config, spec, progress, data, run, err) : r;
+	life_spec(t, &spec);
+	if (r == 0)
+		r = fence_arrange(config, store, t, true, err);
+	return r == 0 ? guest_start(config, &spec, progress, data, run, err) : r;
 }
 
 /*
  * The rules are put in first when the table is not there: somebody flushed it, or it is the first.
  */
-static int start(const struct config *config, struct store *store, const struct guest_spec *spec,
+static int start(const struct config *config, struct store *store, const struct store_tenant *t,
 	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
 {
 	const struct rules_base base = fence_base(config);
-	int r = start_once(config, spec, progress, data, run, err);
+	int r = start_once(config, store, t, progress, data, run, err);
 
 	if (r >= 0 || rules_present(&base, NULL) != 0)
 		return r;
 	r = fence_restore(config, store, err);
-	return r == 0 ? start_once(config, spec, progress, data, run, err) : r;
+	return r == 0 ? start_once(config, store, t, progress, data, run, err) : r;
 }
 
 /* Under the lock: nothing of it is left on the host, and then no row. */
@@ -107,7 +113,7 @@ static int destroy_locked(const struct config *config, struct store *store,
 	if (r == 0)
 		r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &rules, err);
 	if (r == 0)
-		r = fence_publish_all(config, store, t, false, err);
+		r = fence_arrange(config, store, t, false, err);
 	if (r == 0)
 		r = guest_destroy(config, &spec, err);
 	if (r == 0)
@@ -130,7 +136,6 @@ static int create(const struct config *config, struct store *store, guest_progre
 	void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
 {
 	const struct storage_driver *driver = storage_pick(config, err);
-	struct guest_spec spec;
 	int r = reserve_check(config, store, &t->limits, err);
 
 	if (r == 0)
@@ -139,14 +144,11 @@ static int create(const struct config *config, struct store *store, guest_progre
 			 ERR_FAILED;
 	if (r != 0)
 		return r;
-	life_spec(t, &spec);
 	r = check_before_use(config, store, t->guest.template, progress, data, err);
 	if (r == 0)
-		r = start(config, store, &spec, progress, data, run, err);
+		r = start(config, store, t, progress, data, run, err);
 	if (r == 0) {
-		r = fence_publish_all(config, store, t, true, err);
-		if (r == 0)
-			r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
+		r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
 		if (r != 0)
 			guest_run_close(run);
 	}
@@ -163,7 +165,6 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	guest_progress_fn progress, void *data, struct store_tenant *t, struct guest_run *run,
 	struct err *err)
 {
-	struct guest_spec spec;
 	int r = admit(store, name, t, err);
 
 	if (r != 0)
@@ -182,9 +183,8 @@ static int up_locked(const struct config *config, struct store *store, const cha
 		return create(config, store, progress, data, t, run, err);
 	if (guest_find(config, name, run, NULL) == 0)
 		return 0;
-	life_spec(t, &spec);
 	r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
-	return r == 0 ? start(config, store, &spec, progress, data, run, err) : r;
+	return r == 0 ? start(config, store, t, progress, data, run, err) : r;
 }
 
 int life_up(const struct config *config, struct store *store, const char *name,

@@ -77,6 +77,13 @@ const struct request_kind request_kinds[] = {
 	{ "publish.remove", STAFF, CHANGES, "tenant protocol port [dry_run]", publish_remove,
 		"lead it there no more, and end its connections" },
 
+	{ "rule.add", STAFF, CHANGES,
+		"tenant direction verdict protocol [port] [prefix] [comment] [position] [dry_run]",
+		rule_add, "allow or deny a guest's new connections" },
+	{ "rule.list", READERS, 0, "[tenant]", rule_list, "the tenants' own rules" },
+	{ "rule.remove", STAFF, CHANGES, "tenant position [dry_run]", rule_remove,
+		"forget a rule" },
+
 	{ "firewall.show", READERS, 0, "", firewall_show, "the policy in words" },
 	{ "firewall.plan", READERS, 0, "", firewall_plan,
 		"how the kernel's table differs from the database" },

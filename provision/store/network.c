@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Published ports. */
+/* Published ports, and tenants' own rules. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -91,4 +91,111 @@ int store_port_get(struct store *store, const char *protocol, uint16_t host_port
 		return r;
 	read_port(s, ret);
 	return 0;
+}
+
+/* --- rules --- */
+
+/* By way of negative positions: no two rows may have the same, not even for a moment. */
+static int shift(struct store *store, int64_t tenant, int64_t from, int64_t by, struct err *err)
+{
+	int r = db_run(store, NULL, err,
+		"UPDATE rule SET position = -(position + ?) WHERE tenant = ? AND position >= ?",
+		"iii", by, tenant, from);
+
+	return r ? r :
+		   db_run(store, NULL, err,
+			   "UPDATE rule SET position = -position WHERE tenant = ? AND position < 0",
+			   "i", tenant);
+}
+
+static int insert_rule(
+	struct store *store, int64_t tenant, const struct store_rule *rule, struct err *err)
+{
+	int r = shift(store, tenant, rule->position, 1, err);
+
+	return r ? r :
+		   db_run(store, NULL, err,
+			   "INSERT INTO rule (tenant, position, direction, verdict, protocol,"
+			   " first_port, last_port, prefix, comment, created)"
+			   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			   "iisssiissi", tenant, (int64_t)rule->position, rule->direction,
+			   rule->verdict, rule->protocol, (int64_t)rule->first_port,
+			   (int64_t)rule->last_port, rule->prefix, rule->comment,
+			   (int64_t)time(NULL));
+}
+
+int store_rule_add(struct store *store, const struct store_rule *rule, struct err *err)
+{
+	int64_t id = 0;
+	int r = db_begin(store, err);
+
+	if (r != 0)
+		return r;
+	r = db_tenant_id(store, rule->tenant, &id, err);
+	if (r == 0)
+		r = insert_rule(store, id, rule, err);
+	return db_end(store, r, err);
+}
+
+static int delete_rule(struct store *store, int64_t tenant, uint32_t position, struct err *err)
+{
+	int changes = 0;
+	int r = db_run(store, &changes, err, "DELETE FROM rule WHERE tenant = ? AND position = ?",
+		"ii", tenant, (int64_t)position);
+
+	if (r == 0 && changes == 0)
+		return err_set(err, ERR_NOT_FOUND, "there is no rule %u: see vm2 rule list", position);
+	return r ? r : shift(store, tenant, position, -1, err);
+}
+
+int store_rule_remove(struct store *store, const char *tenant, uint32_t position, struct err *err)
+{
+	int64_t id = 0;
+	int r = db_begin(store, err);
+
+	if (r != 0)
+		return r;
+	r = db_tenant_id(store, tenant, &id, err);
+	if (r == 0)
+		r = delete_rule(store, id, position, err);
+	return db_end(store, r, err);
+}
+
+static void read_rule(sqlite3_stmt *s, struct store_rule *rule)
+{
+	*rule = (struct store_rule){ .position = (uint32_t)db_u64(s, 1),
+		.first_port = (uint16_t)db_u64(s, 5),
+		.last_port = (uint16_t)db_u64(s, 6),
+		.created = sqlite3_column_int64(s, 9),
+		.number = (uint32_t)db_u64(s, 10) };
+	db_text(s, 0, rule->tenant, sizeof(rule->tenant));
+	db_text(s, 2, rule->direction, sizeof(rule->direction));
+	db_text(s, 3, rule->verdict, sizeof(rule->verdict));
+	db_text(s, 4, rule->protocol, sizeof(rule->protocol));
+	db_text(s, 7, rule->prefix, sizeof(rule->prefix));
+	db_text(s, 8, rule->comment, sizeof(rule->comment));
+}
+
+/* A guest that is being destroyed has no rules any more. */
+#define RULE_COLUMNS                                                                           \
+	"SELECT t.name, r.position, r.direction, r.verdict, r.protocol, r.first_port,"         \
+	" r.last_port, r.prefix, r.comment, r.created, g.number FROM rule r"                   \
+	" JOIN tenant t ON t.id = r.tenant"                                                    \
+	" LEFT JOIN guest g ON g.tenant = t.id AND g.intent != 'destroying' "
+
+int store_rule_each(
+	struct store *store, const char *tenant, store_rule_fn fn, void *data, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	struct store_rule rule;
+	int r = tenant ? db_prepare(store, &s, err,
+				 RULE_COLUMNS "WHERE t.name = ? ORDER BY r.position", "s", tenant) :
+			 db_prepare(store, &s, err,
+				 RULE_COLUMNS "ORDER BY t.name, r.position", "");
+
+	while (r == 0 && (r = db_step(store, s, err)) == 1) {
+		read_rule(s, &rule);
+		r = fn(data, &rule);
+	}
+	return r;
 }

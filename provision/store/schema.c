@@ -106,6 +106,16 @@ const char *const schema_migrations[] = {
 	"CREATE INDEX publish_tenant ON publish(tenant);",
 	/* Guests that are meant to run. */
 	"ALTER TABLE guest ADD COLUMN up INTEGER NOT NULL DEFAULT 0;",
+	/* Tenants' own rules of the firewall: positions from 1 without a gap. */
+	"CREATE TABLE rule ("
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" position INTEGER NOT NULL,"
+	" direction TEXT NOT NULL CHECK (direction IN ('in', 'out', 'peer')),"
+	" verdict TEXT NOT NULL CHECK (verdict IN ('allow', 'deny')),"
+	" protocol TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp', 'icmp', 'any')),"
+	" first_port INTEGER NOT NULL, last_port INTEGER NOT NULL, prefix TEXT NOT NULL,"
+	" comment TEXT NOT NULL, created INTEGER NOT NULL,"
+	" PRIMARY KEY (tenant, position)) WITHOUT ROWID;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

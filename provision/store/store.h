@@ -31,6 +31,7 @@ struct store;
 
 #define STORE_NAME_SIZE	  (NAME_LEN_MAX + 1)
 #define STORE_REASON_MAX  200 /* bytes of a suspension's reason */
+#define STORE_COMMENT_MAX 100 /* bytes of a rule's comment */
 #define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
 
@@ -97,6 +98,20 @@ struct store_port {
 	char address4[16], address6[46]; /* out only: the guest's; "" while there is none */
 };
 
+/* A tenant's own rule: of several, the first that a new connection is in decides. */
+struct store_rule {
+	char tenant[STORE_NAME_SIZE];
+	uint32_t position; /* from 1 */
+	char direction[8]; /* "in", "out", "peer" */
+	char verdict[8];   /* "allow", "deny" */
+	char protocol[8];  /* "tcp", "udp", "icmp", "any" */
+	uint16_t first_port, last_port; /* 0, 0: any */
+	char prefix[52];   /* of the other side's addresses; "" for any */
+	char comment[STORE_COMMENT_MAX + 1];
+	int64_t created;
+	uint32_t number; /* out only: of the guest; 0 while there is none */
+};
+
 struct store_key {
 	int64_t id;
 	char type[64];
@@ -130,6 +145,7 @@ typedef int (*store_template_fn)(void *data, const struct store_template *templa
 typedef int (*store_tenant_fn)(void *data, const struct store_tenant *tenant);
 typedef int (*store_key_fn)(void *data, const struct store_key *key);
 typedef int (*store_port_fn)(void *data, const struct store_port *port);
+typedef int (*store_rule_fn)(void *data, const struct store_rule *rule);
 typedef int (*store_session_fn)(void *data, const struct store_session *session);
 
 /*
@@ -246,6 +262,17 @@ int store_port_get(struct store *store, const char *protocol, uint16_t host_port
 int store_port_each(
 	struct store *store, const char *tenant, store_port_fn fn, void *data, struct err *err);
 int store_port_remove(struct store *store, const struct store_port *port, struct err *err);
+
+/*
+ * Tenants' own rules, in order. add puts it at its position, which is at most one after the last,
+ * before the one that is there; remove closes the gap. ERR_NOT_FOUND: the tenant, or the rule. each:
+ * of one tenant, or of all (NULL), one after the other. They go with the tenant.
+ */
+int store_rule_add(struct store *store, const struct store_rule *rule, struct err *err);
+int store_rule_remove(
+	struct store *store, const char *tenant, uint32_t position, struct err *err);
+int store_rule_each(
+	struct store *store, const char *tenant, store_rule_fn fn, void *data, struct err *err);
 
 /*
  * Sessions. open adds a row and notes the login; ERR_DENIED when the tenant is suspended or gone

@@ -153,6 +153,88 @@ Test(network, bad_publications_are_refused)
 	cr_assert_str_eq(ok("vm2 publish list neta --json | jq length"), "0");
 }
 
+Test(network, own_rules_are_kept_in_order)
+{
+	static const char greeting[] = "/run/host/outside nc -w 2 192.0.2.2 8093 </dev/null | grep 'hello from netb'";
+
+	ready();
+	greeter("netb", 7083);
+	ok("vm2 publish add netb tcp 8093:7083");
+	wait_for(20, greeting);
+	/* What is served to the world is served no more to one of it; the port is the guest's. */
+	ok("vm2 rule add netb in deny tcp --port 7083 --prefix 198.51.100.0/24 --comment 'no outside' --dry-run");
+	cr_assert_str_eq(ok("vm2 rule list netb --json | jq length"), "0");
+	ok("vm2 rule add netb in deny tcp --port 7083 --comment 'nobody'");
+	ok("vm2 firewall verify");
+	ok("vm2 firewall show | grep 'to netb from the world, tcp port 7083 (rule 1)'");
+	ok("! %s", greeting);
+	ok("vm2 rule add netb in allow tcp --prefix 198.51.100.0/24 --port 7000-7999 --position 1");
+	wait_for(20, "/run/host/outside nc -s 198.51.100.1 -w 2 192.0.2.2 8093 </dev/null | grep 'hello from netb'");
+	cr_assert_str_eq(ok("vm2 rule list netb --json | jq -r '[.[] | \"\\(.position)\\(.verdict) \\(.port)\"] | join(\",\")'"),
+			 "1allow 7000-7999,2deny 7083");
+	/* They are there again with the table, and with the guest. */
+	ok("vm2 firewall restore && vm2 firewall verify");
+	ok("vm2 guest stop netb && vm2 guest start netb && vm2 firewall verify");
+	ok("! %s", "/run/host/outside nc -s 192.0.2.1 -w 2 192.0.2.2 8093 </dev/null | grep 'hello from netb'");
+	ok("vm2 rule remove netb 1 --dry-run && vm2 rule remove netb 1 && vm2 rule remove netb 1");
+	cr_assert_str_eq(ok("vm2 rule list --json | jq length"), "0");
+	ok("vm2 publish remove netb tcp 8093 && vm2 firewall verify");
+}
+
+Test(network, own_rules_say_whom_a_guest_reaches)
+{
+	ready();
+	ok("vm2 rule add neta out deny icmp");
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 198.51.100.1");
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 2001:db8:1::1");
+	ok("vm2 guest exec netb -- ping -c 1 -W 3 198.51.100.1");
+	ok("vm2 rule add neta peer allow icmp --prefix %s/32", address("netb", 4));
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 %s", address("netb", 4));
+	ok("! vm2 guest exec netb -- ping -c 1 -W 1 %s", address("neta", 4));
+	ok("vm2 firewall verify");
+	ok("vm2 rule remove neta 2 && vm2 rule remove neta 1");
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 %s", address("netb", 4));
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 198.51.100.1");
+}
+
+Test(network, rules_go_before_the_guest_and_with_it)
+{
+	tenant_ready("netd");
+	ok("vm2 rule add netd out deny any && vm2 rule add netd in allow icmp");
+	assert_status(ssh("netd", "", "! ping -c 1 -W 1 198.51.100.1"), 0);
+	ok("nft list map inet vm2 out4 | grep drop && vm2 firewall verify");
+	ok("vm2 guest destroy --yes netd && vm2 firewall verify");
+	ok("! nft list map inet vm2 out4 | grep drop");
+	ok("vm2 tenant remove --yes netd");
+	cr_assert_str_eq(ok("vm2 rule list --json | jq '[.[] | select(.tenant == \"netd\")] | length'"), "0");
+}
+
+Test(network, bad_rules_are_refused)
+{
+	ready();
+	ok("vm2 rule add neta in allow tcp --port 80");
+	refused(6, "rule 2 is there already: it is rule 1", "vm2 rule add neta in allow tcp --port 80");
+	refused(2, "rule 2 (in, deny) can never match", "vm2 rule add neta in deny tcp --port 80");
+	refused(2, "rule 2 (in, allow) can never match", "vm2 rule add neta in deny tcp --position 1");
+	refused(2, "bits are set after the first 24", "vm2 rule add neta in allow tcp --prefix 198.51.100.7/24");
+	refused(2, "is not an IPv4 prefix", "vm2 rule add neta in allow tcp --prefix example.org");
+	refused(2, "'0' is no port", "vm2 rule add neta in allow tcp --port 0");
+	refused(2, "'65536' is no port", "vm2 rule add neta in allow tcp --port 1-65536");
+	refused(2, "greater than the last", "vm2 rule add neta in allow tcp --port 90-80");
+	refused(2, "ports are of tcp or udp alone", "vm2 rule add neta in allow icmp --port 80");
+	refused(2, "'sctp' is no protocol: tcp, udp, icmp, any", "vm2 rule add neta in allow sctp");
+	refused(2, "'sideways' is no direction: in, out, peer", "vm2 rule add neta sideways allow any");
+	refused(2, "there is no place 9", "vm2 rule add neta out deny any --position 9");
+	refused(2, "network.protect keeps all guests from", "vm2 rule add neta out allow any --prefix 100.100.100.200/32");
+	refused(2, "no guest has an address in", "vm2 rule add neta peer allow any --prefix 198.51.100.0/24");
+	refused(2, "rules of direction peer", "vm2 rule add neta out allow any --prefix 10.82.0.0/16");
+	refused(2, "control characters", "vm2 rule add neta out deny any --comment $'a\nb'");
+	refused(3, "no tenant", "vm2 rule add nobody out deny any");
+	refused(3, "has no rule 7", "vm2 rule remove neta 7");
+	ok("vm2 rule remove neta 1");
+	cr_assert_str_eq(ok("vm2 rule list neta --json | jq length"), "0");
+}
+
 Test(network, differences_are_named_and_mended)
 {
 	ready();

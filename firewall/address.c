@@ -54,6 +54,19 @@ void address_mask(const struct address *a, uint8_t ret[16])
 		ret[i / 8] |= 0x80 >> (i % 8);
 }
 
+bool address_within(const struct address *a, const struct address *of)
+{
+	uint8_t mask[16];
+
+	if (!of->family || a->family != of->family || a->prefix < of->prefix)
+		return false;
+	address_mask(of, mask);
+	for (int i = 0; i < of->len; i++)
+		if ((a->bytes[i] & mask[i]) != of->bytes[i])
+			return false;
+	return true;
+}
+
 int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err)
 {
 	struct address a = { .family = family, .len = family == AF_INET6 ? 16 : 4 };

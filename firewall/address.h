@@ -6,6 +6,7 @@
 #ifndef VM2_FIREWALL_ADDRESS_H
 #define VM2_FIREWALL_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 
 /* The mask of a prefix, in network order. */
 void address_mask(const struct address *a, uint8_t ret[16]);
+
+/* Whether a prefix, or a single address, lies within another prefix; in none (family 0) nothing does. */
+bool address_within(const struct address *a, const struct address *of);
 
 /* An instance's name: [a-z] then [a-z0-9_], at most 8 bytes. 0 or ERR_USAGE. */
 int address_check_instance(const char *instance, struct err *err);

@@ -7,7 +7,6 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <string.h>
 
-#include "firewall/address.h"
 #include "firewall/netlink.h"
 
 #define SUBJECT	   "connection tracking"
@@ -15,18 +14,10 @@
 #define TUPLE_MAX  160
 #define DELETE_MAX 256 /* deletions that are sent at once: their answers must fit the queue */
 
-/* One direction of a connection. */
-struct tuple {
-	uint8_t protocol;
-	uint16_t source_port, destination_port; /* network order */
-	uint8_t source[16];
-	size_t len; /* of source */
-};
-
 /* What is looked for, and the deletions that are gathered meanwhile. */
 struct search {
-	const struct rules_port *ports;
-	uint32_t count;
+	conntrack_fn fn;
+	const void *data;
 	struct netlink *deletions;
 	uint32_t found;
 };
@@ -74,37 +65,58 @@ static uint16_t port_of(const struct nlattr *proto, uint16_t type)
 {
 	const struct nlattr *a = within(proto, type);
 
-	return a && mnl_attr_get_payload_len(a) >= 2 ? mnl_attr_get_u16(a) : 0;
+	return a && mnl_attr_get_payload_len(a) >= 2 ? ntohs(mnl_attr_get_u16(a)) : 0;
 }
 
-static void read_tuple(const struct nlattr *nest, struct tuple *ret)
+static struct address address_of(const struct nlattr *a)
 {
-	const struct nlattr *ip = within(nest, CTA_TUPLE_IP), *proto = within(nest, CTA_TUPLE_PROTO);
-	const struct nlattr *source = within(ip, CTA_IP_V4_SRC) ?: within(ip, CTA_IP_V6_SRC);
-	const struct nlattr *number = within(proto, CTA_PROTO_NUM);
+	struct address ret = { 0 };
+	size_t len = a ? mnl_attr_get_payload_len(a) : 0;
 
-	*ret = (struct tuple){ .source_port = port_of(proto, CTA_PROTO_SRC_PORT),
-		.destination_port = port_of(proto, CTA_PROTO_DST_PORT) };
+	if (len != 4 && len != 16)
+		return ret;
+	ret.family = len == 16 ? AF_INET6 : AF_INET;
+	ret.len = (uint8_t)len;
+	ret.prefix = (uint8_t)(len * 8);
+	memcpy(ret.bytes, mnl_attr_get_payload(a), len);
+	return ret;
+}
+
+static struct conntrack_end sender(const struct nlattr *tuple)
+{
+	const struct nlattr *ip = within(tuple, CTA_TUPLE_IP);
+	const struct nlattr *source = within(ip, CTA_IP_V4_SRC) ?: within(ip, CTA_IP_V6_SRC);
+
+	return (struct conntrack_end){ address_of(source),
+		port_of(within(tuple, CTA_TUPLE_PROTO), CTA_PROTO_SRC_PORT) };
+}
+
+static void read_flow(
+	const struct nlattr *there, const struct nlattr *back, struct conntrack_flow *ret)
+{
+	const struct nlattr *proto = within(there, CTA_TUPLE_PROTO);
+	const struct nlattr *number = within(proto, CTA_PROTO_NUM);
+	const struct nlattr *ip = within(there, CTA_TUPLE_IP);
+	struct address asked =
+		address_of(within(ip, CTA_IP_V4_DST) ?: within(ip, CTA_IP_V6_DST));
+
+	*ret = (struct conntrack_flow){ .asked_port = port_of(proto, CTA_PROTO_DST_PORT),
+		.began = sender(there),
+		.answers = sender(back) };
+	ret->redirected = memcmp(&asked, &ret->answers.address, sizeof(asked)) != 0;
 	if (number && mnl_attr_get_payload_len(number) >= 1)
 		ret->protocol = mnl_attr_get_u8(number);
-	if (source && mnl_attr_get_payload_len(source) <= sizeof(ret->source)) {
-		ret->len = mnl_attr_get_payload_len(source);
-		memcpy(ret->source, mnl_attr_get_payload(source), ret->len);
-	}
 }
 
-static bool is_of(const struct rules_port *port, const struct tuple *there, const struct tuple *back)
+static void put_deletion(struct search *s, int family, const struct nlattr *tuple)
 {
-	struct address guest = { 0 };
-	int family = back->len == 16 ? AF_INET6 : AF_INET;
+	struct nlmsghdr *d = start(
+		s->deletions, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family, "end a connection");
 
-	if (there->protocol != port->protocol ||
-		there->destination_port != htons(port->host_port) ||
-		back->source_port != htons(port->guest_port))
-		return false;
-	return address_parse(family == AF_INET ? port->address4 : port->address6, family, &guest,
-		       NULL) == 0 &&
-		guest.family && !memcmp(guest.bytes, back->source, guest.len);
+	memcpy(mnl_nlmsg_get_payload_tail(d), tuple, MNL_ALIGN(mnl_attr_get_len(tuple)));
+	d->nlmsg_len += MNL_ALIGN(mnl_attr_get_len(tuple));
+	netlink_commit(s->deletions, d);
+	s->found++;
 }
 
 /* mnl_cb_t: a connection of the list; one that is looked for is to be deleted, by its own tuple. */
@@ -113,37 +125,24 @@ static int look(const struct nlmsghdr *msg, void *data)
 	struct search *s = data;
 	const struct nfgenmsg *head = mnl_nlmsg_get_payload(msg);
 	struct wanted orig = { .type = CTA_TUPLE_ORIG }, reply = { .type = CTA_TUPLE_REPLY };
-	struct tuple there, back;
+	struct conntrack_flow flow;
 
 	if (mnl_nlmsg_get_payload_len(msg) < sizeof(*head) ||
 		mnl_attr_parse(msg, sizeof(*head), find, &orig) < 0 ||
 		mnl_attr_parse(msg, sizeof(*head), find, &reply) < 0 || !orig.found || !reply.found)
 		return MNL_CB_OK;
-	read_tuple(orig.found, &there);
-	read_tuple(reply.found, &back);
-	for (uint32_t i = 0; i < s->count; i++) {
-		struct nlmsghdr *d;
-
-		if (s->found >= DELETE_MAX || !is_of(&s->ports[i], &there, &back) ||
-			mnl_attr_get_len(orig.found) > TUPLE_MAX)
-			continue;
-		d = start(s->deletions, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, head->nfgen_family,
-			"end a connection");
-		memcpy(mnl_nlmsg_get_payload_tail(d), orig.found,
-			MNL_ALIGN(mnl_attr_get_len(orig.found)));
-		d->nlmsg_len += MNL_ALIGN(mnl_attr_get_len(orig.found));
-		netlink_commit(s->deletions, d);
-		s->found++;
-		break;
-	}
+	read_flow(orig.found, reply.found, &flow);
+	if (s->found < DELETE_MAX && mnl_attr_get_len(orig.found) <= TUPLE_MAX &&
+		s->fn(s->data, &flow))
+		put_deletion(s, head->nfgen_family, orig.found);
 	return MNL_CB_OK;
 }
 
 /* One round: at most DELETE_MAX connections. How many were found, or -errno. */
-static int end_some(const struct rules_port *ports, uint32_t count, struct err *err)
+static int end_some(conntrack_fn fn, const void *data, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink list = { 0 }, deletions = { 0 };
-	struct search search = { ports, count, &deletions, 0 };
+	struct search search = { fn, data, &deletions, 0 };
 	int r = netlink_open(&list, NETLINK_NETFILTER, err);
 
 	if (r == 0)
@@ -159,12 +158,12 @@ static int end_some(const struct rules_port *ports, uint32_t count, struct err *
 	return r == 0 || r == -ENOENT ? (int)search.found : r;
 }
 
-int conntrack_end_published(const struct rules_port *ports, uint32_t count, struct err *err)
+int conntrack_end_those(conntrack_fn fn, const void *data, struct err *err)
 {
 	int r = DELETE_MAX;
 
-	/* Bounded: the map leads nobody new there, so each round leaves fewer. */
-	for (int round = 0; count && r == DELETE_MAX && round < 4096; round++)
-		r = end_some(ports, count, err);
+	/* Bounded: the rules let nothing new of these in, so each round leaves fewer. */
+	for (int round = 0; r == DELETE_MAX && round < 4096; round++)
+		r = end_some(fn, data, err);
 	return r < 0 ? r : 0;
 }

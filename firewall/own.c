@@ -197,19 +197,6 @@ static int check_form(const struct rules_own *rule, uint32_t number, struct err 
 	return r ? err_wrap(err, "rule %u", number) : 0;
 }
 
-static bool within(const struct address *a, const struct address *of)
-{
-	uint8_t mask[16];
-
-	if (a->family != of->family || a->prefix < of->prefix)
-		return false;
-	address_mask(of, mask);
-	for (int i = 0; i < of->len; i++)
-		if ((a->bytes[i] & mask[i]) != of->bytes[i])
-			return false;
-	return true;
-}
-
 static const char *direction_word(const struct rules_own *rule)
 {
 	static const char *const words[] = { "in", "out", "peer" };
@@ -230,19 +217,19 @@ static int check_reach(
 	if (address_parse_cidr(rule->prefix, family_of(rule), &a, err) != 0)
 		return ERR_USAGE;
 	for (uint32_t i = 0; rule->direction != RULES_IN && i < p->n_protect; i++)
-		if (within(&a, &p->protect[i]))
+		if (address_within(&a, &p->protect[i]))
 			return err_set(err, ERR_USAGE,
 				"rule %u can never match: network.protect keeps all guests from %s",
 				number, rule->prefix);
-	if (within(&a, &link_local4))
+	if (address_within(&a, &link_local4))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: %s is blocked for all guests", number,
 			rule->prefix);
-	if (rule->direction == RULES_PEER && !within(&a, pool) && !within(pool, &a))
+	if (rule->direction == RULES_PEER && !address_within(&a, pool) && !address_within(pool, &a))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: no guest has an address in %s", number,
 			rule->prefix);
-	if (rule->direction != RULES_PEER && within(&a, pool))
+	if (rule->direction != RULES_PEER && address_within(&a, pool))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: %s is guests', whom rules of direction peer are "
 			"about",

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "firewall/conntrack.h"
 #include "firewall/netlink.h"
 #include "firewall/own.h"
 #include "firewall/policy.h"
@@ -286,7 +285,7 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 		r = collect_ports(ports, count, &elements, err);
 	if (!r)
 		r = remove_elements(base, &p, &elements, err);
-	return r ? r : conntrack_end_published(ports, count, err);
+	return r ? r : rules_end_published(ports, count, err);
 }
 
 int rules_check_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,

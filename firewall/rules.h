@@ -155,6 +155,18 @@ int rules_remove_own(const struct rules_base *base, const struct rules_own *own,
 int rules_change_own(const struct rules_base *base, const struct rules_own *from, uint32_t n_from,
 	const struct rules_own *to, uint32_t n_to, struct err *err);
 
+/*
+ * End connections: those that came by these ports; those of a guest that its rules `from` let pass and
+ * `to` do not, when the kernel's are `to` already; all that a guest has, which is gone. Their next
+ * packet is looked at as a new connection's. 0 or -errno.
+ */
+int rules_end_published(const struct rules_port *ports, uint32_t count, struct err *err);
+int rules_end_disallowed(const struct rules_base *base, const struct rules_guest *guest,
+	const struct rules_own *from, uint32_t n_from, const struct rules_own *to, uint32_t n_to,
+	struct err *err);
+int rules_end_guest(
+	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
+
 /* Remove the table. Not there is success. */
 int rules_remove(const struct rules_base *base, struct err *err);
 

@@ -109,6 +109,11 @@ static const char *or_null(const char *text)
 	return text[0] ? text : NULL;
 }
 
+static struct rules_guest guest_of(const struct store_guest *g)
+{
+	return (struct rules_guest){ g->number, or_null(g->address4), or_null(g->address6), false };
+}
+
 struct rules_base fence_base(const struct config *config)
 {
 	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run,
@@ -178,10 +183,10 @@ static int collect(struct store *store, struct state *s, struct err *err)
 	s->rules_own = own_of(&s->rules);
 	s->rules_guests = xcalloc(s->n_guests + 1, sizeof(*s->rules_guests));
 	s->rules_ports = xcalloc(s->n_ports + 1, sizeof(*s->rules_ports));
-	for (uint32_t i = 0; i < s->n_guests; i++)
-		s->rules_guests[i] = (struct rules_guest){ s->guests[i].number,
-			or_null(s->guests[i].address4), or_null(s->guests[i].address6),
-			s->optional[i] };
+	for (uint32_t i = 0; i < s->n_guests; i++) {
+		s->rules_guests[i] = guest_of(&s->guests[i]);
+		s->rules_guests[i].optional = s->optional[i];
+	}
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->rules_ports[i] = rules_of(&s->ports[i]);
 	s->value = (struct rules_state){ s->rules_guests, s->n_guests, s->rules_ports, s->n_ports,
@@ -220,16 +225,30 @@ int fence_rules_check(
 	return rules_check_own(&base, own, rules->n, err);
 }
 
-int fence_rules_change(const struct config *config, struct store *store,
-	const struct fence_rules *from, const struct fence_rules *to, struct err *err)
+int fence_end_guest(
+	const struct config *config, const struct store_guest *guest, struct err *err)
 {
 	const struct rules_base base = fence_base(config);
-	CLEANUP_FREE struct rules_own *old = own_of(from), *new = own_of(to);
-	uint32_t number = to->n ? to->of[0].number : from->n ? from->of[0].number : 0;
+	const struct rules_guest g = guest_of(guest);
 
-	if (!number || rules_change_own(&base, old, from->n, new, to->n, NULL) == 0)
+	return rules_end_guest(&base, &g, err);
+}
+
+int fence_rules_change(const struct config *config, struct store *store,
+	const struct store_guest *guest, const struct fence_rules *from,
+	const struct fence_rules *to, struct err *err)
+{
+	const struct rules_guest g = guest_of(guest);
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE struct rules_own *old = own_of(from), *new = own_of(to);
+	int r;
+
+	if (guest->intent == STORE_GUEST_NONE || guest->intent == STORE_GUEST_DESTROYING)
 		return 0;
-	return fence_restore(config, store, err);
+	r = rules_change_own(&base, old, from->n, new, to->n, NULL);
+	if (r != 0)
+		r = fence_restore(config, store, err);
+	return r ? r : rules_end_disallowed(&base, &g, old, from->n, new, to->n, err);
 }
 
 /* Nothing that runs is under fewer rules than it has: those of a guest that comes or goes. */

@@ -46,10 +46,16 @@ int fence_rules_check(
 
 /*
  * Put the tenant's rules into the kernel, which the database has changed from `from` to `to`; the
- * whole table where the kernel's were others. Nothing while it has no guest.
+ * whole table where the kernel's were others. Connections that `to` no longer allows end. Nothing
+ * while it has no guest.
  */
 int fence_rules_change(const struct config *config, struct store *store,
-	const struct fence_rules *from, const struct fence_rules *to, struct err *err);
+	const struct store_guest *guest, const struct fence_rules *from,
+	const struct fence_rules *to, struct err *err);
+
+/* End all connections of a guest that has stopped. */
+int fence_end_guest(
+	const struct config *config, const struct store_guest *guest, struct err *err);
 
 /* rules_verify() with what the database means; those that come, go or are stopped count for nothing. */
 int fence_verify(const struct config *config, struct store *store, rules_drift_fn fn, void *data,

@@ -101,6 +101,15 @@ static int start(const struct config *config, struct store *store, const struct 
 	return r == 0 ? start_once(config, store, t, progress, data, run, err) : r;
 }
 
+/* No packet of it passes any more; whoever has its addresses next gets none of its connections. */
+static void end_connections(const struct config *config, const struct store_tenant *t)
+{
+	struct err err = { 0 };
+
+	if (fence_end_guest(config, &t->guest, &err) != 0)
+		log_warn("cannot end the connections of '%s': %s", t->name, err.text);
+}
+
 /* Under the lock: nothing of it is left on the host, and then no row. */
 static int destroy_locked(const struct config *config, struct store *store,
 	const struct store_tenant *t, struct err *err)
@@ -116,6 +125,8 @@ static int destroy_locked(const struct config *config, struct store *store,
 		r = fence_arrange(config, store, t, false, err);
 	if (r == 0)
 		r = guest_destroy(config, &spec, err);
+	if (r == 0)
+		end_connections(config, t);
 	if (r == 0)
 		r = store_guest_remove(store, t->name, err);
 	return r;
@@ -221,7 +232,11 @@ int life_stop_held(
 		return destroy_locked(config, store, &t, err);
 	life_spec(&t, &spec);
 	r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &rules, err);
-	return r == 0 ? guest_stop(config, &spec, err) : r;
+	if (r == 0)
+		r = guest_stop(config, &spec, err);
+	if (r == 0)
+		end_connections(config, &t);
+	return r;
 }
 
 /*

@@ -157,13 +157,13 @@ static int insert(struct request *r, const struct fence_rules *from, struct stor
 }
 
 /* In the database first: whoever restores the table meanwhile has the change in it. */
-static int put(struct request *r, const struct store_rule *rule, const struct fence_rules *from)
+static int put(struct request *r, const struct store_tenant *t, const struct fence_rules *from)
 {
 	CLEANUP_FENCE_RULES struct fence_rules to = { 0 };
-	int n = fence_rules_get(r->store, rule->tenant, &to, &r->err);
+	int n = fence_rules_get(r->store, t->name, &to, &r->err);
 
 	if (n == 0)
-		n = fence_rules_change(r->config, r->store, from, &to, &r->err);
+		n = fence_rules_change(r->config, r->store, &t->guest, from, &to, &r->err);
 	if (n != 0)
 		err_wrap(&r->err, "it is in the database, but not in the kernel");
 	return n;
@@ -184,7 +184,7 @@ static int add_locked(struct request *r, struct store_rule *rule)
 	if (n != 0 || msg_get(&r->in, "dry_run"))
 		return n;
 	n = store_rule_add(r->store, rule, &r->err);
-	return n == 0 ? put(r, rule, &from) : n;
+	return n == 0 ? put(r, &t, &from) : n;
 }
 
 int rule_add(struct request *r)
@@ -226,7 +226,7 @@ static int remove_locked(
 	if (msg_get(&r->in, "dry_run"))
 		return 0;
 	n = store_rule_remove(r->store, tenant, position, &r->err);
-	return n == 0 ? put(r, ret, &from) : n;
+	return n == 0 ? put(r, &t, &from) : n;
 }
 
 int rule_remove(struct request *r)

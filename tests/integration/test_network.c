@@ -197,6 +197,38 @@ Test(network, own_rules_say_whom_a_guest_reaches)
 	ok("vm2 guest exec neta -- ping -c 1 -W 3 198.51.100.1");
 }
 
+/* Until the guest's connection is tracked, or is not. */
+static void await_connection(const char *guest, bool there)
+{
+	wait_for(20, "%s grep 'src=%s .*dport=8083 ' /proc/net/nf_conntrack", there ? "" : "!",
+		 address(guest, 4));
+}
+
+static void hold_connection(const char *guest)
+{
+	ok("vm2 guest exec %s -- sh -c 'setsid sh -c \"sleep 1000 | nc 198.51.100.1 8083\" "
+	   ">/dev/null 2>&1 </dev/null &'",
+	   guest);
+	await_connection(guest, true);
+}
+
+Test(network, what_is_no_longer_allowed_ends)
+{
+	ready();
+	ok("/run/host/outside sh -c 'nc -lk 198.51.100.1 8083 >/dev/null 2>&1 </dev/null & echo $!' >/run/vm2-test/held.pid");
+	wait_for(10, "/run/host/outside ss -Hltn 'sport = 8083' | grep -q 8083");
+	hold_connection("neta");
+	hold_connection("netb");
+	ok("vm2 rule add neta out deny tcp --port 8083");
+	await_connection("neta", false);
+	await_connection("netb", true);
+	ok("vm2 rule remove neta 1");
+	ok("vm2 tenant suspend netb --reason 'unpaid invoice'");
+	await_connection("netb", false);
+	ok("vm2 tenant resume netb && vm2 guest start netb && vm2 firewall verify");
+	ok("kill $(cat /run/vm2-test/held.pid)");
+}
+
 Test(network, rules_go_before_the_guest_and_with_it)
 {
 	tenant_ready("netd");

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <sys/prctl.h>
+
 #include "tests/unit/firewall/net.h"
 
 static const struct rules_base base = { "vm2", "10.66.0.0/16", "fd66::/64" };
@@ -394,6 +396,99 @@ Test(rules, own_rules_decide_who_is_reached)
 	close(outside);
 	close(peer);
 	close(self);
+}
+
+/* Says a letter again and again, until the test kills it. */
+static pid_t talker(int netns, const char *to, char letter)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	pid_t pid = fork();
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (setns(netns, CLONE_NEWNET) < 0)
+		_exit(99);
+	len = socket_address(to, &ss);
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	fd = socket(ss.ss_family, SOCK_STREAM, 0);
+	for (int r = connect(fd, (struct sockaddr *)&ss, len); r == 0; usleep(5000))
+		r = write(fd, &letter, 1) == 1 ? 0 : -1;
+	_exit(1);
+}
+
+/* How often the talkers said each letter, until `until` was heard so many times, or for 20 s. */
+static void hear(const int fd[2], char until, int times, int heard[128])
+{
+	double deadline = now_ms() + 20000;
+
+	memset(heard, 0, 128 * sizeof(*heard));
+	while (heard[(int)until] < times && now_ms() < deadline) {
+		struct pollfd p[2] = { { fd[0], POLLIN, 0 }, { fd[1], POLLIN, 0 } };
+		char buf[4096];
+
+		poll(p, 2, 1000);
+		for (int i = 0; i < 2; i++) {
+			ssize_t n = p[i].revents ? recv(fd[i], buf, sizeof(buf), MSG_DONTWAIT) : 0;
+
+			for (ssize_t k = 0; k < n; k++)
+				heard[buf[k] & 127]++;
+		}
+	}
+	cr_expect(heard[(int)until] >= times, "'%c' was heard %d times", until, heard[(int)until]);
+}
+
+Test(rules, connections_end_that_are_no_longer_allowed, .timeout = 90)
+{
+	static const struct rules_own deny[] = {
+		{ 1, RULES_OUT, false, IPPROTO_TCP, PORT, PORT, "192.0.2.0/24" } };
+	struct world w = make_world();
+	int server = listener(w.outside), fd[2], heard[128];
+	struct err err = { 0 };
+	pid_t pid[2];
+
+	/* One by each family: the rule is about one of them. */
+	pid[0] = talker(w.guest[0], "192.0.2.2", 'a');
+	fd[0] = accept(server, NULL, NULL);
+	pid[1] = talker(w.guest[0], "2001:db8::2", 'b');
+	fd[1] = accept(server, NULL, NULL);
+	hear(fd, 'a', 5, heard);
+	hear(fd, 'b', 5, heard);
+	change_own(NULL, 0, deny, 1);
+	hear(fd, 'a', 5, heard); /* so far it goes on */
+	cr_assert(rules_end_disallowed(&base, &guests[0], NULL, 0, deny, 1, &err) == 0, "%s", err.text);
+	hear(fd, 'b', 20, heard); /* what was on its way */
+	hear(fd, 'b', 100, heard);
+	cr_expect(heard['a'] == 0, "'a' was heard %d times more", heard['a']);
+	cr_assert(rules_end_guest(&base, &guests[0], &err) == 0, "%s", err.text);
+	for (int i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+		close(fd[i]);
+	}
+	close(server);
+}
+
+Test(rules, a_guest_takes_its_connections_along)
+{
+	static const char look[] = "grep -cE '(10.66.0.1|fd66:0000:0000:0000:0000:0000:0000:0001) ' "
+				   "/proc/net/nf_conntrack";
+	struct world w = make_world();
+	struct err err = { 0 };
+	char text[64];
+
+	cr_expect(within(w.guest[0], do_open_many, "192.0.2.2"));
+	cr_expect(within(w.guest[0], do_ping, "2001:db8::2"));
+	cr_expect(within(w.guest[1], do_ping, "192.0.2.2"));
+	output(look, text, sizeof(text));
+	cr_expect(atoi(text) > 900, "%s", text);
+	cr_expect(rules_end_guest(&base, &guests[0], &err) == 0, "%s", err.text);
+	output(look, text, sizeof(text));
+	cr_expect(atoi(text) == 0, "%s", text);
+	output("grep -c 'src=10.66.0.2 ' /proc/net/nf_conntrack", text, sizeof(text));
+	cr_expect(atoi(text) == 1, "%s", text);
 }
 
 Test(rules, own_rules_of_a_thousand_guests, .timeout = 60)

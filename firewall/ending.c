@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which connections end when less is allowed than before, or a guest goes. */
+#include <string.h>
+
+#include "firewall/conntrack.h"
+#include "firewall/own.h"
+
+static bool same_address(const struct address *a, const struct address *b)
+{
+	return a->family && a->family == b->family && !memcmp(a->bytes, b->bytes, a->len);
+}
+
+/* --- published ports --- */
+
+struct published {
+	const struct rules_port *ports;
+	uint32_t count;
+};
+
+static bool came_by(const void *data, const struct conntrack_flow *flow)
+{
+	const struct published *p = data;
+	int family = flow->answers.address.family;
+
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct rules_port *port = &p->ports[i];
+		const char *text = family == AF_INET ? port->address4 : port->address6;
+		struct address guest = { 0 };
+
+		if (flow->protocol == port->protocol && flow->asked_port == port->host_port &&
+			flow->answers.port == port->guest_port &&
+			address_parse(text, family, &guest, NULL) == 0 &&
+			same_address(&guest, &flow->answers.address))
+			return true;
+	}
+	return false;
+}
+
+int rules_end_published(const struct rules_port *ports, uint32_t count, struct err *err)
+{
+	const struct published p = { ports, count };
+
+	return count ? conntrack_end_those(came_by, &p, err) : 0;
+}
+
+/* --- a guest's --- */
+
+struct guest_end {
+	const struct policy *policy;
+	struct address four, six;
+	bool all;
+	const struct rules_own *from, *to;
+	uint32_t n_from, n_to;
+};
+
+static bool is_guest(const struct guest_end *g, const struct address *a)
+{
+	return same_address(a, &g->four) || same_address(a, &g->six);
+}
+
+static bool is_of_pool(const struct policy *p, const struct address *a)
+{
+	return address_within(a, &p->pool4) || address_within(a, &p->pool6);
+}
+
+/* What holds where no rule says anything. */
+static bool allowed(int verdict, enum rules_direction direction, const struct conntrack_flow *flow)
+{
+	return verdict >= 0 ? verdict : direction == RULES_OUT || flow->redirected;
+}
+
+/* Only what was allowed by the rules before, and is not by those that there are now. */
+static bool is_over(const void *data, const struct conntrack_flow *flow)
+{
+	const struct guest_end *g = data;
+	bool began = is_guest(g, &flow->began.address);
+	const struct address *other = began ? &flow->answers.address : &flow->began.address;
+	enum rules_direction direction = !began		  ? RULES_IN :
+		is_of_pool(g->policy, other)		  ? RULES_PEER :
+							    RULES_OUT;
+	uint16_t port = flow->answers.port;
+
+	if (!began && !is_guest(g, &flow->answers.address))
+		return false;
+	if (g->all)
+		return true;
+	/* What another guest began is under that one's rules. */
+	if (!other->family || (!began && is_of_pool(g->policy, other)))
+		return false;
+	return allowed(own_verdict(g->from, g->n_from, direction, flow->protocol, port, other),
+		       direction, flow) &&
+		!allowed(own_verdict(g->to, g->n_to, direction, flow->protocol, port, other),
+			direction, flow);
+}
+
+static int prepare(const struct rules_base *base, const struct rules_guest *guest,
+	struct policy *policy, struct guest_end *ret, struct err *err)
+{
+	int r = policy_make(base, policy, err);
+
+	ret->policy = policy;
+	if (r == 0)
+		r = address_parse(guest->address4, AF_INET, &ret->four, err);
+	return r ? r : address_parse(guest->address6, AF_INET6, &ret->six, err);
+}
+
+int rules_end_disallowed(const struct rules_base *base, const struct rules_guest *guest,
+	const struct rules_own *from, uint32_t n_from, const struct rules_own *to, uint32_t n_to,
+	struct err *err)
+{
+	struct guest_end g = { .from = from, .n_from = n_from, .to = to, .n_to = n_to };
+	struct policy policy;
+	int r = prepare(base, guest, &policy, &g, err);
+
+	return r ? r : conntrack_end_those(is_over, &g, err);
+}
+
+int rules_end_guest(
+	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
+{
+	struct guest_end g = { .all = true };
+	struct policy policy;
+	int r = prepare(base, guest, &policy, &g, err);
+
+	return r ? r : conntrack_end_those(is_over, &g, err);
+}

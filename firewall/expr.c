@@ -114,9 +114,9 @@ void expr_address(struct nftnl_rule *r, enum expr_side side, const struct addres
 	cmp(r, NFT_CMP_EQ, a->bytes, a->len);
 }
 
-void expr_known_interface(struct nftnl_rule *r, const char *set)
+void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 {
-	meta(r, NFT_META_IIFNAME);
+	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
 	lookup(r, set);
 }
 
@@ -278,6 +278,28 @@ void expr_connections_over(
 	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_COUNT, count);
 	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
 	dynset(r, NFT_DYNSET_OP_ADD, set, set_id, 0, state);
+}
+
+/* Packets have a burst of their own; bytes have a second's in any case (nft_limit.c). */
+struct nftnl_expr *expr_limit(enum expr_unit unit, uint64_t a_second)
+{
+	struct nftnl_expr *e = alloc("limit");
+	bool packets = unit == EXPR_PACKETS;
+
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, a_second);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, 1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_BURST, packets ? (uint32_t)a_second : 0);
+	nftnl_expr_set_u32(
+		e, NFTNL_EXPR_LIMIT_TYPE, packets ? NFT_LIMIT_PKTS : NFT_LIMIT_PKT_BYTES);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+	return e;
+}
+
+uint64_t expr_limit_of(const struct nftnl_expr *e)
+{
+	const char *name = nftnl_expr_get_str(e, NFTNL_EXPR_NAME);
+
+	return name && !strcmp(name, "limit") ? nftnl_expr_get_u64(e, NFTNL_EXPR_LIMIT_RATE) : 0;
 }
 
 void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second)

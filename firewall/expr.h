@@ -22,8 +22,23 @@ void expr_family(struct nftnl_rule *r, int family);
 /* The packet's source or destination lies within the prefix. */
 void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a);
 
-/* The interface it came in by is an element of the set. */
-void expr_known_interface(struct nftnl_rule *r, const char *set);
+/* The interface it came in by (in), or leaves by, is an element of the set. */
+void expr_known_interface(struct nftnl_rule *r, bool in, const char *set);
+
+/* What an element's rate counts; 0 is none. */
+enum expr_unit {
+	EXPR_BYTES = 1,
+	EXPR_PACKETS
+};
+
+/*
+ * What an element carries: there is more than so much a second. As much as a second's may come at
+ * once. The caller frees it, or gives it to an element or a set.
+ */
+struct nftnl_expr *expr_limit(enum expr_unit unit, uint64_t a_second);
+
+/* The rate of such an element that was read back; 0: it carries none. */
+uint64_t expr_limit_of(const struct nftnl_expr *e);
 
 /* The interface it came in by and its source, together, are an element of the set. */
 void expr_known_source(struct nftnl_rule *r, int family, const char *set);

@@ -45,11 +45,14 @@ struct chain {
 	int32_t priority;
 };
 
+#define ALLOWED "allowed" /* after `forward`: what may pass, if its guest's rate lets it */
+
 static const struct chain chains[] = {
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
 	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
+	{ ALLOWED, "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER + 1 },
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
 };
@@ -62,6 +65,7 @@ struct set {
 	uint32_t data_type, data_len; /* of a map */
 	uint32_t flags, size;	      /* of one that rules add to */
 	uint8_t fields[4];	      /* of one of ranges: how long the parts of its keys are */
+	enum expr_unit unit;	      /* of the rates that its elements carry */
 };
 
 #define CONNECTIONS "connections" /* of each guest: counted */
@@ -93,6 +97,10 @@ static const struct set sets[] = {
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
+	{ POLICY_UP, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
+	{ POLICY_DOWN, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
+	{ POLICY_PACKETS_UP, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
+	{ POLICY_PACKETS_DOWN, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
 };
 
 #define SPOOFED	       "spoofed"
@@ -105,6 +113,7 @@ static const struct set sets[] = {
 #define PROTECTED      "protected"
 #define TOO_MANY       "too_many"
 #define TOO_FAST       "too_fast"
+#define OVER_RATE      "over_rate"
 
 static const struct {
 	const char *name, *meaning;
@@ -119,6 +128,7 @@ static const struct {
 	{ PROTECTED, "sent by a guest to a prefix of network.protect" },
 	{ TOO_MANY, "of a guest that has network.connections already" },
 	{ TOO_FAST, "of a guest that began more than network.new-connections" },
+	{ OVER_RATE, "of a guest, or to it, beyond its plan's up, down or packets" },
 };
 
 /* Which side of the guests' links an interface is on. */
@@ -149,6 +159,10 @@ enum match {
 	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
 	MANY_OUT,
 	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
+	RATE_IN, /* its guest sends more than it may */
+	PACKETS_IN,
+	RATE_OUT, /* receives more */
+	PACKETS_OUT,
 	TO_POOL4,
 	TO_POOL6,
 	FROM_POOL4,
@@ -226,6 +240,12 @@ static const struct rule rules[] = {
 	/* Last: what they allow gets no further than what everybody may. */
 	{ "forward", GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
 	{ "forward", GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
+
+	/* What is dropped above uses nothing up. */
+	{ ALLOWED, ANY, ANY, RATE_IN, OVER_RATE, DROP },
+	{ ALLOWED, ANY, ANY, PACKETS_IN, OVER_RATE, DROP },
+	{ ALLOWED, ANY, ANY, RATE_OUT, OVER_RATE, DROP },
+	{ ALLOWED, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
@@ -370,6 +390,8 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 	}
 	if (def->type == TYPE_IFNAME)
 		describe_key(s);
+	if (def->unit)
+		nftnl_set_add_expr(s, expr_limit(def->unit, POLICY_LEAST));
 	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
 	nftnl_set_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
@@ -480,7 +502,7 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_known_source(r, AF_INET6, POLICY_SOURCE6);
 	case DISCOVERY_LOCAL:
 	case DISCOVERY_NONE:
-		expr_known_interface(r, POLICY_GUESTS);
+		expr_known_interface(r, true, POLICY_GUESTS);
 		expr_address(r, EXPR_SOURCE,
 			def->match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
 		expr_protocol(r, IPPROTO_ICMPV6);
@@ -518,6 +540,14 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 	case FAST_IN:
 		expr_beginning(r);
 		return expr_rate_over(r, OPENINGS, OPENINGS_ID, p->new_connections);
+	case RATE_IN:
+		return expr_known_interface(r, true, POLICY_UP);
+	case PACKETS_IN:
+		return expr_known_interface(r, true, POLICY_PACKETS_UP);
+	case RATE_OUT:
+		return expr_known_interface(r, false, POLICY_DOWN);
+	case PACKETS_OUT:
+		return expr_known_interface(r, false, POLICY_PACKETS_DOWN);
 	case TO_POOL4:
 		return expr_address(r, EXPR_DESTINATION, &p->pool4);
 	case TO_POOL6:

@@ -13,7 +13,10 @@
 
 struct nftnl_rule;
 
-/* The sets whose elements a guest is, and the maps of published ports. */
+/*
+ * The sets whose elements a guest is, and the maps of published ports. A guest that has a rate is an
+ * element that carries it: bytes a second that it sends and receives, and packets.
+ */
 #define POLICY_GUESTS  "guests"	 /* interface */
 #define POLICY_SOURCE4 "source4" /* interface . IPv4 address */
 #define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
@@ -27,12 +30,20 @@ struct nftnl_rule;
 #define POLICY_PEER4 "peer4"
 #define POLICY_PEER6 "peer6"
 
+#define POLICY_UP	    "up"
+#define POLICY_DOWN	    "down"
+#define POLICY_PACKETS_UP   "packets_up"
+#define POLICY_PACKETS_DOWN "packets_down"
+
 /*
  * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every
- * message is kept far below (a rule here takes at most 800 bytes, an element 120).
+ * message is kept far below (a rule here takes at most 800 bytes, an element 128).
  */
 #define POLICY_ROOM	    4096
 #define POLICY_ELEMENT_ROOM 160
+
+/* A rate that lets nothing pass: no packet is a byte. */
+#define POLICY_LEAST 1
 
 /* Prefixes that no guest reaches: a rule each. */
 #define POLICY_PROTECT_MAX 32

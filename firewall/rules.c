@@ -23,7 +23,7 @@
 #include "provision/base/str.h"
 
 /* Elements of one message: their list's length is 16 bits (struct nlattr). */
-#define ELEMENTS_MAX 512
+#define ELEMENTS_MAX 400
 
 static int check(const struct rules_base *base, struct policy *ret, struct err *err)
 {
@@ -85,6 +85,8 @@ static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
 	} else if (data_len) {
 		nftnl_set_elem_set(elem, NFTNL_SET_ELEM_DATA, e->data, data_len);
 	}
+	if (ruleset_unit(e->set))
+		nftnl_set_elem_add_expr(elem, expr_limit(ruleset_unit(e->set), e->rate));
 	nftnl_set_elem_add(s, elem);
 }
 
@@ -193,6 +195,22 @@ int rules_present(const struct rules_base *base, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : rule_count == policy_rule_count(&p);
 }
 
+/* Have a guest's elements, with no rates but those of `wanted`. */
+static int put_guest(const struct rules_base *base, const struct policy *p,
+	const struct ruleset *wanted, const struct ruleset *rates, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	int r = open_batch(base, &nl, err);
+
+	if (r)
+		return r;
+	/* Added first, so that they can be deleted whether they are there or not. */
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, rates);
+	put_elements(&nl, p, NFT_MSG_DELSETELEM, rates);
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, wanted);
+	return commit(&nl, p->subject, err);
+}
+
 /* Add elements in a batch of their own. */
 static int add_elements(const struct rules_base *base, const struct policy *p,
 	const struct ruleset *elements, struct err *err)
@@ -227,26 +245,33 @@ static int remove_elements(const struct rules_base *base, const struct policy *p
 
 int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
-	CLEANUP_RULESET struct ruleset elements = { 0 };
+	CLEANUP_RULESET struct ruleset elements = { 0 }, rates = { 0 };
 	struct policy p;
 	int r;
 
 	r = check(base, &p, err);
 	if (!r)
 		r = ruleset_add_guest(&elements, &p, guest, err);
-	return r ? r : add_elements(base, &p, &elements, err);
+	if (!r)
+		r = ruleset_add_rates(&rates, &p, guest, err);
+	return r ? r : put_guest(base, &p, &elements, &rates, err);
 }
 
 int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct rules_guest plain = *guest;
 	struct policy p;
 	int r;
 
+	/* Whatever rates it has by now. */
+	plain.up = plain.down = plain.packets = 0;
 	r = check(base, &p, err);
 	if (!r)
-		r = ruleset_add_guest(&elements, &p, guest, err);
+		r = ruleset_add_guest(&elements, &p, &plain, err);
+	if (!r)
+		r = ruleset_add_rates(&elements, &p, &plain, err);
 	return r ? r : remove_elements(base, &p, &elements, err);
 }
 

@@ -35,6 +35,8 @@ struct rules_guest {
 	const char *address4; /* or NULL */
 	const char *address6; /* or NULL */
 	bool optional;	      /* rules_verify(): may be missing, since it is stopped */
+	/* What it may send and receive, in bytes a second, and packets a second each way; 0: all. */
+	uint64_t up, down, packets;
 };
 
 /* A port of the host's that leads to a guest. */
@@ -115,8 +117,8 @@ int rules_counters(const struct rules_base *base,
 int rules_present(const struct rules_base *base, struct err *err);
 
 /*
- * Add a guest's elements in one batch; there already is success. -ENOENT when the table is not
- * there: the caller restores it first.
+ * Add a guest's elements in one batch; there already is success, and then it has these rates from now
+ * on. -ENOENT when the table is not there: the caller restores it first.
  */
 int rules_add_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err);

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static const struct {
 	const char *name;
 	uint8_t key_len, data_len;
 	bool ranges;
+	enum expr_unit unit;
 } sets[RULESET_SETS] = {
 	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + 4, 0 },
 	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + 16, 0 },
@@ -34,6 +36,10 @@ static const struct {
 	[RULESET_OUT6] = { POLICY_OUT6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
 	[RULESET_PEER4] = { POLICY_PEER4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
 	[RULESET_PEER6] = { POLICY_PEER6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_UP] = { POLICY_UP, IFNAMSIZ, .unit = EXPR_BYTES },
+	[RULESET_DOWN] = { POLICY_DOWN, IFNAMSIZ, .unit = EXPR_BYTES },
+	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, IFNAMSIZ, .unit = EXPR_PACKETS },
+	[RULESET_PACKETS_DOWN] = { POLICY_PACKETS_DOWN, IFNAMSIZ, .unit = EXPR_PACKETS },
 };
 
 void ruleset_free(struct ruleset *s)
@@ -62,6 +68,11 @@ bool ruleset_has_ranges(enum ruleset_set set)
 	return sets[set].ranges;
 }
 
+enum expr_unit ruleset_unit(enum ruleset_set set)
+{
+	return sets[set].unit;
+}
+
 struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set)
 {
 	if (s->n == s->cap) {
@@ -82,20 +93,53 @@ static int parse_addresses(
 	return r == 0 ? address_parse(text6, AF_INET6, ret6, err) : r;
 }
 
+static int name_interface(const struct policy *p, const struct rules_guest *g,
+	char ret[IFNAMSIZ], struct err *err)
+{
+	link_name(p->table, g->number, ret);
+	return *ret ? 0 :
+		      err_set(err, ERR_USAGE,
+			      "interface name %s-%u is longer than %d characters: "
+			      "use a shorter instance name",
+			      p->table, g->number, IFNAMSIZ - 1);
+}
+
+static void add_rate(struct ruleset *s, enum ruleset_set set, const char *interface,
+	const struct rules_guest *g, uint64_t rate)
+{
+	struct ruleset_element *e = ruleset_add(s, set);
+
+	memcpy(e->key, interface, strlen(interface));
+	e->optional = g->optional;
+	e->rate = rate;
+}
+
+int ruleset_add_rates(
+	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
+{
+	char interface[IFNAMSIZ] = "";
+	int r = name_interface(p, g, interface, err);
+
+	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
+		if (sets[set].unit)
+			add_rate(s, set, interface, g, POLICY_LEAST);
+	return r;
+}
+
 int ruleset_add_guest(
 	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
 {
+	const uint64_t rates[RULESET_SETS] = { [RULESET_UP] = g->up,
+		[RULESET_DOWN] = g->down,
+		[RULESET_PACKETS_UP] = g->packets,
+		[RULESET_PACKETS_DOWN] = g->packets };
 	struct address four = { 0 }, six = { 0 };
 	struct ruleset_element *e;
 	char interface[IFNAMSIZ] = "";
 	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
 
-	link_name(p->table, g->number, interface);
-	if (r == 0 && !*interface)
-		r = err_set(err, ERR_USAGE,
-			"interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name",
-			p->table, g->number, IFNAMSIZ - 1);
+	if (r == 0)
+		r = name_interface(p, g, interface, err);
 	if (r != 0)
 		return r;
 	/* The name is zero-filled, as the kernel has it. */
@@ -114,6 +158,9 @@ int ruleset_add_guest(
 	e = ruleset_add(s, RULESET_GUESTS);
 	memcpy(e->key, interface, strlen(interface));
 	e->optional = g->optional;
+	for (int set = 0; set < RULESET_SETS; set++)
+		if (rates[set])
+			add_rate(s, set, interface, g, rates[set]);
 	return 0;
 }
 
@@ -174,7 +221,9 @@ int ruleset_compare(const struct ruleset_element *a, const struct ruleset_elemen
 	r = memcmp(a->key, b->key, sizeof(a->key));
 	if (r == 0)
 		r = memcmp(a->key_end, b->key_end, sizeof(a->key_end));
-	return r ? r : memcmp(a->data, b->data, sizeof(a->data));
+	if (r == 0)
+		r = memcmp(a->data, b->data, sizeof(a->data));
+	return r ? r : (a->rate > b->rate) - (a->rate < b->rate);
 }
 
 static int compare(const void *a, const void *b)
@@ -272,6 +321,13 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	case RULESET_OUT6:
 	case RULESET_PEER6:
 		put_own(e, true, b);
+		break;
+	case RULESET_UP:
+	case RULESET_DOWN:
+	case RULESET_PACKETS_UP:
+	case RULESET_PACKETS_DOWN:
+		buf_printf(b, "\"%.16s\" limit rate over %" PRIu64 " %s/second", (const char *)e->key,
+			e->rate, sets[e->set].unit == EXPR_BYTES ? "bytes" : "packets");
 		break;
 	case RULESET_SETS:
 		break;

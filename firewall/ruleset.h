@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "firewall/expr.h"
 #include "firewall/policy.h"
 #include "firewall/rules.h"
 #include "provision/base/str.h"
@@ -26,6 +27,10 @@ enum ruleset_set {
 	RULESET_OUT6,
 	RULESET_PEER4,
 	RULESET_PEER6,
+	RULESET_UP,
+	RULESET_DOWN,
+	RULESET_PACKETS_UP,
+	RULESET_PACKETS_DOWN,
 	RULESET_SETS, /* how many there are */
 };
 
@@ -39,6 +44,7 @@ struct ruleset_element {
 	uint8_t key[RULESET_KEY_MAX];
 	uint8_t key_end[RULESET_KEY_MAX]; /* of a map of ranges: their ends */
 	uint8_t data[RULESET_DATA_MAX];	  /* of a map; of one of verdicts: NF_ACCEPT or NF_DROP */
+	uint64_t rate;			  /* that it carries (ruleset_unit()), a second */
 };
 
 /* Zeroed is empty; to be freed with ruleset_free(). */
@@ -56,9 +62,14 @@ size_t ruleset_key_len(enum ruleset_set set);
 size_t ruleset_data_len(enum ruleset_set set); /* 0: no map */
 /* Whether its keys are ranges, and its data verdicts. */
 bool ruleset_has_ranges(enum ruleset_set set);
+enum expr_unit ruleset_unit(enum ruleset_set set); /* of the rates that its elements carry; 0: none */
 
 /* Add an element, zeroed: its place, until the next is added. */
 struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set);
+
+/* Add an element for each of a guest's rates, as if it had the least of each. 0 or ERR_USAGE. */
+int ruleset_add_rates(
+	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err);
 
 /* Add what a guest, or a published port, comes to. 0 or ERR_USAGE. */
 int ruleset_add_guest(

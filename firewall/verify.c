@@ -196,11 +196,14 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 {
 	struct element_list *l = data;
 	struct ruleset_element *to;
-	uint32_t key_len = 0, data_len = 0;
+	uint32_t key_len = 0, data_len = 0, rate_len = 0;
 	const void *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &key_len);
 	const void *value = nftnl_set_elem_get(e, NFTNL_SET_ELEM_DATA, &data_len);
 
+	const struct nftnl_expr *rate = nftnl_set_elem_get(e, NFTNL_SET_ELEM_EXPR, &rate_len);
+
 	to = ruleset_add(&l->elements, l->set);
+	to->rate = rate && ruleset_unit(l->set) ? expr_limit_of(rate) : 0;
 	memcpy(to->key, key, key_len < sizeof(to->key) ? key_len : sizeof(to->key));
 	if (ruleset_has_ranges(l->set)) {
 		uint32_t end_len = 0;

@@ -51,25 +51,35 @@ static const char *const kinds[] = {
 	[LIMIT_NUMBER] = "a number",
 	[LIMIT_SIZE] = "a size (like 512M)",
 	[LIMIT_TIME] = "a time in seconds (or like 30m)",
+	[LIMIT_RATE] = "a rate in bits a second (or like 10mbit)",
 };
 
-/* Digits, with s, m, h or d; seconds without. */
-static int parse_time(const char *text, uint64_t *ret)
+/* A number with one of some suffixes, or with none. */
+struct suffix {
+	const char *text;
+	uint64_t times;
+};
+
+static const struct suffix times[] = { { "s", 1 }, { "m", 60 }, { "h", 3600 }, { "d", 86400 }, { 0 } };
+
+/* As tc(8) has them: powers of ten. */
+static const struct suffix rates[] = { { "kbit", 1000 }, { "mbit", 1000000 }, { "gbit", 1000000000 },
+	{ "bit", 1 }, { 0 } };
+
+static int parse_suffixed(const char *text, const struct suffix *units, uint64_t *ret)
 {
-	static const struct {
-		char letter;
-		uint64_t seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
 	char digits[24];
 	size_t len = strlen(text);
 	uint64_t unit = 1, n;
 	int r;
 
-	for (size_t i = 0; len && i < ARRAY_LEN(units); i++) {
-		if (text[len - 1] != units[i].letter)
+	for (; units->text; units++) {
+		size_t own = strlen(units->text);
+
+		if (len < own || strcmp(text + len - own, units->text) != 0)
 			continue;
-		unit = units[i].seconds;
-		len--;
+		unit = units->times;
+		len -= own;
 		break;
 	}
 	if (len >= sizeof(digits))
@@ -90,7 +100,10 @@ static int parse_value(const struct limit *l, const char *text, uint64_t *ret)
 	}
 	if (l->kind == LIMIT_SIZE)
 		return parse_size(text, ret);
-	return l->kind == LIMIT_TIME ? parse_time(text, ret) : parse_u64(text, UINT64_MAX, ret);
+	if (l->kind == LIMIT_RATE)
+		return parse_suffixed(text, rates, ret);
+	return l->kind == LIMIT_TIME ? parse_suffixed(text, times, ret) :
+				       parse_u64(text, UINT64_MAX, ret);
 }
 
 static int refuse(const struct limit *l, const char *text, struct err *err)

@@ -19,6 +19,7 @@ enum limit_kind {
 	LIMIT_NUMBER,
 	LIMIT_SIZE, /* bytes; "512M" is understood */
 	LIMIT_TIME, /* seconds; "10m" is understood */
+	LIMIT_RATE, /* bits a second; "10mbit" is understood */
 	LIMIT_WORD, /* one of some words: its place among them */
 };
 
@@ -30,6 +31,7 @@ enum limit_kind {
  *   shares     cpu.weight of the kernel's cgroup-v2.rst
  *   processes  PID_MAX_LIMIT of the kernel
  *   terminals  NR_UNIX98_PTY_MAX of the kernel; all guests share kernel.pty.max
+ *   up, down   less than 64kbit lets no packet of 1,500 bytes pass in time for anybody
  */
 /* clang-format off */
 #define LIMITS(X) \
@@ -44,6 +46,11 @@ enum limit_kind {
 	X(processes, NUMBER, 1, 4194304, 0, NULL, "N", "PROCESSES", \
 	  "and threads, at one time") \
 	X(terminals, NUMBER, 1, 1048576, 128, NULL, "N", "TERMINALS", "open in /dev/pts") \
+	X(up, RATE, 64000, 1000000000000ULL, 0, NULL, "RATE", "UP", \
+	  "that the guest sends, like 10mbit") \
+	X(down, RATE, 64000, 1000000000000ULL, 0, NULL, "RATE", "DOWN", "that it receives") \
+	X(packets, NUMBER, 10, 100000000, 0, NULL, "N", "PACKETS/S", \
+	  "that it sends a second, and receives") \
 	X(idle, TIME, 1, 31536000, 0, NULL, "TIME", "IDLE", \
 	  "without a session, then it is stopped: like 90s, 30m or 8h") \
 	X(restart, WORD, 0, 0, 0, "on-failure always no", "WHEN", "RESTART", \

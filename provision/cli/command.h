@@ -124,6 +124,7 @@ int command_confirm(const struct cli *cli, struct err *err);
 #define COLUMN_LIMIT_NUMBER COLUMN_LIMIT
 #define COLUMN_LIMIT_SIZE   COLUMN_SIZE_LIMIT
 #define COLUMN_LIMIT_TIME   COLUMN_LIMIT
+#define COLUMN_LIMIT_RATE   COLUMN_RATE_LIMIT
 #define COLUMN_LIMIT_WORD   COLUMN_TEXT
 #define LIMIT_COLUMN(name, kind, least, greatest, standard, words, value, title, help) \
 	{ #name, title, COLUMN_LIMIT_##kind, false },

@@ -143,13 +143,29 @@ static void text_time(struct buf *b, uint64_t seconds, bool people)
 	buf_puts(b, text);
 }
 
+/* As it is given: "10mbit". */
+static void text_rate(struct buf *b, uint64_t bits)
+{
+	static const char *const units[] = { "bit", "kbit", "mbit", "gbit" };
+	size_t unit = 0;
+
+	while (unit + 1 < ARRAY_LEN(units) && bits && bits % 1000 == 0) {
+		bits /= 1000;
+		unit++;
+	}
+	buf_printf(b, "%lu%s", (unsigned long)bits, units[unit]);
+}
+
 static void number_text(struct buf *b, enum column_kind kind, uint64_t n, bool people)
 {
 	switch (kind) {
 	case COLUMN_LIMIT:
 	case COLUMN_SIZE_LIMIT:
+	case COLUMN_RATE_LIMIT:
 		if (!n)
 			buf_puts(b, "none");
+		else if (kind == COLUMN_RATE_LIMIT && people)
+			text_rate(b, n);
 		else if (kind == COLUMN_SIZE_LIMIT && people)
 			text_size(b, n);
 		else

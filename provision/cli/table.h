@@ -18,6 +18,7 @@ enum column_kind {
 	COLUMN_LIMIT,	   /* a number; 0 is none */
 	COLUMN_SIZE,	   /* bytes */
 	COLUMN_SIZE_LIMIT, /* bytes; 0 is none */
+	COLUMN_RATE_LIMIT, /* bits a second; 0 is none */
 	COLUMN_TIME,	   /* seconds since the epoch; 0 is never */
 	COLUMN_DURATION,   /* seconds */
 	COLUMN_BOOL,

@@ -26,6 +26,7 @@ struct state {
 	struct store_guest *guests;
 	struct store_port *ports;
 	struct fence_rules rules;
+	struct limits *limits; /* of the guests */
 	bool *optional;
 	uint32_t n_guests, cap_guests, n_ports, cap_ports;
 	struct rules_guest *rules_guests;
@@ -96,6 +97,7 @@ static void free_state(struct state *s)
 {
 	free(s->guests);
 	free(s->ports);
+	free(s->limits);
 	free(s->optional);
 	free(s->rules_guests);
 	free(s->rules_ports);
@@ -137,10 +139,12 @@ static int add_guest(void *data, const struct store_tenant *t)
 		s->cap_guests = s->cap_guests ? 2 * s->cap_guests : 64;
 		s->guests = reallocarray(s->guests, s->cap_guests, sizeof(*s->guests));
 		s->optional = reallocarray(s->optional, s->cap_guests, sizeof(*s->optional));
-		if (!s->guests || !s->optional)
+		s->limits = reallocarray(s->limits, s->cap_guests, sizeof(*s->limits));
+		if (!s->guests || !s->optional || !s->limits)
 			return -ENOMEM;
 	}
 	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t, NULL), "running");
+	s->limits[s->n_guests] = t->limits;
 	s->guests[s->n_guests++] = t->guest;
 	return 0;
 }
@@ -186,6 +190,9 @@ static int collect(struct store *store, struct state *s, struct err *err)
 	for (uint32_t i = 0; i < s->n_guests; i++) {
 		s->rules_guests[i] = guest_of(&s->guests[i]);
 		s->rules_guests[i].optional = s->optional[i];
+		s->rules_guests[i].up = s->limits[i].up / 8;
+		s->rules_guests[i].down = s->limits[i].down / 8;
+		s->rules_guests[i].packets = s->limits[i].packets;
 	}
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->rules_ports[i] = rules_of(&s->ports[i]);

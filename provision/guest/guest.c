@@ -171,6 +171,7 @@ static int limit_running(const struct config *config, const struct guest_spec *s
 {
 	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false), supervisor = -1;
 	const struct cgroup_manager *manager = cgroup_pick(NULL);
+	struct work work = { .config = config, .spec = spec };
 	int r;
 
 	if (dirfd < 0 || !manager)
@@ -182,7 +183,9 @@ static int limit_running(const struct config *config, const struct guest_spec *s
 	supervisor = run_holder(dirfd);
 	if (supervisor >= 0)
 		process_signal(supervisor, SIGHUP);
-	return manager->limit(config->instance, spec->name, &spec->limits, err);
+	r = manager->limit(config->instance, spec->name, &spec->limits, err);
+	/* One that has just ended has no rules: it gets none. */
+	return r == 0 && supervisor >= 0 ? steps_rates(&work, err) : r;
 }
 
 int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err)

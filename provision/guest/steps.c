@@ -52,7 +52,12 @@ static void describe_rules(const struct work *w, struct rules_base *base, struct
 {
 	*base = (struct rules_base){ w->config->instance, w->config->pool4, w->config->pool6,
 		w->config->run };
-	*guest = (struct rules_guest){ w->spec->number, w->spec->address4, w->spec->address6 };
+	*guest = (struct rules_guest){ .number = w->spec->number,
+		.address4 = w->spec->address4,
+		.address6 = w->spec->address6,
+		.up = w->spec->limits.up / 8,
+		.down = w->spec->limits.down / 8,
+		.packets = w->spec->limits.packets };
 }
 
 static int rules_up(struct work *w, struct err *err)
@@ -71,6 +76,17 @@ static int rules_down(struct work *w, struct err *err)
 
 	describe_rules(w, &base, &guest);
 	return rules_remove_guest(&base, &guest, err);
+}
+
+/* Without a table there is nothing to change: whoever restores it reads what holds by now. */
+int steps_rates(struct work *w, struct err *err)
+{
+	struct err why = { 0 };
+	int r = rules_up(w, &why);
+
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
 static int run_up(struct work *w, struct err *err)

@@ -37,6 +37,9 @@ int steps_down(struct work *work, int from, struct err *err);
  */
 void steps_settle(struct work *work);
 
+/* Have the spec's rates in force for a running guest. */
+int steps_rates(struct work *work, struct err *err);
+
 /* Where vm2-guest and vm2-init are. In a file of its own, so that a test can have another. */
 extern const char *const guest_libexecdir;
 

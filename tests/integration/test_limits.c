@@ -49,6 +49,37 @@ Test(limits, outlive_a_reboot_from_inside)
 	cr_assert_str_eq(ok(LIMIT("again", "memory.limit_in_bytes", "memory.max")), "83886080");
 }
 
+/* How many of fifty pings in half a second come back. */
+#define PINGS(guest) \
+	"vm2 guest exec " guest " -- ping -q -c 50 -i 0.01 -W 2 198.51.100.1 | sed -n 's/.* \\([0-9]*\\) received.*/\\1/p'"
+
+Test(limits, of_its_network_change_in_a_running_guest)
+{
+	const char *interface;
+	int few;
+
+	have("flow", "--up 10mbit --down 20mbit");
+	assert_status(ssh("flow", "", "true"), 0);
+	interface = ok("vm2 guest show flow --json | jq -r .interface");
+	ok("nft list set inet vm2 up | grep '\"%s\" limit rate over 1250000 bytes/second'", interface);
+	ok("vm2 firewall verify");
+	cr_assert_str_eq(ok(PINGS("flow")), "50");
+	ok("vm2 plan set flow-plan --packets 10 --up 5mbit");
+	few = atoi(ok(PINGS("flow")));
+	cr_assert(few >= 10 && few < 45, "%d came back", few);
+	ok("nft list set inet vm2 up | grep '\"%s\" limit rate over 625000 bytes/second'", interface);
+	ok("vm2 firewall restore && vm2 firewall verify");
+	ok("vm2 tenant set flow --packets none --up none");
+	cr_assert_str_eq(ok(PINGS("flow")), "50");
+	ok("vm2 firewall verify");
+	ok("! nft list set inet vm2 up | grep '\"%s\"'", interface);
+	/* A stopped guest has no rate either; it comes with the next start. */
+	ok("vm2 guest stop flow");
+	ok("! nft list set inet vm2 down | grep '\"%s\"'", interface);
+	ok("vm2 plan set flow-plan --down 30mbit && vm2 guest start flow");
+	ok("nft list set inet vm2 down | grep '\"%s\" limit rate over 3750000 bytes/second'", interface);
+}
+
 Test(limits, that_cannot_be_kept_are_refused)
 {
 	struct result r;

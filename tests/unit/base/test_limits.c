@@ -33,6 +33,9 @@ Test(limits, take_what_people_write)
 	cr_assert(parse("disk", "unlimited", &value) == 0 && value == 0);
 	cr_assert(parse("idle", "90", &value) == 0 && value == 90);
 	cr_assert(parse("idle", "2h", &value) == 0 && value == 7200);
+	cr_assert(parse("up", "10mbit", &value) == 0 && value == 10000000);
+	cr_assert(parse("down", "64000", &value) == 0 && value == 64000);
+	cr_assert(parse("down", "1gbit", &value) == 0 && value == 1000000000);
 	cr_assert(parse("cpu", "0", &value) == 0 && value == 0);
 	cr_assert(parse("recording", "required", &value) == 0 && value == 1);
 	cr_assert(parse("recording", "best-effort", &value) == 0 && value == 0);
@@ -46,6 +49,7 @@ Test(limits, refuse_the_rest_untouched)
 		{ "cpu", "18446744073709551616" }, { "cpu", "1M" }, { "recording", "" },
 		{ "recording", "none" }, { "recording", "required best-effort" },
 		{ "recording", "require" }, { "idle", "m" },	   { "idle", "1y" },
+		{ "up", "10m" }, { "up", "1kbit" }, { "up", "mbit" }, { "down", "9999999gbit" },
 		{ "idle", "99999999999999999999999s" },		   { "idle", "1ms" },
 	};
 

@@ -141,18 +141,26 @@ static int do_stream(const char *to)
 	return 0;
 }
 
-Test(rules, a_stream_that_nobody_answers_is_one_connection)
+static int datagram_receiver(int netns)
 {
-	const struct rules_base slow = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 2, 2 };
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(PORT) };
-	struct world w = make_world();
-	int own = own_netns(), n = 0, fd;
-	struct err err = { 0 };
+	int own = own_netns(), fd;
 
-	enter(w.outside);
+	enter(netns);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	cr_assert(bind(fd, (struct sockaddr *)&any, sizeof(any)) == 0);
 	enter(own);
+	close(own);
+	return fd;
+}
+
+Test(rules, a_stream_that_nobody_answers_is_one_connection)
+{
+	const struct rules_base slow = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 2, 2 };
+	struct world w = make_world();
+	int n = 0, fd = datagram_receiver(w.outside);
+	struct err err = { 0 };
+
 	cr_assert(rules_restore(&slow, guests, 2, &err) == 0, "%s", err.text);
 	cr_expect(within(w.guest[0], do_stream, "192.0.2.2"));
 	while (n < 100 && arrives(fd))
@@ -160,7 +168,56 @@ Test(rules, a_stream_that_nobody_answers_is_one_connection)
 	cr_expect(n == 100, "%d arrived", n);
 	cr_expect(counter("too_fast") == 0 && counter("too_many") == 0);
 	close(fd);
-	close(own);
+}
+
+/* How many of do_stream()'s datagrams arrive. */
+static int arriving(int netns, int fd)
+{
+	int n = 0;
+
+	cr_expect(within(netns, do_stream, "192.0.2.2"));
+	while (received(fd))
+		n++;
+	return n;
+}
+
+static void count_drift(void *data, const char *how, const char *what);
+
+Test(rules, a_guest_has_its_rate)
+{
+	struct rules_guest limited[] = { guests[0], guests[1] };
+	const struct rules_state state = { limited, 2, NULL, 0 };
+	struct world w = make_world();
+	int fd = datagram_receiver(w.outside), n;
+	struct buf b = { 0 };
+	struct err err = { 0 };
+
+	cr_expect(arriving(w.guest[0], fd) == 100);
+	limited[0].packets = 20;
+	cr_expect(rules_add_guest(&base, &limited[0], &err) == 0, "%s", err.text);
+	n = arriving(w.guest[0], fd);
+	cr_expect(n >= 20 && n < 90, "%d arrived", n);
+	cr_expect(counter("over_rate") == (unsigned int)(100 - n), "%u", counter("over_rate"));
+	/* The other has its own, and what is in the kernel is what was meant. */
+	cr_expect(arriving(w.guest[1], fd) == 100);
+	cr_expect(rules_verify(&base, &state, count_drift, &b, &err) == 0, "%s", b.data);
+	/* A byte a second is nothing; the same after all is put in anew. */
+	limited[0].packets = 0;
+	limited[0].up = limited[0].down = 1;
+	cr_expect(rules_add_guest(&base, &limited[0], &err) == 0, "%s", err.text);
+	cr_expect(arriving(w.guest[0], fd) == 0);
+	cr_expect(rules_restore(&base, limited, 2, &err) == 0, "%s", err.text);
+	cr_expect(arriving(w.guest[0], fd) == 0);
+	cr_expect(!within(w.outside, do_ping, "10.66.0.1"));
+	cr_expect(rules_verify(&base, &state, count_drift, &b, &err) == 0, "%s", b.data);
+	limited[0].down = 2;
+	cr_expect(rules_verify(&base, &state, count_drift, &b, &err) == 2);
+	cr_expect(strstr(b.data, "missing down { \"vm2-1\" limit rate over 2 bytes/second }"), "%s",
+		b.data);
+	cr_expect(rules_add_guest(&base, &guests[0], &err) == 0, "%s", err.text);
+	cr_expect(arriving(w.guest[0], fd) == 100);
+	buf_free(&b);
+	close(fd);
 }
 
 static void count_drift(void *data, const char *how, const char *what)
@@ -645,7 +702,7 @@ Test(rules, flushed_table_is_noticed)
 /* The manual shows the table; what it shows must be what is there. */
 Test(rules, manual_shows_this_table)
 {
-	static char text[8192], manual[32768];
+	static char text[16384], manual[32768];
 	struct err err = { 0 };
 
 	be_host();

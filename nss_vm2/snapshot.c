@@ -18,7 +18,7 @@ struct writer {
 	/* The lists of names, each once: lines that do not lie in the file yet. */
 	unsigned char *inside;
 	uint32_t inside_lines, inside_room;
-	/* Where each is, by its text's key: the number of an account that has it, and 1. */
+	/* Where each is, by the text's address: the number of an account that has it, and 1. */
 	uint32_t *lists, lists_room;
 	struct list {
 		uint32_t at, lines;
@@ -155,8 +155,8 @@ static int lay_lists(struct writer *w)
 
 		if (!text || !text[0])
 			continue;
-		at = first_bucket(key_of_name(text), w->lists_room);
-		while (w->lists[at] && strcmp(w->sorted[w->lists[at] - 1]->inside, text) != 0)
+		at = first_bucket(spread((uint32_t)((uintptr_t)text >> 4)), w->lists_room);
+		while (w->lists[at] && w->sorted[w->lists[at] - 1]->inside != text)
 			at = (at + 1) % w->lists_room;
 		if (w->lists[at]) {
 			w->list_of[i] = w->list_of[w->lists[at] - 1];

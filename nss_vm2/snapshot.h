@@ -27,6 +27,7 @@ struct snapshot_account {
 	uint32_t guest_base; /* first host uid of its guest's range of 65,536; 0: none yet */
 	/*
 	 * The accounts inside its guest: "ID NAME\n" for each, an ID once, 0 to 65535; NULL for none.
+	 * Accounts that have the very same text share what is written of it.
 	 * What follows a line of another form is left out, and what is more than 64 lines of 60 bytes.
 	 */
 	const char *inside;

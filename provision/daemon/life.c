@@ -7,12 +7,14 @@
 
 #include "firewall/rules.h"
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/daemon/check.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/reserve.h"
 #include "provision/guest/freeze.h"
+#include "provision/guest/passwd.h"
 #include "provision/guest/snapshot.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
@@ -59,6 +61,30 @@ static void publish(const struct config *config, struct store *store)
 
 	if (accounts_publish(store, config, &err) != 0)
 		log_warn("%s", err.text);
+}
+
+/* Have the store know the accounts inside a guest. Whether they were others before. */
+static bool learn(const struct config *config, struct store *store, const struct store_tenant *t)
+{
+	char list[PASSWD_LIST_SIZE];
+	struct guest_spec spec;
+	struct err err = { 0 };
+	bool changed = false;
+
+	life_spec(t, &spec);
+	passwd_read(config, &spec, list);
+	if (store_guest_inside(store, t->name, list, &changed, &err) != 0)
+		log_warn("cannot note the accounts inside the guest of '%s': %s", t->name, err.text);
+	return changed;
+}
+
+void life_learn(const struct config *config, struct store *store, const char *name)
+{
+	struct store_tenant t;
+
+	if (store_tenant_get(store, name, &t, NULL) == 0 && t.guest.intent == STORE_GUEST_PRESENT &&
+		learn(config, store, &t))
+		publish(config, store);
 }
 
 static int admit(struct store *store, const char *name, struct store_tenant *t, struct err *err)
@@ -168,6 +194,7 @@ static int create(const struct config *config, struct store *store, guest_progre
 		return r;
 	}
 	t->guest.intent = STORE_GUEST_PRESENT;
+	learn(config, store, t);
 	publish(config, store);
 	return 0;
 }
@@ -195,7 +222,11 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	if (guest_find(config, name, run, NULL) == 0)
 		return 0;
 	r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
-	return r == 0 ? start(config, store, t, progress, data, run, err) : r;
+	if (r == 0)
+		r = start(config, store, t, progress, data, run, err);
+	if (r == 0 && learn(config, store, t))
+		publish(config, store);
+	return r;
 }
 
 int life_up(const struct config *config, struct store *store, const char *name,
@@ -236,6 +267,9 @@ int life_stop_held(
 		r = guest_stop(config, &spec, err);
 	if (r == 0)
 		end_connections(config, &t);
+	fd_close(steal_fd(&rules));
+	if (r == 0 && learn(config, store, &t))
+		publish(config, store);
 	return r;
 }
 

@@ -61,6 +61,12 @@ int life_limit(const struct config *config, struct store *store, const char *nam
 int life_limit_all(
 	const struct config *config, struct store *store, const char *plan, struct err *err);
 
+/*
+ * Look for accounts that were added or removed inside the tenant's guest, and publish their names
+ * (docs/SNAPSHOT). Done at each start and stop of a guest and at the end of each session; best effort.
+ */
+void life_learn(const struct config *config, struct store *store, const char *name);
+
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 

@@ -11,6 +11,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/life.h"
 #include "provision/daemon/logout.h"
 
 #define LIST_DEFAULT 100
@@ -168,7 +169,9 @@ int session_close(struct request *r)
 	n = read_end(r, &s);
 	if (n == 0)
 		n = store_session_close(r->store, &s, &r->err);
-	if (n == 0)
+	if (n == 0) {
 		record_logout(r, f.tenant);
+		life_learn(r->config, r->store, f.tenant);
+	}
 	return n;
 }

@@ -28,6 +28,9 @@ struct storage_layers {
 	int upper; /* the guest's own folder */
 };
 
+/* How many folders a guest's root is put together from at most. */
+#define STORAGE_FOLDERS 3
+
 /* The time in which a guest's processes stand still: called by save() at most once each. */
 struct storage_pause {
 	int (*begin)(struct storage_pause *pause, struct err *err);
@@ -55,6 +58,13 @@ struct storage_driver {
 	 * empty tmpfs: mount the guest's root at "root" in it.
 	 */
 	int (*mount)(const struct storage_layers *layers, struct err *err);
+
+	/*
+	 * On the host, to read in: the folders that the guest's root is put together from, the uppermost
+	 * first; to be closed. How many, or -errno and none.
+	 */
+	int (*folders)(const struct config *config, const struct guest_spec *spec,
+		       int ret[STORAGE_FOLDERS], struct err *err);
 
 	/*
 	 * Have the guest's files as they are at one instant in the existing, empty folder `to`.

@@ -378,6 +378,18 @@ static int btrfs_mount(const struct storage_layers *layers, struct err *err)
 	return 0;
 }
 
+static int btrfs_folders(const struct config *config, const struct guest_spec *spec,
+			 int ret[STORAGE_FOLDERS], struct err *err)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open %s", path);
+	ret[0] = fd;
+	return 1;
+}
+
 /* One instant by itself: nobody has to stand still. */
 static int btrfs_save(const struct config *config, const struct guest_spec *spec, const char *to,
 		      struct storage_pause *pause, uint64_t *ret_bytes, struct err *err)
@@ -469,6 +481,7 @@ const struct storage_driver storage_btrfs = {
 	.open = btrfs_open,
 	.idmap = btrfs_idmap,
 	.mount = btrfs_mount,
+	.folders = btrfs_folders,
 	.save = btrfs_save,
 	.restore = btrfs_restore,
 	.stands_on = btrfs_stands_on,

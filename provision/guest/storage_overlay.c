@@ -198,6 +198,27 @@ static int open_layer(const char *path, struct err *err)
 	return fd < 0 ? err_sys(err, errno, "cannot open %s", path) : fd;
 }
 
+static int overlay_folders(const struct config *config, const struct guest_spec *spec,
+			   int ret[STORAGE_FOLDERS], struct err *err)
+{
+	CLEANUP_FREE char *upper_path = xasprintf("%s/%s/upper", config->guests, spec->name);
+	CLEANUP_FREE char *middle_path = base_path(config, spec->name);
+	CLEANUP_CLOSE int upper = open_layer(upper_path, err);
+	CLEANUP_CLOSE int base = upper >= 0 && middle_path ? open_layer(middle_path, err) : -1;
+	int lower, n = 0;
+
+	if (upper < 0 || (middle_path && base < 0))
+		return upper < 0 ? upper : base;
+	lower = storage_open_template(config, spec->template, err);
+	if (lower < 0)
+		return lower;
+	ret[n++] = steal_fd(&upper);
+	if (base >= 0)
+		ret[n++] = steal_fd(&base);
+	ret[n++] = lower;
+	return n;
+}
+
 /* Twice while the guest runs: the second time it stands still, and only what changed is copied. */
 static int copy_upper(int from, int to, struct storage_pause *pause, uint64_t *ret_bytes,
 		      struct err *err)
@@ -439,6 +460,7 @@ const struct storage_driver storage_overlay = {
 	.open = overlay_open,
 	.idmap = overlay_idmap,
 	.mount = overlay_mount,
+	.folders = overlay_folders,
 	.save = overlay_save,
 	.restore = overlay_restore,
 	.stands_on = overlay_stands_on,

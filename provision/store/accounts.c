@@ -18,23 +18,71 @@
 #define HOME  "/var/lib/vm2/empty"
 #define SHELL "/usr/bin/vm2-shell"
 
+/* The accounts inside guests: lists that many guests share, by the ids that the database has for them. */
+struct inside {
+	uint64_t id;
+	char *list;
+};
+
 struct list {
 	struct snapshot_account *accounts;
 	char (*names)[STORE_NAME_SIZE];
 	uint32_t count;
+	struct inside *insides; /* in order of their ids */
+	size_t n_insides, room;
 };
 
 static void free_list(struct list *l)
 {
+	for (size_t i = 0; i < l->n_insides; i++)
+		free(l->insides[i].list);
+	free(l->insides);
 	free(l->accounts);
 	free(l->names);
+}
+
+static int fill_insides(struct store *store, struct list *l, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int r = db_prepare(store, &s, err, "SELECT id, list FROM inside ORDER BY id", "");
+
+	while (r == 0 && (r = db_step(store, s, err)) == 1) {
+		if (l->n_insides == l->room) {
+			l->room = l->room * 2 + 16;
+			l->insides = reallocarray(l->insides, l->room, sizeof(*l->insides));
+			if (!l->insides)
+				abort();
+		}
+		l->insides[l->n_insides++] = (struct inside){ db_u64(s, 0),
+			xstrdup((const char *)sqlite3_column_text(s, 1)) };
+		r = 0;
+	}
+	return r;
+}
+
+static int compare_insides(const void *a, const void *b)
+{
+	const struct inside *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* NULL for the id 0, which is none's. */
+static const char *find_inside(const struct list *l, uint64_t id)
+{
+	const struct inside wanted = { .id = id };
+	const struct inside *found = id && l->n_insides ?
+		bsearch(&wanted, l->insides, l->n_insides, sizeof(wanted), compare_insides) :
+		NULL;
+
+	return found ? found->list : NULL;
 }
 
 static int fill(struct store *store, struct list *l, uint64_t count, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-		"SELECT t.name, t.uid, g.uid_base FROM tenant t"
+		"SELECT t.name, t.uid, g.uid_base, g.inside FROM tenant t"
 		" LEFT JOIN guest g ON g.tenant = t.id",
 		"");
 
@@ -46,7 +94,8 @@ static int fill(struct store *store, struct list *l, uint64_t count, struct err 
 		db_text(s, 0, l->names[l->count], STORE_NAME_SIZE);
 		l->accounts[l->count] = (struct snapshot_account){ .name = l->names[l->count],
 			.uid = (uint32_t)db_u64(s, 1),
-			.guest_base = (uint32_t)db_u64(s, 2) };
+			.guest_base = (uint32_t)db_u64(s, 2),
+			.inside = find_inside(l, db_u64(s, 3)) };
 		l->count++;
 	}
 	return r;
@@ -61,6 +110,8 @@ static int read_accounts(struct store *store, struct list *l, struct err *err)
 	if (r != 0)
 		return r;
 	r = store_count(store, &counts, err);
+	if (r == 0)
+		r = fill_insides(store, l, err);
 	if (r == 0)
 		r = fill(store, l, counts.tenants, err);
 	return db_end(store, r, err);

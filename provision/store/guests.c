@@ -157,3 +157,53 @@ int store_guest_remove(struct store *store, const char *tenant, struct err *err)
 		return err_set(err, ERR_NOT_FOUND, "tenant '%s' has no guest", tenant);
 	return r;
 }
+
+/* 1 when the guest has this list already, or there is no guest; 0 when not. */
+static int has_inside(struct store *store, const char *tenant, const char *list, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int r = db_prepare(store, &s, err,
+		"SELECT coalesce(i.list, '') = ? FROM guest g LEFT JOIN inside i ON i.id = g.inside"
+		" WHERE g.tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"ss", list, tenant);
+
+	if (r == 0)
+		r = db_step(store, s, err);
+	if (r == 1)
+		return db_u64(s, 0) != 0;
+	return r == 0 ? 1 : r;
+}
+
+static int set_inside(struct store *store, const char *tenant, const char *list, struct err *err)
+{
+	int r = 0;
+
+	if (list[0])
+		r = db_run(store, NULL, err, "INSERT OR IGNORE INTO inside (list) VALUES (?)", "s",
+			list);
+	return r == 0 ? db_run(store, NULL, err,
+				"UPDATE guest SET inside = (SELECT id FROM inside WHERE list = ?)"
+				" WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+				"ss", list, tenant) :
+			r;
+}
+
+int store_guest_inside(struct store *store, const char *tenant, const char *list, bool *ret_changed,
+	struct err *err)
+{
+	/* The usual case writes nothing. */
+	int r = has_inside(store, tenant, list, err);
+
+	if (r < 0 || r > 1)
+		return r;
+	if (r == 1) {
+		*ret_changed = false;
+		return 0;
+	}
+	r = db_begin(store, err);
+	if (r == 0)
+		r = db_end(store, set_inside(store, tenant, list, err), err);
+	if (r == 0)
+		*ret_changed = true;
+	return r;
+}

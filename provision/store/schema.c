@@ -116,6 +116,16 @@ const char *const schema_migrations[] = {
 	" first_port INTEGER NOT NULL, last_port INTEGER NOT NULL, prefix TEXT NOT NULL,"
 	" comment TEXT NOT NULL, created INTEGER NOT NULL,"
 	" PRIMARY KEY (tenant, position)) WITHOUT ROWID;",
+	/* The accounts inside guests, of which most have the same: each list once, while one has it. */
+	"CREATE TABLE inside (id INTEGER PRIMARY KEY, list TEXT NOT NULL UNIQUE);"
+	"ALTER TABLE guest ADD COLUMN inside INTEGER REFERENCES inside(id);"
+	"CREATE INDEX guest_inside ON guest(inside);"
+	"CREATE TRIGGER inside_changed AFTER UPDATE OF inside ON guest WHEN OLD.inside NOT NULL BEGIN"
+	" DELETE FROM inside WHERE id = OLD.inside AND NOT EXISTS"
+	" (SELECT 1 FROM guest WHERE guest.inside = OLD.inside); END;"
+	"CREATE TRIGGER inside_removed AFTER DELETE ON guest WHEN OLD.inside NOT NULL BEGIN"
+	" DELETE FROM inside WHERE id = OLD.inside AND NOT EXISTS"
+	" (SELECT 1 FROM guest WHERE guest.inside = OLD.inside); END;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -251,6 +251,9 @@ int store_guest_intent(
 	struct store *store, const char *tenant, enum store_intent intent, struct err *err);
 int store_guest_up(struct store *store, const char *tenant, bool up, struct err *err);
 int store_guest_remove(struct store *store, const char *tenant, struct err *err);
+/* The accounts inside it: "ID NAME\n" for each, or "". *ret_changed: they were others before. */
+int store_guest_inside(struct store *store, const char *tenant, const char *list, bool *ret_changed,
+	struct err *err);
 
 /*
  * Published ports. add: ERR_EXISTS without a good text, ERR_NOT_FOUND: the tenant. each: of one

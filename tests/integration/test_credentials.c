@@ -102,6 +102,44 @@ Test(credentials, the_hosts_programs_know_tenants_and_their_guests)
 	assert_has(ok("ps -eo user:20,comm"), "named+0");
 }
 
+/* What getent on the host has as gecos of an id inside the guest. */
+static const char *gecos(const char *tenant, int id)
+{
+	return ok("getent passwd %s+%d | cut -d: -f5", tenant, id);
+}
+
+/* At the end of a session, at a stop and at a start; whatever the guest's root makes of the file. */
+Test(credentials, accounts_inside_a_guest_have_their_names_outside)
+{
+	tenant_ready("within");
+	assert_status(ssh("within", "", "true"), 0);
+	cr_assert_str_eq(gecos("within", 0), "root");
+	cr_assert_str_eq(gecos("within", 33), "www-data");
+	cr_assert_str_eq(gecos("within", 1000), "VM2 guest user");
+	assert_status(ssh("within", "", "useradd -u 1000 alice"), 0);
+	wait_for(60, "getent passwd within+1000 | grep -q :alice:");
+	ok("vm2 guest exec within -- sh -c 'useradd -u 1001 bob; echo evil:x:x >>/etc/passwd'");
+	ok("vm2 guest stop within");
+	cr_assert_str_eq(gecos("within", 1001), "bob");
+	ok("vm2 guest start within");
+	/* What is no regular file, or too long, says nothing, and nobody waits for it. */
+	ok("vm2 guest exec within -- sh -c 'cp /etc/passwd /root/; ln -sf /root/passwd /etc/passwd'");
+	wait_for(60, "getent passwd within+1001 | grep -q ':VM2 guest user:'");
+	ok("vm2 guest exec within -- sh -c 'rm /etc/passwd; cp /root/passwd /etc/'");
+	wait_for(60, "getent passwd within+1001 | grep -q :bob:");
+	ok("vm2 guest exec within -- sh -c 'rm /etc/passwd; mkfifo /etc/passwd'");
+	wait_for(60, "getent passwd within+1001 | grep -q ':VM2 guest user:'");
+	ok("vm2 guest exec within -- sh -c 'rm /etc/passwd; cp /root/passwd /etc/'");
+	wait_for(60, "getent passwd within+1001 | grep -q :bob:");
+	ok("vm2 guest exec within -- sh -c 'yes | head -c 100000 >>/etc/passwd'");
+	wait_for(60, "getent passwd within+1001 | grep -q ':VM2 guest user:'");
+	ok("vm2 guest exec within -- rm /etc/passwd");
+	ok("vm2 guest stop within");
+	cr_assert_str_eq(gecos("within", 0), "VM2 guest user");
+	/* The rest of the host is none the worse. */
+	cr_assert_str_eq(ok("getent passwd within | cut -d: -f5"), "VM2 tenant");
+}
+
 Test(credentials, sudo_and_su_end_in_the_guest)
 {
 	tenant_shared("named");

@@ -17,6 +17,7 @@
 
 #include "firewall/rules.h"
 #include "provision/base/fd.h"
+#include "provision/guest/passwd.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
 #include "provision/guest/run.h"
@@ -305,4 +306,40 @@ Test(guest, a_reboot_inside_begins_anew_and_a_poweroff_ends_it)
 	cr_expect_eq(guest_find(&config, spec.name, &before, NULL), ERR_NOT_FOUND);
 	stop();
 	expect_nothing_left();
+}
+
+static void expect_list(const char *text, const char *want)
+{
+	char list[PASSWD_LIST_SIZE];
+
+	passwd_list(text, list);
+	cr_expect_str_eq(list, want, "%s", text);
+}
+
+Test(guest, lists_the_accounts_of_a_passwd)
+{
+	expect_list("", "");
+	expect_list("root:x:0:0:root:/root:/bin/sh\nal.ice_1-A:x:1000:1000::/:/bin/sh\n",
+		    "0 root\n1000 al.ice_1-A\n");
+	/* Without a last newline; an id twice; what is of another form. */
+	expect_list("a:x:1:\nb:x:1:\nc:x:65535:", "1 a\n65535 c\n");
+	expect_list("\n:\n::\n:::\na\na:\na:x\na:x:\na:x::\na:x:1\na:x:-1:\na:x:1x:\na:x:65536:\n"
+		    "a:x:4294967297:\na:x:99999999999999999999:\na:x: 1:\nb:x:01:\n",
+		    "1 b\n");
+	expect_list("+::::::\n\033[31m:x:3:\na b:x:4:\n\xff\xff:x:5:\na;b:x:6:\n"
+		    "abcdefghijklmnopqrstuvwxyzabcdefg:x:7:\nabcdefghijklmnopqrstuvwxyzabcdef:x:8:\n",
+		    "8 abcdefghijklmnopqrstuvwxyzabcdef\n");
+}
+
+/* As many as fit, each whole. */
+Test(guest, lists_no_more_accounts_than_fit)
+{
+	char *text = calloc(1, 200000), list[PASSWD_LIST_SIZE], *at = text;
+
+	for (int i = 0; i < 5000; i++)
+		at += sprintf(at, "somebody-%d:x:%d:0:::\n", i, i);
+	passwd_list(text, list);
+	cr_assert_gt(strlen(list), PASSWD_LIST_SIZE - 50);
+	cr_assert_eq(list[strlen(list) - 1], '\n');
+	free(text);
 }

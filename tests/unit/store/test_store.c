@@ -367,3 +367,34 @@ Test(store, publishes_after_one_that_was_killed)
 	cr_assert(turns[0] == 6 && turns[1] == 6);
 	close(fd);
 }
+
+/* Lists of accounts inside guests: each once, as long as a guest has it, and all in the snapshot. */
+Test(store, keeps_each_list_of_accounts_inside_once)
+{
+	PLACE(p, "");
+	struct store_guest g;
+	bool changed = false;
+
+	add_template(&p);
+	cr_assert_eq(add_guest(&p, "one", &g), 0, "%s", p.err.text);
+	cr_assert_eq(add_guest(&p, "two", &g), 0, "%s", p.err.text);
+	cr_assert_eq(store_guest_inside(p.store, "one", "0 root\n7 alike\n", &changed, &p.err), 0);
+	cr_assert(changed);
+	cr_assert_eq(store_guest_inside(p.store, "one", "0 root\n7 alike\n", &changed, &p.err), 0);
+	cr_assert(!changed);
+	cr_assert_eq(store_guest_inside(p.store, "two", "0 root\n7 alike\n", &changed, &p.err), 0);
+	cr_assert_eq(accounts_publish(p.store, p.config, &p.err), 0, "%s", p.err.text);
+	cr_assert(is_published(&p, "alike"));
+	cr_assert_eq(store_guest_inside(p.store, "one", "0 root\n8 other\n", &changed, &p.err), 0);
+	cr_assert(changed);
+	cr_assert_eq(store_guest_remove(p.store, "two", &p.err), 0);
+	cr_assert_eq(accounts_publish(p.store, p.config, &p.err), 0, "%s", p.err.text);
+	cr_assert(is_published(&p, "other") && !is_published(&p, "alike"));
+	cr_assert_eq(store_guest_inside(p.store, "one", "", &changed, &p.err), 0);
+	cr_assert(changed);
+	cr_assert_eq(accounts_publish(p.store, p.config, &p.err), 0, "%s", p.err.text);
+	cr_assert(!is_published(&p, "other"));
+	/* No guest, no list. */
+	cr_assert_eq(store_guest_inside(p.store, "nobody", "0 root\n", &changed, &p.err), 0);
+	cr_assert(!changed);
+}

@@ -9,8 +9,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "build.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/environment.h"
@@ -22,6 +24,8 @@
 
 /* Where the pair's end is once the descriptors are in order: right after the standard three. */
 #define CHILD_SOCK 3
+/* And vm2-sftp, for a session that may need it. */
+#define CHILD_SFTP 4
 
 static int report(int sock, const struct child_report *what, int fd)
 {
@@ -81,8 +85,29 @@ static _Noreturn void exec_failed(const char *what, int errnum)
 	_exit(errnum == EACCES || errnum == ENOEXEC ? 126 : 127);
 }
 
+/*
+ * While the host's files are in reach: our own sftp server, to be executed in the guest. It is
+ * the host's root's, who is nobody there: to be read, and never to be written.
+ */
+static void open_sftp(const struct order *o)
+{
+	CLEANUP_CLOSE int fd = -1;
+
+	close(CHILD_SFTP);
+	if (strcmp(o->kind, "subsystem") != 0)
+		return;
+	fd = open(VM2_LIBEXECDIR "/vm2-sftp", O_PATH | O_CLOEXEC);
+	if (fd == CHILD_SFTP)
+		fd = -1;
+	else if (fd >= 0)
+		dup3(fd, CHILD_SFTP, O_CLOEXEC);
+}
+
+/* The guest's own, which its owner may have chosen; else ours, so that files always come and go. */
 static _Noreturn void exec_sftp(void)
 {
+	char name[] = "sftp-server", *const argv[] = { name, NULL };
+
 	/* Where Debian, Fedora, Arch and BSD-like layouts keep it. */
 	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
 					      "/usr/libexec/openssh/sftp-server",
@@ -95,10 +120,8 @@ static _Noreturn void exec_sftp(void)
 		if (errno != ENOENT)
 			saved = errno;
 	}
-	if (saved == ENOENT) {
-		dprintf(2, "vm2: this guest has no sftp-server: install openssh-sftp-server in it\n");
-		_exit(127);
-	}
+	if (saved == ENOENT)
+		syscall(SYS_execveat, CHILD_SFTP, "", argv, environ, AT_EMPTY_PATH);
 	exec_failed("sftp-server", saved);
 }
 
@@ -151,7 +174,7 @@ static void record_login(const struct order *o, const char *tty)
 _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 			 const struct child_fds *fds)
 {
-	static const int keep[] = { 0, 1, 2, CHILD_SOCK };
+	static const int keep[] = { 0, 1, 2, CHILD_SOCK, CHILD_SFTP };
 	struct child_report ready = { .kind = CHILD_READY, .pid = -1 };
 	int master = -1, slave = -1, r;
 	struct err err = { 0 };
@@ -162,6 +185,7 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 	r = order_fds(fds);
 	if (r < 0)
 		fail(fds->sock, err_sys(&err, -r, "cannot order the session's descriptors"), &err);
+	open_sftp(o);
 	set_loginuid(o); /* while the host's root may: from inside, only who has none yet */
 	r = guest_enter(run, keep, ARRAY_LEN(keep), &err);
 	if (r != 0)

@@ -222,6 +222,34 @@ Test(session, files_come_and_go_by_scp_and_sftp)
 	   ssh_options);
 }
 
+/* Whatever became of the guest's own server, files come and go; ours is brought in. */
+Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
+{
+	static const char batch[] = "put /var/tmp/up a\nput -f -p /var/tmp/up b\nrename a c\nln c hard\n"
+				    "ln -s c soft\nmkdir d\nput -R /var/tmp/tree d/\nls -l c\n"
+				    "chmod 600 c\ndf .\nget c /var/tmp/down3\nrm hard\nls -la d/tree\n";
+	const char *out;
+
+	ready();
+	ok("head -c 3000000 /dev/urandom >/var/tmp/up; mkdir -p /var/tmp/tree/deep; "
+	   "echo one >/var/tmp/tree/deep/file");
+	assert_status(ssh("sess", "", "mv /usr/lib/openssh/sftp-server /root/kept"), 0);
+	out = ok("printf '%s' | sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", batch,
+		 ssh_options);
+	ok("cmp /var/tmp/up /var/tmp/down3");
+	assert_has(out, "-rw-r--r--    1 root     root      3000000");
+	ok("scp $(echo '%s' | sed 's/-p /-P /') -r /var/tmp/tree 'sess@127.0.0.1:~/e' && "
+	   "scp $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1:e/deep/file /var/tmp/file && "
+	   "cmp /var/tmp/file /var/tmp/tree/deep/file",
+	   ssh_options, ssh_options);
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 'stat -c %%a c; stat -c %%h b; readlink soft; "
+			    "cat d/tree/deep/file; mv /root/kept /usr/lib/openssh/sftp-server'",
+			    ssh_options),
+			 "600\n1\nc\none");
+	assert_status(sh("echo ls | sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", ssh_options),
+		      0);
+}
+
 Test(session, staff_run_commands_with_their_exit_status)
 {
 	ready();

@@ -30,6 +30,8 @@ static int answer(struct monitor *m, const char *result, const char *reason, str
 		msg_add(&reply, "reason", reason);
 	if (m->state == STATE_AUTHENTICATED)
 		msg_add(&reply, "authenticated", "1");
+	if (m->state == STATE_AUTHENTICATED && m->may.no & KEYOPTS_NO_PTY)
+		msg_add(&reply, "no-pty", "1");
 	if (m->notice.len) {
 		CLEANUP_BUF struct buf banner = { 0 };
 
@@ -120,11 +122,12 @@ int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *
 	return r;
 }
 
-/* vm2d compares the key with the tenant's; *ret names it for the records. */
-static int ask_key(struct monitor *m, const char *key, char **ret, struct err *err)
+/* vm2d compares the key with the tenant's; *ret names it for the records, *ret_may says what it may. */
+static int ask_key(struct monitor *m, const char *key, char **ret, struct keyopts *ret_may,
+		   struct err *err)
 {
 	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
-	const char *fingerprint;
+	const char *fingerprint, *options;
 	int r;
 
 	msg_add(&request, "op", "auth.key");
@@ -132,6 +135,9 @@ static int ask_key(struct monitor *m, const char *key, char **ret, struct err *e
 	msg_add(&request, "key", key);
 	msg_add(&request, "source", m->source);
 	r = client_call(m->config->socket, &request, ANSWER_MS, NULL, &reply, err);
+	options = r == 0 ? msg_get(&reply, "options") : NULL;
+	if (options)
+		r = keyopts_parse(options, ret_may, err);
 	if (r != 0)
 		return r;
 	fingerprint = msg_get(&reply, "fingerprint");
@@ -153,7 +159,8 @@ int auth_key_offer(struct monitor *m, const struct msg *request, struct err *err
 	cleanup_free(&m->key);
 	cleanup_free(&m->key_credential);
 	m->key = m->key_credential = NULL;
-	if (strlen(key) > KEY_LEN_MAX || (r = ask_key(m, key, &credential, &why)) != 0) {
+	keyopts_free(&m->offered);
+	if (strlen(key) > KEY_LEN_MAX || (r = ask_key(m, key, &credential, &m->offered, &why)) != 0) {
 		if (r != 0 && r != ERR_DENIED)
 			log_err("%s: cannot look a key up: %s", m->source, why.text);
 		return refuse(m, err);
@@ -175,5 +182,7 @@ int auth_key_proved(struct monitor *m, const struct msg *request, struct err *er
 	m->state = STATE_USER_KNOWN;
 	if (!m->key || strcmp(m->key, key))
 		return refuse(m, err);
+	m->may = m->offered;
+	m->offered = (struct keyopts){ 0 };
 	return admit(m, m->key_credential, err);
 }

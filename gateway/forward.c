@@ -84,6 +84,17 @@ static int read_target(const struct msg *request, const char **ret_host, uint64_
 	return 0;
 }
 
+/* Whether the key that they came in with allows it. */
+static int check_key(const struct monitor *m, const char *op, const char *host, uint64_t port,
+		     struct err *err)
+{
+	bool may = !strcmp(op, "listen") ? keyopts_may_listen(&m->may, host, port) :
+					   keyopts_may_open(&m->may, host, port);
+
+	return may ? 0 : err_set(err, ERR_DENIED, "the key does not allow it for %.255s, port %u", host,
+				 (unsigned int)port);
+}
+
 static int serve(struct monitor *m, const struct msg *request, const char *key, const char *op,
 		 const char *refusal, struct err *err)
 {
@@ -98,7 +109,7 @@ static int serve(struct monitor *m, const struct msg *request, const char *key, 
 		r = err_set(err, ERR_USAGE, "the wire process forwards without a number");
 	if (r != 0)
 		return r;
-	if (have_session(m, &why) == 0) {
+	if (check_key(m, op, host, port, &why) == 0 && have_session(m, &why) == 0) {
 		tell_session(m, op, id, host, port);
 	} else {
 		CLEANUP_MSG struct msg message = { 0 };

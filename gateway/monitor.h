@@ -14,6 +14,7 @@
 
 #include "provision/api/msg.h"
 #include "provision/base/config.h"
+#include "provision/base/keyopts.h"
 
 /* The states of a connection, as bits: a request names those in which it is allowed. */
 enum monitor_state {
@@ -46,6 +47,8 @@ struct monitor {
 	char *key;	  /* the accepted offer, word for word */
 	char *credential; /* what let them in, for the records */
 	char *key_credential;
+	struct keyopts offered; /* what the offered key may do */
+	struct keyopts may;	/* what they may who were let in with it */
 	uint64_t tries;
 	int64_t deadline; /* of authentication, by clock_ms() */
 	pam_handle_t *pam;

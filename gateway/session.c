@@ -91,12 +91,36 @@ static bool one_of(const char *text, const char *const *words, size_t n)
 	return false;
 }
 
+/*
+ * What is to run: what is asked for, or what the key has in its place. The sftp subsystem is then
+ * known by the name of the program that it is elsewhere, as sshd has it.
+ */
+static void add_program(const struct monitor *m, const struct msg *from, struct msg *to)
+{
+	const char *kind = msg_get(from, "kind"), *command = msg_get(from, "command");
+	bool sftp = !strcmp(kind, "subsystem") && !strcmp(command, "sftp");
+
+	if (!m->may.command) {
+		msg_add(to, "kind", kind);
+		msg_add(to, "command", command);
+		return;
+	}
+	if (!strcmp(m->may.command, KEYOPTS_SFTP)) {
+		msg_add(to, "kind", "subsystem");
+		msg_add(to, "command", "sftp");
+	} else {
+		msg_add(to, "kind", "exec");
+		msg_add(to, "command", m->may.command);
+	}
+	if (strcmp(kind, "shell"))
+		msg_add(to, "original", sftp ? KEYOPTS_SFTP : command);
+}
+
 /* Only what a wire process may choose is copied; who it is for is the monitor's knowledge. */
 static int make_request(const struct monitor *m, const struct msg *from, struct msg *to,
 			struct err *err)
 {
 	static const char *const kinds[] = { "shell", "exec", "subsystem" };
-	static const char *const copied[] = { "kind", "command", "term" };
 	static const char *const sizes[] = { "cols", "rows", "xpixel", "ypixel" };
 	const char *kind, *value;
 	size_t at = 0;
@@ -108,8 +132,9 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 		r = err_set(err, ERR_USAGE, "the wire process opens a session of no known kind");
 	msg_add(to, "op", "session.open");
 	msg_add(to, "tenant", m->user);
-	for (size_t i = 0; i < ARRAY_LEN(copied) && r == 0; i++)
-		msg_add(to, copied[i], msg_get(from, copied[i]));
+	if (r == 0)
+		add_program(m, from, to);
+	msg_add(to, "term", msg_get(from, "term"));
 	for (size_t i = 0; i < ARRAY_LEN(sizes) && r == 0; i++) {
 		r = msg_get_u64(from, sizes[i], 0, 65535, &n, err);
 		if (r == 0 && msg_get(from, sizes[i]))
@@ -194,6 +219,8 @@ int session_open(struct monitor *m, const struct msg *request, struct err *err)
 		return err_set(err, ERR_USAGE, "the wire process opens a channel twice");
 	if (m->n_sessions >= m->config->max_sessions)
 		return fail(m, channel, "too many sessions on this connection");
+	if (pty && m->may.no & KEYOPTS_NO_PTY)
+		return fail(m, channel, "the key that you logged in with allows no terminal");
 	msg_add_u64(&message, "pty", pty);
 	s = xcalloc(1, sizeof(*s));
 	*s = (struct session){ .next = m->sessions, .channel = channel, .control = -1, .pty = pty };

@@ -73,6 +73,7 @@ struct wire {
 	char *user;
 	char *offered; /* the key that the monitor accepted last */
 	bool authenticated;
+	bool no_pty; /* the key allows no terminal */
 	bool finished; /* the connection is to be ended */
 	bool stalled;  /* libssh took nothing, for a key exchange: wait for its next packet */
 	struct channel *channels;

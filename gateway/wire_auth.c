@@ -44,6 +44,7 @@ static const char *decide(struct wire *w, struct msg *request, struct msg *reply
 	}
 	if (result && !strcmp(result, "ok") && msg_get(reply, "authenticated"))
 		w->authenticated = true;
+	w->no_pty = w->authenticated && msg_get(reply, "no-pty");
 	return result;
 }
 

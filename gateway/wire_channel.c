@@ -30,7 +30,7 @@ static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int co
 {
 	struct channel *c = data;
 
-	if (c->opened || c->pty || !term || strlen(term) > TERM_LEN_MAX)
+	if (c->opened || c->pty || c->wire->no_pty || !term || strlen(term) > TERM_LEN_MAX)
 		return 1;
 	c->pty = true;
 	msg_add(&c->open, "term", term);

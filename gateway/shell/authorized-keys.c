@@ -27,21 +27,28 @@ static int usage(void)
 	return ERR_USAGE;
 }
 
-static int ask(const struct config *config, const char *user, const char *key, struct err *err)
+/* *ret is what sshd is to hold the key to; the reply's. */
+static int ask(const struct config *config, const char *user, const char *key, struct msg *reply,
+	       const char **ret, struct err *err)
 {
 	CLEANUP_MSG struct msg request = { 0 };
+	int r;
 
 	msg_add(&request, "op", "auth.key");
 	msg_add(&request, "tenant", user);
 	msg_add(&request, "key", key);
 	msg_add(&request, "source", "sshd");
-	return client_call(config->socket, &request, ANSWER_MS, NULL, NULL, err);
+	r = client_call(config->socket, &request, ANSWER_MS, NULL, reply, err);
+	*ret = r == 0 ? msg_get(reply, "options") : NULL;
+	return r;
 }
 
 int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
 	CLEANUP_FREE char *key = NULL;
+	CLEANUP_MSG struct msg reply = { 0 };
+	const char *options = NULL;
 	struct err err = { 0 };
 	int r;
 
@@ -53,9 +60,9 @@ int main(int argc, char **argv)
 	key = xasprintf("%s %s", argv[2], argv[3]);
 	r = config_load(NULL, &config, &err);
 	if (r == 0)
-		r = ask(config, argv[1], key, &err);
+		r = ask(config, argv[1], key, &reply, &options, &err);
 	if (r == 0)
-		printf("%s\n", key);
+		printf("%s%s%s\n", options ? options : "", options && *options ? " " : "", key);
 	else if (r != ERR_DENIED)
 		log_err("%s", err.text);
 	return r == 0 || r == ERR_DENIED ? 0 : err_exit_status(r);

@@ -55,6 +55,8 @@ enum limit_kind {
 	  "without a session, then it is stopped: like 90s, 30m or 8h") \
 	X(restart, WORD, 0, 0, 0, "on-failure always no", "WHEN", "RESTART", \
 	  "of a guest whose init has ended: on-failure, always or no") \
+	X(forwarding, WORD, 0, 0, 0, "yes no", "WHETHER", "FORWARDING", \
+	  "of ports, by ssh: yes or no") \
 	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \
 	  "required (no record, no session) or best-effort")
 /* clang-format on */
@@ -62,6 +64,7 @@ enum limit_kind {
 /* The words, by their places in the table. */
 enum { LIMITS_SWAP_NEVER, LIMITS_SWAP_ALLOWED };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
+enum { LIMITS_FORWARDING_YES, LIMITS_FORWARDING_NO };
 enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };
 
 #define LIMITS_FIELD(name, ...) uint64_t name;

@@ -32,6 +32,19 @@ static int denied(struct request *r, const char *what, const char *tenant)
 		strcmp(what, "password") ? "key" : "password");
 }
 
+/* Whether the key may be used now, and from there. A stock sshd asks for its options and keeps them. */
+static bool usable(const struct request *r, const struct store_key *key)
+{
+	CLEANUP_KEYOPTS struct keyopts options = { 0 };
+	const char *source = source_of(r);
+
+	if (keyopts_parse(key->options, &options, NULL) != 0)
+		return false;
+	if (source && !strcmp(source, "sshd"))
+		return true;
+	return (!options.expires || time(NULL) < options.expires) && keyopts_from(&options, source);
+}
+
 /* Equal blobs are the same key: nothing of the cryptography is needed here. */
 int auth_key(struct request *r)
 {
@@ -48,11 +61,12 @@ int auth_key(struct request *r)
 	if (!name_valid(tenant) || authkey_parse(line, parsed, NULL) != 0)
 		return denied(r, "key", tenant);
 	n = store_key_match(r->store, tenant, parsed->blob, parsed->len, &key, &r->err);
-	if (n == ERR_NOT_FOUND)
+	if (n == ERR_NOT_FOUND || (n == 0 && !usable(r, &key)))
 		return denied(r, "key", tenant);
 	if (n != 0)
 		return n;
 	msg_add(&r->out, "fingerprint", key.fingerprint);
+	msg_add(&r->out, "options", key.options);
 	msg_add(&r->out, "comment", key.comment);
 	return 0;
 }

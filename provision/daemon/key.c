@@ -11,6 +11,7 @@ void key_fill(const struct authkey *parsed, struct store_key *ret)
 	*ret = (struct store_key){ .blob = parsed->blob, .blob_len = parsed->len };
 	memcpy(ret->type, parsed->type, sizeof(ret->type));
 	memcpy(ret->comment, parsed->comment, sizeof(ret->comment));
+	memcpy(ret->options, parsed->options, sizeof(ret->options));
 	authkey_fingerprint(parsed->blob, parsed->len, ret->fingerprint);
 }
 
@@ -23,8 +24,22 @@ static int send_key(void *data, const struct store_key *k)
 	msg_add(&row, "type", k->type);
 	msg_add(&row, "fingerprint", k->fingerprint);
 	msg_add(&row, "comment", k->comment);
+	msg_add(&row, "options", k->options);
 	msg_add_i64(&row, "created", k->created);
 	return request_row(data, &row);
+}
+
+/* The line, and what the request says besides it. */
+static int read_line(struct request *r, const char *line, struct authkey *ret)
+{
+	const char *options = msg_get(&r->in, "options"), *comment = msg_get(&r->in, "comment");
+	int n = authkey_parse(line, ret, &r->err);
+
+	if (n == 0 && options)
+		n = authkey_restrict(ret, options, &r->err);
+	if (n == 0 && comment)
+		authkey_comment(ret, comment);
+	return n;
 }
 
 int key_add(struct request *r)
@@ -37,7 +52,7 @@ int key_add(struct request *r)
 	if (n == 0)
 		n = msg_need(&r->in, "key", &line, &r->err);
 	if (n == 0)
-		n = authkey_parse(line, parsed, &r->err);
+		n = read_line(r, line, parsed);
 	if (n != 0)
 		return n;
 	key_fill(parsed, &key);

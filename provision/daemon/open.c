@@ -24,7 +24,7 @@
 
 /* What the order takes over from the request. */
 static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
-	"rows", "xpixel", "ypixel", "env", "via" };
+	"rows", "xpixel", "ypixel", "env", "via", "original" };
 /* What only root and the gateway are believed about. */
 static const char *const believed[] = { "source", "local", "credential" };
 
@@ -375,6 +375,8 @@ static int prepare(struct opening *o)
 	if (n == 0)
 		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run,
 			&r->err);
+	if (n == 0 && o->forward && o->tenant.limits.forwarding == LIMITS_FORWARDING_NO)
+		n = err_set(&r->err, ERR_DENIED, "the plan of %s allows no forwarding", name);
 	if (n != 0)
 		return n;
 	trace(o);

@@ -52,7 +52,7 @@ const struct request_kind request_kinds[] = {
 	{ "tenant.remove", STAFF, CHANGES, "name [keep]", tenant_remove,
 		"destroy the guest, forget the tenant" },
 
-	{ "key.add", STAFF, CHANGES, "tenant key", key_add, "let a public key in" },
+	{ "key.add", STAFF, CHANGES, "tenant key [options] [comment]", key_add, "let a public key in" },
 	{ "key.list", OWNERS, 0, "tenant", key_list, "a tenant's keys" },
 	{ "key.remove", STAFF, CHANGES, "tenant fingerprint", key_remove, "let a key in no more" },
 

@@ -7,8 +7,8 @@
 /* Root's standard path, as in Debian's /etc/login.defs (ENV_SUPATH). */
 #define ROOT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* 15 of our own at most, and what the customer sends. */
-#define OWN_MAX 15
+/* 16 of our own at most, and what the customer sends. */
+#define OWN_MAX 16
 #define ACCEPTED_MAX 64
 #define VALUE_MAX 4096
 
@@ -80,6 +80,8 @@ char **environment_make(const struct order *o, const struct passwd_root *root, c
 	env[n++] = xasprintf("VM2_SESSION=%s", o->session);
 	if (o->pty && o->term && *o->term && strlen(o->term) < 128)
 		env[n++] = xasprintf("TERM=%s", o->term);
+	if (o->original)
+		env[n++] = xasprintf("SSH_ORIGINAL_COMMAND=%s", o->original);
 	n = add_connection(o, env, n);
 	if (tty)
 		env[n++] = xasprintf("SSH_TTY=%s", tty);

@@ -182,11 +182,6 @@ static int bad_type(const char *line, size_t len, struct err *err)
 	if (str_starts(line, "ssh-dss"))
 		return err_set(
 			err, ERR_USAGE, "the key is of type ssh-dss, which is not safe any more");
-	if (memchr(line, '=', len) || strstr(line, " ssh-") || strstr(line, " ecdsa-") ||
-		strstr(line, " sk-"))
-		return err_set(err, ERR_USAGE,
-			"the key has options before its type ('%.40s'): give it without them",
-			line);
 	if (str_starts(line, "-----BEGIN"))
 		return err_set(err, ERR_USAGE,
 			"this is a private key or a certificate: give the .pub file's line");
@@ -195,12 +190,55 @@ static int bad_type(const char *line, size_t len, struct err *err)
 		(int)(len < 40 ? len : 40), line);
 }
 
+int authkey_restrict(struct authkey *key, const char *options, struct err *err)
+{
+	CLEANUP_FREE char *both =
+		xasprintf("%s%s%s", key->options, *key->options && *options ? "," : "", options);
+	CLEANUP_KEYOPTS struct keyopts parsed = { 0 };
+	CLEANUP_BUF struct buf text = { 0 };
+	int r = keyopts_parse(both, &parsed, err);
+
+	if (r != 0)
+		return r;
+	keyopts_write(&parsed, &text);
+	if (text.len > KEYOPTS_MAX)
+		return err_set(err, ERR_USAGE, "the options of a key are longer than %d bytes",
+			KEYOPTS_MAX);
+	snprintf(key->options, sizeof(key->options), "%s", text.data ? text.data : "");
+	return 0;
+}
+
+void authkey_comment(struct authkey *key, const char *comment)
+{
+	copy_comment(comment, strlen(comment), key->comment, sizeof(key->comment));
+}
+
+/*
+ * What stands before the type, when a type follows it: *line is moved behind. A word that is
+ * neither is left where it is.
+ */
+static int take_options(const char **line, struct authkey *ret, struct err *err)
+{
+	size_t n = strcspn(*line, " \t\n"), span = keyopts_span(*line), blank;
+	CLEANUP_FREE char *options = NULL;
+
+	ret->options[0] = '\0';
+	if (find_kind(*line, n) || !(*line)[span])
+		return 0;
+	blank = strspn(*line + span, " \t");
+	if (!find_kind(*line + span + blank, strcspn(*line + span + blank, " \t\n")))
+		return 0;
+	options = xasprintf("%.*s", (int)span, *line);
+	*line += span + blank;
+	return authkey_restrict(ret, options, err);
+}
+
 int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 {
 	size_t len = strlen(line), n;
 	const struct kind *kind;
-	const char *wrong;
-	int blob;
+	const char *wrong, *whole = line;
+	int blob, r;
 
 	if (len > AUTHKEY_LINE_MAX)
 		return err_set(err, ERR_USAGE, "the key is longer than %d bytes", AUTHKEY_LINE_MAX);
@@ -214,6 +252,11 @@ int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 	n = strcspn(line, " \t\n");
 	if (n == 0)
 		return err_set(err, ERR_USAGE, "the key is empty or starts with a space");
+	r = take_options(&line, ret, err);
+	if (r != 0)
+		return r;
+	len -= (size_t)(line - whole);
+	n = strcspn(line, " \t\n");
 	kind = find_kind(line, n);
 	if (!kind)
 		return bad_type(line, n, err);

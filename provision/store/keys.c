@@ -12,10 +12,10 @@ int db_key_insert(struct store *store, int64_t tenant, struct store_key *key, st
 
 	key->created = time(NULL);
 	r = db_run(store, NULL, err,
-		"INSERT INTO key (tenant, type, blob, fingerprint, comment, created)"
-		" VALUES (?, ?, ?, ?, ?, ?)",
-		"isbssi", tenant, key->type, key->blob, key->blob_len, key->fingerprint,
-		key->comment, key->created);
+		"INSERT INTO key (tenant, type, blob, fingerprint, comment, created, options)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?)",
+		"isbssis", tenant, key->type, key->blob, key->blob_len, key->fingerprint,
+		key->comment, key->created, key->options);
 	if (r == ERR_EXISTS)
 		return err_set(err, r, "the tenant has the key %s already", key->fingerprint);
 	if (r == 0)
@@ -39,9 +39,10 @@ static void read_key(sqlite3_stmt *s, struct store_key *k)
 	db_text(s, 2, k->fingerprint, sizeof(k->fingerprint));
 	db_text(s, 3, k->comment, sizeof(k->comment));
 	k->created = sqlite3_column_int64(s, 4);
+	db_text(s, 5, k->options, sizeof(k->options));
 }
 
-#define KEY_COLUMNS "SELECT k.id, k.type, k.fingerprint, k.comment, k.created FROM key k "
+#define KEY_COLUMNS "SELECT k.id, k.type, k.fingerprint, k.comment, k.created, k.options FROM key k "
 
 int store_key_each(
 	struct store *store, const char *tenant, store_key_fn fn, void *data, struct err *err)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/store/rules.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/prefix.h"
 #include "provision/store/db.h"
 
 #define SEPARATORS " ,"
@@ -15,67 +15,9 @@
 
 /* --- sources --- */
 
-struct prefix {
-	int family;
-	unsigned char bytes[16];
-	unsigned int bits;
-};
-
-/* An address, or a prefix; an IPv4 one as IPv6 says it is IPv4. */
-static bool parse_prefix(const char *text, struct prefix *ret)
-{
-	char address[INET6_ADDRSTRLEN + 1];
-	const char *slash = strchr(text, '/');
-	size_t len = slash ? (size_t)(slash - text) : strlen(text);
-	struct prefix p = { .family = AF_INET, .bits = 32 };
-	uint64_t bits;
-
-	if (len >= sizeof(address))
-		return false;
-	memcpy(address, text, len);
-	address[len] = '\0';
-	if (inet_pton(AF_INET, address, p.bytes) != 1) {
-		p.family = AF_INET6;
-		p.bits = 128;
-		if (inet_pton(AF_INET6, address, p.bytes) != 1)
-			return false;
-	}
-	if (slash) {
-		if (parse_u64(slash + 1, p.bits, &bits) < 0)
-			return false;
-		p.bits = (unsigned int)bits;
-	} else if (p.family == AF_INET6 && !memcmp(p.bytes, "\0\0\0\0\0\0\0\0\0\0\377\377", 12)) {
-		memmove(p.bytes, p.bytes + 12, 4);
-		p.family = AF_INET;
-		p.bits = 32;
-	}
-	*ret = p;
-	return true;
-}
-
-static bool within(const struct prefix *address, const struct prefix *p)
-{
-	unsigned int whole = p->bits / 8, rest = p->bits % 8;
-	unsigned char mask = (unsigned char)(0xff00 >> rest);
-
-	return address->family == p->family && !memcmp(address->bytes, p->bytes, whole) &&
-	       (!rest || !((address->bytes[whole] ^ p->bytes[whole]) & mask));
-}
-
 static bool source_ok(const char *sources, const char *source)
 {
-	CLEANUP_FREE char *copy = xstrdup(sources);
-	char *rest = copy, *word;
-	struct prefix address, p;
-
-	if (!source || !*sources)
-		return true;
-	if (!parse_prefix(source, &address))
-		return false;
-	while ((word = strsep(&rest, SEPARATORS)))
-		if (*word && parse_prefix(word, &p) && within(&address, &p))
-			return true;
-	return false;
+	return !source || !*sources || prefix_listed(sources, source);
 }
 
 /* --- hours --- */
@@ -219,7 +161,7 @@ static bool word_is_prefix(const char *word)
 {
 	struct prefix p;
 
-	return parse_prefix(word, &p);
+	return prefix_parse(word, &p);
 }
 
 static bool word_is_span(const char *word)

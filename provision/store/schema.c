@@ -126,6 +126,8 @@ const char *const schema_migrations[] = {
 	"CREATE TRIGGER inside_removed AFTER DELETE ON guest WHEN OLD.inside NOT NULL BEGIN"
 	" DELETE FROM inside WHERE id = OLD.inside AND NOT EXISTS"
 	" (SELECT 1 FROM guest WHERE guest.inside = OLD.inside); END;",
+	/* What a key may do (provision/base/keyopts.h). */
+	"ALTER TABLE key ADD COLUMN options TEXT NOT NULL DEFAULT '';",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

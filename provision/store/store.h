@@ -23,6 +23,7 @@
 #include <sys/types.h>
 
 #include "provision/base/config.h"
+#include "provision/base/keyopts.h"
 #include "provision/base/err.h"
 #include "provision/base/limits.h"
 #include "provision/base/str.h"
@@ -117,6 +118,7 @@ struct store_key {
 	char type[64];
 	char fingerprint[64]; /* "SHA256:…" as ssh-keygen -l prints it */
 	char comment[256];
+	char options[KEYOPTS_MAX + 1]; /* keyopts.h; "" for none */
 	int64_t created;
 	const void *blob; /* in only (store_key_add): the key as on the wire (RFC 4253 6.6) */
 	size_t blob_len;

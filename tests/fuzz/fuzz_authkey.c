@@ -17,6 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (authkey_parse(line, key, &err) == 0) {
 		NEVER(key->len == 0 || key->len > sizeof(key->blob));
 		NEVER(strlen(key->type) >= sizeof(key->type) || strlen(key->comment) >= sizeof(key->comment));
+		struct authkey again = { 0 };
+
+		/* What is kept is read as the same again. */
+		NEVER(authkey_restrict(&again, key->options, &err) != 0 || strcmp(again.options, key->options));
 		NEVER(strpbrk(key->comment, "\n\r\033\177"));
 		authkey_fingerprint(key->blob, key->len, fingerprint);
 		NEVER(strlen(fingerprint) != 50);

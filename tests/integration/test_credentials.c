@@ -51,6 +51,77 @@ Test(credentials, a_code_is_asked_for_and_taken_once)
 	assert_status(sh("vm2 tenant totp nobody-here"), 3);
 }
 
+/* A key of its own, added with these options. */
+static void add_key(const char *tenant, const char *name, const char *options)
+{
+	ok("rm -f /run/vm2-test/%s; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/%s && "
+	   "vm2 key add %s /run/vm2-test/%s.pub %s",
+	   name, name, tenant, name, options);
+}
+
+/* What ssh says and does with that key. */
+static struct result with_key(const char *tenant, const char *name, const char *rest)
+{
+	return sh("ssh -F none -i /run/vm2-test/%s $(echo '%s' | sed 's,-i [^ ]*,,') %s@127.0.0.1 %s </dev/null",
+		  name, ssh_options, tenant, rest);
+}
+
+Test(credentials, a_key_may_do_what_its_options_say)
+{
+	struct result r;
+
+	tenant_ready("keyed");
+	add_key("keyed", "elsewhere", "--from 192.0.2.0/24,2001:db8::/32");
+	assert_status(with_key("keyed", "elsewhere", "true"), 255);
+	add_key("keyed", "here", "--from 127.0.0.0/8");
+	assert_status(with_key("keyed", "here", "true"), 0);
+	add_key("keyed", "past", "--expires 20200131");
+	assert_status(with_key("keyed", "past", "true"), 255);
+	add_key("keyed", "forced", "--expires 20990131Z --command 'echo \"$SSH_ORIGINAL_COMMAND\" was asked'");
+	cr_assert_str_eq(with_key("keyed", "forced", "a \\; b").out, "a ; b was asked\n");
+	cr_assert_str_eq(with_key("keyed", "forced", "").out, " was asked\n");
+	add_key("keyed", "files", "--command internal-sftp");
+	cr_assert_str_eq(with_key("keyed", "files", "id").out, "");
+	assert_has(ok("echo ls -la | sftp -i /run/vm2-test/files -b - $(echo '%s' | "
+		      "sed 's,-i [^ ]*,,;s/-p /-P /') keyed@127.0.0.1",
+		      ssh_options),
+		   ".bashrc");
+	add_key("keyed", "plain", "--restrict --comment 'no more'");
+	assert_has(with_key("keyed", "plain", "-o LogLevel=INFO -tt tty").err, "PTY allocation request failed");
+	assert_status(with_key("keyed", "plain", "true"), 0);
+	assert_has(ok("vm2 key list keyed --json"), "\"options\": \"restrict\"");
+	assert_has(ok("vm2 key list keyed"), "no more");
+	/* And so a stock sshd hears it. */
+	assert_has(ok("setpriv --reuid vm2-gateway --regid vm2-gateway --clear-groups "
+		      "/usr/libexec/vm2/authorized-keys keyed $(cut -d' ' -f1,2 /run/vm2-test/plain.pub)"),
+		   "restrict ssh-ed25519 AAAA");
+	r = sh("vm2 key add keyed /run/vm2-test/plain.pub --from everywhere");
+	assert_status(r, 2);
+	assert_has(r.err, "'everywhere' is neither an address nor a prefix");
+}
+
+Test(credentials, a_key_forwards_where_it_may)
+{
+	tenant_ready("led");
+	add_key("led", "one", "--permit-open localhost:7777");
+	ok("rm -f /run/vm2-test/none; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/none; "
+	   "sed 's/^/no-port-forwarding,no-pty /' /run/vm2-test/none.pub >/run/vm2-test/line; "
+	   "vm2 key add led /run/vm2-test/line");
+	assert_status(ssh("led", "", "for p in 7777 7778; do setsid sh -c \"while :; do echo hello | "
+				     "nc -N -l 127.0.0.1 $p; done\" >/dev/null 2>&1 </dev/null & done"), 0);
+	for (int port = 7777; port <= 7778; port++)
+		wait_for(20, "ssh %s -W localhost:%d led@127.0.0.1 </dev/null | grep -q hello", ssh_options,
+			 port);
+	cr_assert_str_eq(with_key("led", "one", "-W localhost:7777").out, "hello\n");
+	cr_assert_str_eq(with_key("led", "one", "-W localhost:7778").out, "");
+	cr_assert_str_eq(with_key("led", "none", "-W localhost:7777").out, "");
+	assert_status(with_key("led", "none", "-o ExitOnForwardFailure=yes -R 7779:localhost:22 true"), 255);
+	assert_status(with_key("led", "none", "true"), 0);
+	ok("vm2 tenant set led --forwarding no");
+	cr_assert_str_eq(sh("ssh %s -W localhost:7778 led@127.0.0.1 </dev/null", ssh_options).out, "");
+	assert_status(ssh("led", "", "true"), 0);
+}
+
 Test(credentials, an_old_password_is_changed_at_the_door)
 {
 	tenant_ready("aged");

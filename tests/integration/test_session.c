@@ -237,7 +237,7 @@ Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
 	out = ok("printf '%s' | sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", batch,
 		 ssh_options);
 	ok("cmp /var/tmp/up /var/tmp/down3");
-	assert_has(out, "-rw-r--r--    1 root     root      3000000");
+	assert_has(out, "drwxr-xr-x    2 root     root           4096");
 	ok("scp $(echo '%s' | sed 's/-p /-P /') -r /var/tmp/tree 'sess@127.0.0.1:~/e' && "
 	   "scp $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1:e/deep/file /var/tmp/file && "
 	   "cmp /var/tmp/file /var/tmp/tree/deep/file",

@@ -77,8 +77,11 @@ Test(authkey, refuses_what_is_wrong_and_says_why)
 		{ "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCx", "cut short" },
 		{ "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAwEAAQ==", "2048 bits" },
 		{ "ssh-dss AAAA", "not safe" },
-		{ "command=\"x\" ssh-ed25519 AAAA", "options" },
-		{ "no-pty ssh-ed25519 AAAA", "options" },
+		{ "command=\"x\" ssh-ed25519 AAAA", "not of the type" },
+		{ "no-pty ssh-ed25519 AAAA", "not of the type" },
+		{ "no-fun ssh-ed25519 AAAA", "'no-fun' of a key is not known" },
+		{ "command=\"x ssh-ed25519 AAAA", "no type of key" },
+		{ "cert-authority ssh-ed25519 AAAA", "not known" },
 		{ "-----BEGIN OPENSSH PRIVATE KEY-----", "private" },
 		{ "hello", "no type of key" },
 		{ "ssh-ed25519 AAAA\nssh-ed25519 AAAA\n", "several lines" },
@@ -107,4 +110,22 @@ Test(authkey, bounds_the_line)
 	line[AUTHKEY_LINE_MAX] = '\0';
 	cr_assert_eq(authkey_parse(line, &key, &err), ERR_USAGE);
 	free(line);
+}
+
+Test(authkey, options_are_kept_in_one_form)
+{
+	static const char line[] = "NO-pty,command=\"echo \\\"a b\\\", x\",from=\"192.0.2.0/24,::1\" "
+				   "ssh-ed25519 " ED "Jm5pLKJ9BzpB/tPHc8+X2lvxOk9TRyYC3fXcBE2kC9N me";
+	struct authkey key;
+	struct err err = { 0 };
+
+	cr_assert_eq(authkey_parse(line, &key, &err), 0, "%s", err.text);
+	cr_assert_str_eq(key.options,
+			 "from=\"192.0.2.0/24,::1\",no-pty,command=\"echo \\\"a b\\\", x\"");
+	cr_assert_str_eq(key.comment, "me");
+	cr_assert_eq(authkey_restrict(&key, "restrict,expiry-time=\"20270131Z\"", &err), 0);
+	cr_assert_str_eq(key.options, "from=\"192.0.2.0/24,::1\",expiry-time=\"20270131000000Z\","
+				      "restrict,command=\"echo \\\"a b\\\", x\"");
+	cr_assert_eq(authkey_restrict(&key, "nonsense", &err), ERR_USAGE);
+	cr_assert(strstr(key.options, "restrict"));
 }

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "provision/base/str.h"
@@ -45,6 +46,19 @@ int address_parse(const char *text, int family, struct address *ret, struct err 
 			text);
 	*ret = a;
 	return 0;
+}
+
+int address_next(const char **text, struct address *ret, struct err *err)
+{
+	const char *from = *text ? *text + strspn(*text, " ") : "";
+	size_t len = strcspn(from, " ");
+	char word[64];
+
+	if (len == 0)
+		return 0;
+	snprintf(word, sizeof(word), "%.*s", (int)len, from);
+	*text = from + len;
+	return address_parse(word, strchr(word, ':') ? AF_INET6 : AF_INET, ret, err) ?: 1;
 }
 
 void address_mask(const struct address *a, uint8_t ret[16])

@@ -35,6 +35,12 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 /* The mask of a prefix, in network order. */
 void address_mask(const struct address *a, uint8_t ret[16]);
 
+/*
+ * The next of the single addresses in *text, which are separated by spaces; *text is moved on. 1, 0 at
+ * the end (or NULL), or ERR_USAGE as address_parse().
+ */
+int address_next(const char **text, struct address *ret, struct err *err);
+
 /* Whether a prefix, or a single address, lies within another prefix; in none (family 0) nothing does. */
 bool address_within(const struct address *a, const struct address *of);
 

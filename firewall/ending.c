@@ -48,6 +48,7 @@ int rules_end_published(const struct rules_port *ports, uint32_t count, struct e
 struct guest_end {
 	const struct policy *policy;
 	struct address four, six;
+	const char *more; /* further addresses */
 	bool all;
 	const struct rules_own *from, *to;
 	uint32_t n_from, n_to;
@@ -55,12 +56,13 @@ struct guest_end {
 
 static bool is_guest(const struct guest_end *g, const struct address *a)
 {
-	return same_address(a, &g->four) || same_address(a, &g->six);
-}
+	const char *more = g->more;
+	struct address other;
 
-static bool is_of_pool(const struct policy *p, const struct address *a)
-{
-	return address_within(a, &p->pool4) || address_within(a, &p->pool6);
+	while (address_next(&more, &other, NULL) == 1)
+		if (same_address(a, &other))
+			return true;
+	return same_address(a, &g->four) || same_address(a, &g->six);
 }
 
 /* What holds where no rule says anything. */
@@ -76,7 +78,7 @@ static bool is_over(const void *data, const struct conntrack_flow *flow)
 	bool began = is_guest(g, &flow->began.address);
 	const struct address *other = began ? &flow->answers.address : &flow->began.address;
 	enum rules_direction direction = !began		  ? RULES_IN :
-		is_of_pool(g->policy, other)		  ? RULES_PEER :
+		policy_has(g->policy, other)		  ? RULES_PEER :
 							    RULES_OUT;
 	uint16_t port = flow->answers.port;
 
@@ -85,7 +87,7 @@ static bool is_over(const void *data, const struct conntrack_flow *flow)
 	if (g->all)
 		return true;
 	/* What another guest began is under that one's rules. */
-	if (!other->family || (!began && is_of_pool(g->policy, other)))
+	if (!other->family || (!began && policy_has(g->policy, other)))
 		return false;
 	return allowed(own_verdict(g->from, g->n_from, direction, flow->protocol, port, other),
 		       direction, flow) &&
@@ -99,6 +101,7 @@ static int prepare(const struct rules_base *base, const struct rules_guest *gues
 	int r = policy_make(base, policy, err);
 
 	ret->policy = policy;
+	ret->more = guest->more;
 	if (r == 0)
 		r = address_parse(guest->address4, AF_INET, &ret->four, err);
 	return r ? r : address_parse(guest->address6, AF_INET6, &ret->six, err);

@@ -20,6 +20,9 @@
 #define GUEST_INTERFACE "eth0"
 #define LOOPBACK_INDEX	1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
 
+/* More further addresses than a guest can have. */
+#define MORE_MAX 32
+
 /* Each guest's own link-local address; its link is its alone, so all can have the same. */
 static const char guest_link_local[] = "fe80::2";
 
@@ -54,6 +57,9 @@ struct link {
 	struct address address4, address6;
 	struct address gateway4, gateway6, local6; /* single addresses */
 	int host_index, guest_index;
+	struct address more[MORE_MAX]; /* further addresses */
+	int n_more;
+	bool has4, has6; /* an address of this family */
 	bool ipv6; /* neither side has IPv6 disabled */
 };
 
@@ -99,6 +105,22 @@ static struct address constant(int family, const char *text, uint8_t prefix)
 	return a;
 }
 
+static int parse_more(const char *text, struct link *l, struct err *err)
+{
+	struct address a;
+	int r;
+
+	while ((r = address_next(&text, &a, err)) == 1) {
+		if (l->n_more == MORE_MAX)
+			return err_set(err, ERR_USAGE, "%s: more than %d further addresses",
+				l->name, MORE_MAX);
+		l->more[l->n_more++] = a;
+		l->has4 |= a.family == AF_INET;
+		l->has6 |= a.family == AF_INET6;
+	}
+	return r;
+}
+
 static int prepare(const struct link_spec *spec, struct link *ret, struct err *err)
 {
 	struct link l = { 0 };
@@ -109,6 +131,10 @@ static int prepare(const struct link_spec *spec, struct link *ret, struct err *e
 		r = address_parse(spec->address4, AF_INET, &l.address4, err);
 	if (!r)
 		r = address_parse(spec->address6, AF_INET6, &l.address6, err);
+	l.has4 = l.address4.family;
+	l.has6 = l.address6.family;
+	if (!r)
+		r = parse_more(spec->more, &l, err);
 	if (r)
 		return r;
 	link_mac(spec->number, false, l.host.mac);
@@ -176,6 +202,30 @@ static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct
 	return r;
 }
 
+/* The first address, if it is of this family, and the further ones. */
+static void each_address(const struct link *l, struct netlink *nl, int family,
+	void (*fn)(const struct link *l, struct netlink *nl, const struct address *a))
+{
+	const struct address *first = family == AF_INET ? &l->address4 : &l->address6;
+
+	if (first->family)
+		fn(l, nl, first);
+	for (int i = 0; i < l->n_more; i++)
+		if (l->more[i].family == family)
+			fn(l, nl, &l->more[i]);
+}
+
+static void put_in_guest(const struct link *l, struct netlink *nl, const struct address *a)
+{
+	route_add_address(nl, l->guest_index, a);
+}
+
+static void lead_to_guest(const struct link *l, struct netlink *nl, const struct address *a)
+{
+	route_add_neighbour(nl, l->host_index, a, l->guest.mac);
+	route_add_route(nl, l->host_index, a, NULL);
+}
+
 static int configure_guest(const struct link *l, struct netlink *nl, struct err *err)
 {
 	int index = l->guest_index;
@@ -184,15 +234,15 @@ static int configure_guest(const struct link *l, struct netlink *nl, struct err 
 	if (l->ipv6)
 		route_no_own_address(nl, index);
 	route_set_up(nl, index);
-	if (l->address4.family) {
-		route_add_address(nl, index, &l->address4);
+	if (l->has4) {
+		each_address(l, nl, AF_INET, put_in_guest);
 		route_add_route(nl, index, &l->gateway4, NULL);
 		route_add_route(nl, index, NULL, &l->gateway4);
 		route_add_neighbour(nl, index, &l->gateway4, l->host.mac);
 	}
-	if (l->ipv6 && l->address6.family) {
+	if (l->ipv6 && l->has6) {
 		route_add_address(nl, index, &l->local6);
-		route_add_address(nl, index, &l->address6);
+		each_address(l, nl, AF_INET6, put_in_guest);
 		route_add_route(nl, index, NULL, &l->gateway6);
 		route_add_neighbour(nl, index, &l->gateway6, l->host.mac);
 	}
@@ -208,17 +258,15 @@ static int configure_host(const struct link *l, struct netlink *nl, struct err *
 	if (l->ipv6)
 		route_no_own_address(nl, index);
 	route_set_up(nl, index);
-	if (l->address4.family) {
+	if (l->has4) {
 		route_add_address(nl, index, &l->gateway4);
-		route_add_neighbour(nl, index, &l->address4, l->guest.mac);
-		route_add_route(nl, index, &l->address4, NULL);
+		each_address(l, nl, AF_INET, lead_to_guest);
 	}
-	if (l->ipv6 && l->address6.family) {
+	if (l->ipv6 && l->has6) {
 		route_add_address(nl, index, &gateway6);
 		/* Neither can be forged, or late: what a guest sends from its link is answered at once. */
 		route_add_neighbour(nl, index, &l->local6, l->guest.mac);
-		route_add_neighbour(nl, index, &l->address6, l->guest.mac);
-		route_add_route(nl, index, &l->address6, NULL);
+		each_address(l, nl, AF_INET6, lead_to_guest);
 	}
 	route_await_carrier(nl, index);
 	return netlink_exchange(nl, l->name, NULL, NULL, err);
@@ -307,4 +355,75 @@ int link_down(const char *instance, uint32_t number, struct err *err)
 	if (!r)
 		r = netlink_open(&nl, NETLINK_ROUTE, err);
 	return r ?: delete_link(&nl, name, err);
+}
+
+/* Both sides of a link that is there. -ENODEV: there is none. */
+static int reach(const char *instance, uint32_t number, int netns_fd, const char *address,
+	struct link *ret, struct netlink *host, struct netlink *guest, struct err *err)
+{
+	const struct link_spec spec = { .instance = instance, .number = number, .more = address };
+	int r = prepare(&spec, ret, err);
+
+	if (r == 0 && ret->n_more != 1)
+		r = err_set(err, ERR_USAGE, "'%s' is not one address", address);
+	if (r != 0)
+		return r;
+	ret->host_index = if_nametoindex(ret->name);
+	if (!ret->host_index)
+		return err_set(err, -ENODEV, "%s: there is no such interface", ret->name);
+	r = netlink_open(host, NETLINK_ROUTE, err);
+	return r ? r : visit_guest(ret, netns_fd, guest, err);
+}
+
+int link_add_address(const char *instance, uint32_t number, int netns_fd, const char *address,
+	struct err *err)
+{
+	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
+	struct link l;
+	int r = reach(instance, number, netns_fd, address, &l, &host, &guest, err);
+
+	if (r != 0)
+		return r;
+	lead_to_guest(&l, &host, &l.more[0]);
+	r = netlink_exchange(&host, l.name, NULL, NULL, err);
+	if (r != 0)
+		return r;
+	put_in_guest(&l, &guest, &l.more[0]);
+	return netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+}
+
+/* What is not there has been taken away. */
+static int take(struct netlink *nl, const char *subject, struct err *err)
+{
+	struct err why = { 0 };
+	int r = netlink_exchange(nl, subject, NULL, NULL, &why);
+
+	if (r == -ESRCH || r == -ENOENT || r == -EADDRNOTAVAIL)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
+int link_remove_address(const char *instance, uint32_t number, int netns_fd, const char *address,
+	struct err *err)
+{
+	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
+	struct err why = { 0 };
+	struct link l;
+	int r = reach(instance, number, netns_fd, address, &l, &host, &guest, &why);
+
+	if (r == -ENODEV)
+		return 0;
+	if (r != 0)
+		return err_set(err, r, "%s", why.text);
+	route_remove_route(&host, l.host_index, &l.more[0]);
+	r = take(&host, l.name, err);
+	if (r == 0) {
+		route_remove_neighbour(&host, l.host_index, &l.more[0]);
+		r = take(&host, l.name, err);
+	}
+	if (r == 0) {
+		route_remove_address(&guest, l.guest_index, &l.more[0]);
+		r = take(&guest, "guest's " GUEST_INTERFACE, err);
+	}
+	return r;
 }

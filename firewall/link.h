@@ -23,6 +23,7 @@ struct link_spec {
 	const char *address4; /* the guest's, or NULL */
 	const char *address6; /* the guest's, or NULL */
 	uint32_t mtu;	      /* bytes */
+	const char *more;     /* further addresses, separated by spaces, or NULL */
 };
 
 /*
@@ -50,6 +51,16 @@ void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
  * (loose) leaves spoofing to the rules, which stop it either way.
  */
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err);
+
+/*
+ * Give a guest that has a link, and an address of the same family, one more; or take it away. netns_fd
+ * as above, or a pidfd of a process in the namespace. add: its rules must be in the kernel before; an
+ * address that is routed elsewhere is -EEXIST. remove: not there is success.
+ */
+int link_add_address(const char *instance, uint32_t number, int netns_fd, const char *address,
+	struct err *err);
+int link_remove_address(const char *instance, uint32_t number, int netns_fd, const char *address,
+	struct err *err);
 
 /* Delete the host side, and with it the pair and its routes. Not there is success. */
 int link_down(const char *instance, uint32_t number, struct err *err);

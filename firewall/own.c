@@ -197,6 +197,15 @@ static int check_form(const struct rules_own *rule, uint32_t number, struct err 
 	return r ? err_wrap(err, "rule %u", number) : 0;
 }
 
+/* Whether some of the prefix is guests'. */
+static bool meets_pools(const struct policy *p, const struct address *a)
+{
+	for (uint32_t i = 0; i < p->n_more; i++)
+		if (address_within(&p->more[i], a))
+			return true;
+	return policy_has(p, a) || address_within(&p->pool4, a) || address_within(&p->pool6, a);
+}
+
 static const char *direction_word(const struct rules_own *rule)
 {
 	static const char *const words[] = { "in", "out", "peer" };
@@ -209,7 +218,6 @@ static int check_reach(
 	const struct policy *p, const struct rules_own *rule, uint32_t number, struct err *err)
 {
 	static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
-	const struct address *pool = family_of(rule) == AF_INET6 ? &p->pool6 : &p->pool4;
 	struct address a;
 
 	if (!rule->prefix)
@@ -225,11 +233,11 @@ static int check_reach(
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: %s is blocked for all guests", number,
 			rule->prefix);
-	if (rule->direction == RULES_PEER && !address_within(&a, pool) && !address_within(pool, &a))
+	if (rule->direction == RULES_PEER && !meets_pools(p, &a))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: no guest has an address in %s", number,
 			rule->prefix);
-	if (rule->direction != RULES_PEER && address_within(&a, pool))
+	if (rule->direction != RULES_PEER && policy_has(p, &a))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: %s is guests', whom rules of direction peer are "
 			"about",

@@ -165,6 +165,7 @@ enum match {
 	PACKETS_OUT,
 	TO_POOL4,
 	TO_POOL6,
+	TO_MORE, /* to one of the further pools: a rule each */
 	FROM_POOL4,
 	FROM_POOL6,
 	OPEN,	/* of a connection that both sides have agreed to */
@@ -233,6 +234,7 @@ static const struct rule rules[] = {
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
 	{ "forward", ANY, ANY, TO_POOL4, TO_NOBODY, DROP },
 	{ "forward", ANY, ANY, TO_POOL6, TO_NOBODY, DROP },
+	{ "forward", ANY, ANY, TO_MORE, TO_NOBODY, DROP },
 	/* The metadata service of the cloud that the host itself may run in, and such. */
 	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
@@ -315,6 +317,45 @@ static int parse_protect(const char *text, struct policy *p, struct err *err)
 	return r == 1 ? 0 : r;
 }
 
+bool policy_has(const struct policy *p, const struct address *a)
+{
+	for (uint32_t i = 0; i < p->n_more; i++)
+		if (address_within(a, &p->more[i]))
+			return true;
+	return address_within(a, &p->pool4) || address_within(a, &p->pool6);
+}
+
+static bool overlap(const struct address *a, const struct address *b)
+{
+	return address_within(a, b) || address_within(b, a);
+}
+
+static int parse_more(const char *text, struct policy *p, struct err *err)
+{
+	const char *word = text;
+	int r = 0;
+
+	while (text) {
+		struct address a;
+		bool twice;
+
+		word = text + strspn(text, " \t");
+		r = next_prefix(&text, &a, err);
+		if (r != 1)
+			break;
+		twice = overlap(&a, &p->pool4) || overlap(&a, &p->pool6);
+		for (uint32_t i = 0; i < p->n_more; i++)
+			twice |= overlap(&a, &p->more[i]);
+		if (twice || p->n_more == POLICY_MORE_MAX)
+			return err_set(err, ERR_USAGE,
+				twice ? "network.pools: %.*s overlaps another pool" :
+					"network.pools: %.*s is one pool too many",
+				(int)strcspn(word, " \t"), word);
+		p->more[p->n_more++] = a;
+	}
+	return r == 1 ? 0 : r;
+}
+
 int policy_make(const struct rules_base *base, struct policy *ret, struct err *err)
 {
 	struct policy p = { .table = base->instance,
@@ -329,6 +370,8 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 		r = address_parse_cidr(base->pool6, AF_INET6, &p.pool6, err);
 	if (!r)
 		r = parse_protect(base->protect, &p, err);
+	if (!r)
+		r = parse_more(base->pools, &p, err);
 	if (r)
 		return r;
 	snprintf(p.prefix, sizeof(p.prefix), "%s-", base->instance);
@@ -472,6 +515,8 @@ static uint32_t rule_times(const struct rule *def, const struct policy *p)
 		return p->pool6.family != 0;
 	case TO_PROTECTED:
 		return p->n_protect;
+	case TO_MORE:
+		return p->n_more;
 	case MANY_IN:
 	case MANY_OUT:
 		return p->connections != 0;
@@ -552,6 +597,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_DESTINATION, &p->pool4);
 	case TO_POOL6:
 		return expr_address(r, EXPR_DESTINATION, &p->pool6);
+	case TO_MORE:
+		return expr_address(r, EXPR_DESTINATION, &p->more[nth]);
 	case FROM_POOL4:
 		return expr_address(r, EXPR_SOURCE, &p->pool4);
 	case FROM_POOL6:

@@ -48,6 +48,9 @@ struct nftnl_rule;
 /* Prefixes that no guest reaches: a rule each. */
 #define POLICY_PROTECT_MAX 32
 
+/* Further pools. */
+#define POLICY_MORE_MAX 64
+
 /* What the table is made from, checked. */
 struct policy {
 	const char *table;
@@ -55,6 +58,8 @@ struct policy {
 	char prefix[16];      /* of the guests' interfaces: "INSTANCE-" */
 	struct address pool4; /* family 0: none */
 	struct address pool6;
+	struct address more[POLICY_MORE_MAX]; /* further pools */
+	uint32_t n_more;
 	struct address protect[POLICY_PROTECT_MAX];
 	uint32_t n_protect;
 	uint32_t connections, new_connections; /* of each guest; 0: no bound */
@@ -62,6 +67,9 @@ struct policy {
 
 /* Check what a caller gives, make a policy of it; `base->instance` stays theirs. 0 or ERR_USAGE. */
 int policy_make(const struct rules_base *base, struct policy *ret, struct err *err);
+
+/* Whether an address, or a whole prefix, is of one of the pools. */
+bool policy_has(const struct policy *p, const struct address *a);
 
 /* Linux 6.9; <linux/netfilter/nf_tables.h> may be older. */
 #define POLICY_TABLE_OWNER   (1 << 1)

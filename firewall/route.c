@@ -147,3 +147,41 @@ void route_add_neighbour(
 	mnl_attr_put(msg, NDA_LLADDR, 6, mac);
 	netlink_commit(nl, msg);
 }
+
+void route_remove_address(struct netlink *nl, int ifindex, const struct address *a)
+{
+	struct nlmsghdr *msg = start(nl, RTM_DELADDR, 0, "remove an address");
+	struct ifaddrmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifa_family = a->family;
+	head->ifa_prefixlen = a->prefix;
+	head->ifa_index = ifindex;
+	mnl_attr_put(msg, IFA_LOCAL, a->len, a->bytes);
+	mnl_attr_put(msg, IFA_ADDRESS, a->len, a->bytes);
+	netlink_commit(nl, msg);
+}
+
+void route_remove_route(struct netlink *nl, int ifindex, const struct address *to)
+{
+	struct nlmsghdr *msg = start(nl, RTM_DELROUTE, 0, "remove a route to an address");
+	struct rtmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->rtm_family = to->family;
+	head->rtm_dst_len = to->prefix;
+	head->rtm_table = RT_TABLE_MAIN;
+	head->rtm_scope = RT_SCOPE_NOWHERE; /* any */
+	mnl_attr_put(msg, RTA_DST, to->len, to->bytes);
+	mnl_attr_put_u32(msg, RTA_OIF, ifindex);
+	netlink_commit(nl, msg);
+}
+
+void route_remove_neighbour(struct netlink *nl, int ifindex, const struct address *a)
+{
+	struct nlmsghdr *msg = start(nl, RTM_DELNEIGH, 0, "remove a neighbour");
+	struct ndmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ndm_family = a->family;
+	head->ndm_ifindex = ifindex;
+	mnl_attr_put(msg, NDA_DST, a->len, a->bytes);
+	netlink_commit(nl, msg);
+}

@@ -41,6 +41,11 @@ void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
 void route_add_route(
 	struct netlink *nl, int ifindex, const struct address *to, const struct address *via);
 
+/* Take them away again: an address, the route to one, a neighbour. */
+void route_remove_address(struct netlink *nl, int ifindex, const struct address *a);
+void route_remove_route(struct netlink *nl, int ifindex, const struct address *to);
+void route_remove_neighbour(struct netlink *nl, int ifindex, const struct address *a);
+
 /* A permanent neighbour. */
 void route_add_neighbour(
 	struct netlink *nl, int ifindex, const struct address *a, const uint8_t mac[6]);

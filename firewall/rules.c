@@ -275,6 +275,34 @@ int rules_remove_guest(
 	return r ? r : remove_elements(base, &p, &elements, err);
 }
 
+static int collect_address(const struct rules_base *base, uint32_t number, const char *address,
+	struct policy *ret_policy, struct ruleset *ret, struct err *err)
+{
+	int r = check(base, ret_policy, err);
+
+	return r ? r : ruleset_add_address(ret, ret_policy, number, address, err);
+}
+
+int rules_add_address(const struct rules_base *base, uint32_t number, const char *address,
+	struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r = collect_address(base, number, address, &p, &elements, err);
+
+	return r ? r : add_elements(base, &p, &elements, err);
+}
+
+int rules_remove_address(const struct rules_base *base, uint32_t number, const char *address,
+	struct err *err)
+{
+	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct policy p;
+	int r = collect_address(base, number, address, &p, &elements, err);
+
+	return r ? r : remove_elements(base, &p, &elements, err);
+}
+
 static int collect_ports(const struct rules_port *ports, uint32_t count, struct ruleset *ret,
 	struct err *err)
 {

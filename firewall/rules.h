@@ -24,6 +24,7 @@ struct rules_base {
 	const char *protect;	   /* prefixes that no guest reaches, separated by spaces; or NULL */
 	uint32_t connections;	   /* that each guest may have tracked at a time; 0: no bound */
 	uint32_t new_connections;  /* that each guest may begin in a second; 0: no bound */
+	const char *pools;	   /* further ones (pools.h), separated by spaces; or NULL */
 };
 
 /* Whether a table can be made from it: 0 or ERR_USAGE. */
@@ -37,6 +38,7 @@ struct rules_guest {
 	bool optional;	      /* rules_verify(): may be missing, since it is stopped */
 	/* What it may send and receive, in bytes a second, and packets a second each way; 0: all. */
 	uint64_t up, down, packets;
+	const char *more;     /* further addresses, separated by spaces; or NULL */
 };
 
 /* A port of the host's that leads to a guest. */
@@ -126,6 +128,12 @@ int rules_add_guest(
 /* Remove a guest's elements in one batch; not there (or no table) is success. */
 int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
+
+/* The same for one more address of a guest that is there: only what the address comes to. */
+int rules_add_address(const struct rules_base *base, uint32_t number, const char *address,
+	struct err *err);
+int rules_remove_address(const struct rules_base *base, uint32_t number, const char *address,
+	struct err *err);
 
 /*
  * Publish ports, or no more: each call is one batch, all or nothing. add: -EEXIST where a port leads

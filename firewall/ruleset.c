@@ -93,15 +93,16 @@ static int parse_addresses(
 	return r == 0 ? address_parse(text6, AF_INET6, ret6, err) : r;
 }
 
-static int name_interface(const struct policy *p, const struct rules_guest *g,
-	char ret[IFNAMSIZ], struct err *err)
+static int name_interface(
+	const struct policy *p, uint32_t number, char ret[IFNAMSIZ], struct err *err)
 {
-	link_name(p->table, g->number, ret);
-	return *ret ? 0 :
-		      err_set(err, ERR_USAGE,
-			      "interface name %s-%u is longer than %d characters: "
-			      "use a shorter instance name",
-			      p->table, g->number, IFNAMSIZ - 1);
+	link_name(p->table, number, ret);
+	if (!*ret)
+		return err_set(err, ERR_USAGE,
+			"interface name %s-%u is longer than %d characters: "
+			"use a shorter instance name",
+			p->table, number, IFNAMSIZ - 1);
+	return 0;
 }
 
 static void add_rate(struct ruleset *s, enum ruleset_set set, const char *interface,
@@ -118,11 +119,37 @@ int ruleset_add_rates(
 	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
 {
 	char interface[IFNAMSIZ] = "";
-	int r = name_interface(p, g, interface, err);
+	int r = name_interface(p, g->number, interface, err);
 
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
 		if (sets[set].unit)
 			add_rate(s, set, interface, g, POLICY_LEAST);
+	return r;
+}
+
+/* The name is zero-filled, as the kernel has it. */
+static void add_source(
+	struct ruleset *s, const char *interface, const struct address *a, bool optional)
+{
+	struct ruleset_element *e =
+		ruleset_add(s, a->family == AF_INET ? RULESET_SOURCE4 : RULESET_SOURCE6);
+
+	memcpy(e->key, interface, strlen(interface));
+	memcpy(e->key + IFNAMSIZ, a->bytes, a->len);
+	e->optional = optional;
+}
+
+int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t number,
+	const char *address, struct err *err)
+{
+	char interface[IFNAMSIZ] = "";
+	struct address a;
+	int r = name_interface(p, number, interface, err);
+
+	if (r == 0)
+		r = address_parse(address, strchr(address, ':') ? AF_INET6 : AF_INET, &a, err);
+	if (r == 0)
+		add_source(s, interface, &a, false);
 	return r;
 }
 
@@ -133,28 +160,24 @@ int ruleset_add_guest(
 		[RULESET_DOWN] = g->down,
 		[RULESET_PACKETS_UP] = g->packets,
 		[RULESET_PACKETS_DOWN] = g->packets };
-	struct address four = { 0 }, six = { 0 };
+	struct address four = { 0 }, six = { 0 }, other;
 	struct ruleset_element *e;
+	const char *more = g->more;
 	char interface[IFNAMSIZ] = "";
 	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
 
 	if (r == 0)
-		r = name_interface(p, g, interface, err);
+		r = name_interface(p, g->number, interface, err);
 	if (r != 0)
 		return r;
-	/* The name is zero-filled, as the kernel has it. */
-	if (four.family) {
-		e = ruleset_add(s, RULESET_SOURCE4);
-		memcpy(e->key, interface, strlen(interface));
-		memcpy(e->key + IFNAMSIZ, four.bytes, 4);
-		e->optional = g->optional;
-	}
-	if (six.family) {
-		e = ruleset_add(s, RULESET_SOURCE6);
-		memcpy(e->key, interface, strlen(interface));
-		memcpy(e->key + IFNAMSIZ, six.bytes, 16);
-		e->optional = g->optional;
-	}
+	if (four.family)
+		add_source(s, interface, &four, g->optional);
+	if (six.family)
+		add_source(s, interface, &six, g->optional);
+	while ((r = address_next(&more, &other, err)) == 1)
+		add_source(s, interface, &other, g->optional);
+	if (r != 0)
+		return r;
 	e = ruleset_add(s, RULESET_GUESTS);
 	memcpy(e->key, interface, strlen(interface));
 	e->optional = g->optional;

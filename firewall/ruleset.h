@@ -74,6 +74,9 @@ int ruleset_add_rates(
 /* Add what a guest, or a published port, comes to. 0 or ERR_USAGE. */
 int ruleset_add_guest(
 	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err);
+/* The same for one more of the guest's addresses. */
+int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t number, const char *address,
+	struct err *err);
 int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct err *err);
 
 /* All of a state. */

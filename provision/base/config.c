@@ -79,6 +79,9 @@ static const struct setting settings[] = {
 	  "IPv4 addresses for guests; empty for none." },
 	{ "network", "pool6", TEXT, AT(pool6), "fd82:766d:3200::/64", 0, 0,
 	  "IPv6 addresses for guests; empty for none." },
+	{ "network", "pools", TEXT, AT(pools), "", 0, 0,
+	  "Further prefixes, separated by spaces, whose addresses `vm2 address add` gives to guests; they "
+	  "are routed to this host." },
 	{ "network", "dns", TEXT, AT(dns), "auto", 0, 0,
 	  "Resolvers for guests: \"auto\" takes the host's own that are no loopback addresses." },
 	{ "network", "table", NAME, AT(table), "owned", 0, 0,

@@ -56,6 +56,7 @@ struct config {
 	char *pool6; /* the same for IPv6 */
 	char *dns;   /* "auto" (the host's own resolvers), or addresses */
 	char *table; /* "owned" or "watched": what others may do to the nftables table */
+	char *pools;   /* further prefixes of guests' addresses, separated by spaces */
 	char *protect; /* prefixes that no guest reaches, separated by spaces */
 	uint64_t connections;	  /* of a guest, at a time; 0: no bound */
 	uint64_t new_connections; /* of a guest, in a second; 0: no bound */

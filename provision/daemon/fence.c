@@ -113,14 +113,17 @@ static const char *or_null(const char *text)
 
 static struct rules_guest guest_of(const struct store_guest *g)
 {
-	return (struct rules_guest){ g->number, or_null(g->address4), or_null(g->address6), false };
+	return (struct rules_guest){ .number = g->number,
+		.address4 = or_null(g->address4),
+		.address6 = or_null(g->address6),
+		.more = or_null(g->more) };
 }
 
 struct rules_base fence_base(const struct config *config)
 {
 	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run,
 		config->protect, (uint32_t)config->connections,
-		(uint32_t)config->new_connections };
+		(uint32_t)config->new_connections, config->pools };
 }
 
 /*
@@ -237,6 +240,24 @@ int fence_end_guest(
 {
 	const struct rules_base base = fence_base(config);
 	const struct rules_guest g = guest_of(guest);
+
+	return rules_end_guest(&base, &g, err);
+}
+
+int fence_address(const struct config *config, const struct store_guest *guest,
+	const char *address, bool on, struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+
+	return on ? rules_add_address(&base, guest->number, address, err) :
+		    rules_remove_address(&base, guest->number, address, err);
+}
+
+int fence_end_address(const struct config *config, const struct store_guest *guest,
+	const char *address, struct err *err)
+{
+	const struct rules_base base = fence_base(config);
+	const struct rules_guest g = { .number = guest->number, .more = address };
 
 	return rules_end_guest(&base, &g, err);
 }

@@ -57,6 +57,12 @@ int fence_rules_change(const struct config *config, struct store *store,
 int fence_end_guest(
 	const struct config *config, const struct store_guest *guest, struct err *err);
 
+/* Let a further address in and out of the guest, or no more; then end its connections. */
+int fence_address(const struct config *config, const struct store_guest *guest,
+	const char *address, bool on, struct err *err);
+int fence_end_address(const struct config *config, const struct store_guest *guest,
+	const char *address, struct err *err);
+
 /* rules_verify() with what the database means; those that come, go or are stopped count for nothing. */
 int fence_verify(const struct config *config, struct store *store, rules_drift_fn fn, void *data,
 	struct err *err);

@@ -72,6 +72,11 @@ int publish_add(struct request *r);
 int publish_list(struct request *r);
 int publish_remove(struct request *r);
 
+/* address.c */
+int address_add(struct request *r);
+int address_list(struct request *r);
+int address_remove(struct request *r);
+
 /* rule.c */
 int rule_add(struct request *r);
 int rule_list(struct request *r);

@@ -34,6 +34,7 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 		.driver = t->guest.driver,
 		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
 		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
+		.more = t->guest.more[0] ? t->guest.more : NULL,
 		.limits = t->limits,
 	};
 }

@@ -77,6 +77,11 @@ const struct request_kind request_kinds[] = {
 	{ "publish.remove", STAFF, CHANGES, "tenant protocol port [dry_run]", publish_remove,
 		"lead it there no more, and end its connections" },
 
+	{ "address.add", STAFF, CHANGES, "tenant address [move] [dry_run]", address_add,
+		"give a guest a further address" },
+	{ "address.list", READERS, 0, "[tenant]", address_list, "the guests' addresses" },
+	{ "address.remove", STAFF, CHANGES, "tenant address [dry_run]", address_remove,
+		"take a further address away, and end its connections" },
 	{ "rule.add", STAFF, CHANGES,
 		"tenant direction verdict protocol [port] [prefix] [comment] [position] [dry_run]",
 		rule_add, "allow or deny a guest's new connections" },

@@ -24,6 +24,7 @@ static const struct {
 	{ "driver", OPTIONAL, AT(spec.driver) },
 	{ "address4", OPTIONAL, AT(spec.address4) },
 	{ "address6", OPTIONAL, AT(spec.address6) },
+	{ "more", OPTIONAL, AT(spec.more) },
 	{ "instance", TEXT, AT(config.instance) },
 	{ "run", TEXT, AT(config.run) },
 	{ "guests", TEXT, AT(config.guests) },

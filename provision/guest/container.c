@@ -324,6 +324,7 @@ static int make_link(const struct start *s, struct err *err)
 		.number = s->spec->number,
 		.address4 = s->spec->address4,
 		.address6 = s->spec->address6,
+		.more = s->spec->more,
 		.mtu = (uint32_t)s->config->mtu,
 	};
 

@@ -30,6 +30,7 @@ struct guest_spec {
 	const char *driver;   /* of its storage (guest/storage.h); NULL: "overlay" */
 	const char *address4; /* "10.82.0.5", or NULL */
 	const char *address6; /* "fd82:…::5", or NULL */
+	const char *more;     /* further addresses, separated by spaces, or NULL */
 	struct limits limits;
 };
 

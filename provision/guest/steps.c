@@ -55,6 +55,7 @@ static void describe_rules(const struct work *w, struct rules_base *base, struct
 	*guest = (struct rules_guest){ .number = w->spec->number,
 		.address4 = w->spec->address4,
 		.address6 = w->spec->address6,
+		.more = w->spec->more,
 		.up = w->spec->limits.up / 8,
 		.down = w->spec->limits.down / 8,
 		.packets = w->spec->limits.packets };

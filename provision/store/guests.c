@@ -95,6 +95,7 @@ static int allocate(struct store *store, const struct config *config, const char
 		r = pool6_address(config->pool6, (uint32_t)number, g->address6, err);
 	if (r != 0)
 		return r;
+	memcpy(g->more, t.guest.more, sizeof(g->more));
 	g->intent = STORE_GUEST_CREATING;
 	g->number = (uint32_t)number;
 	g->uid_base = (uint32_t)range;

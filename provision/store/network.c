@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Published ports, and tenants' own rules. */
+/* Published ports, further addresses, and tenants' own rules. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +90,41 @@ int store_port_get(struct store *store, const char *protocol, uint16_t host_port
 	if (r != 1)
 		return r;
 	read_port(s, ret);
+	return 0;
+}
+
+/* --- addresses --- */
+
+int store_address_set(
+	struct store *store, const char *address, const char *tenant, struct err *err)
+{
+	int64_t id = 0;
+	int r;
+
+	if (!tenant)
+		return db_run(store, NULL, err, "DELETE FROM address WHERE address = ?", "s", address);
+	r = db_tenant_id(store, tenant, &id, err);
+	return r ? r :
+		   db_run(store, NULL, err,
+			   "INSERT INTO address (address, tenant, created) VALUES (?, ?, ?)"
+			   " ON CONFLICT (address) DO UPDATE SET tenant = excluded.tenant,"
+			   " created = excluded.created",
+			   "sii", address, id, (int64_t)time(NULL));
+}
+
+int store_address_get(
+	struct store *store, const char *address, char ret[STORE_NAME_SIZE], struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int r = db_prepare(store, &s, err,
+		"SELECT t.name FROM address a JOIN tenant t ON t.id = a.tenant WHERE a.address = ?",
+		"s", address);
+
+	if (r == 0)
+		r = db_step(store, s, err);
+	if (r != 1)
+		return r == 0 ? ERR_NOT_FOUND : r;
+	db_text(s, 0, ret, STORE_NAME_SIZE);
 	return 0;
 }
 

@@ -128,6 +128,12 @@ const char *const schema_migrations[] = {
 	" (SELECT 1 FROM guest WHERE guest.inside = OLD.inside); END;",
 	/* What a key may do (provision/base/keyopts.h). */
 	"ALTER TABLE key ADD COLUMN options TEXT NOT NULL DEFAULT '';",
+	/* Further addresses, as the kernel writes them. */
+	"CREATE TABLE address ("
+	" address TEXT PRIMARY KEY,"
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" created INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX address_tenant ON address(tenant);",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -32,6 +32,7 @@ struct store;
 
 #define STORE_NAME_SIZE	  (NAME_LEN_MAX + 1)
 #define STORE_REASON_MAX  200 /* bytes of a suspension's reason */
+#define STORE_ADDRESSES_MAX 16 /* further ones of a guest */
 #define STORE_COMMENT_MAX 100 /* bytes of a rule's comment */
 #define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
@@ -71,6 +72,7 @@ struct store_guest {
 	char driver[16];		/* of its storage */
 	int64_t created;
 	bool up; /* it is meant to run: after a boot of the host it is started */
+	char more[STORE_ADDRESSES_MAX * 46]; /* further addresses, separated by spaces; the tenant's */
 };
 
 /* A tenant with its plan and its guest: one query. */
@@ -267,6 +269,15 @@ int store_port_get(struct store *store, const char *protocol, uint16_t host_port
 int store_port_each(
 	struct store *store, const char *tenant, store_port_fn fn, void *data, struct err *err);
 int store_port_remove(struct store *store, const struct store_port *port, struct err *err);
+
+/*
+ * Further addresses. set: it is the tenant's from now on, whoever had it, or nobody's (NULL). get: who
+ * has it; ERR_NOT_FOUND without a text. They go with the tenant.
+ */
+int store_address_set(
+	struct store *store, const char *address, const char *tenant, struct err *err);
+int store_address_get(
+	struct store *store, const char *address, char ret[STORE_NAME_SIZE], struct err *err);
 
 /*
  * Tenants' own rules, in order. add puts it at its position, which is at most one after the last,

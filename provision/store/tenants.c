@@ -79,7 +79,8 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"(SELECT count(*) FROM key WHERE key.tenant = t.id), "                                   \
 	"p.name, p.limits, t.limits, "                                                           \
 	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template, " \
-	"g.driver, g.up " \
+	"g.driver, g.up, " \
+	"(SELECT group_concat(address, ' ') FROM address WHERE address.tenant = t.id) " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
 
 static enum store_intent intent_of(const char *text)
@@ -110,6 +111,7 @@ static void read_guest(sqlite3_stmt *s, int column, struct store_guest *g)
 	db_text(s, column + 7, g->template, sizeof(g->template));
 	db_text(s, column + 8, g->driver, sizeof(g->driver));
 	g->up = sqlite3_column_int(s, column + 9);
+	db_text(s, column + 10, g->more, sizeof(g->more));
 }
 
 static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)

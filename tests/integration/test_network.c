@@ -258,13 +258,84 @@ Test(network, bad_rules_are_refused)
 	refused(2, "'sideways' is no direction: in, out, peer", "vm2 rule add neta sideways allow any");
 	refused(2, "there is no place 9", "vm2 rule add neta out deny any --position 9");
 	refused(2, "network.protect keeps all guests from", "vm2 rule add neta out allow any --prefix 100.100.100.200/32");
-	refused(2, "no guest has an address in", "vm2 rule add neta peer allow any --prefix 198.51.100.0/24");
+	refused(2, "no guest has an address in", "vm2 rule add neta peer allow any --prefix 198.18.0.0/24");
 	refused(2, "rules of direction peer", "vm2 rule add neta out allow any --prefix 10.82.0.0/16");
 	refused(2, "control characters", "vm2 rule add neta out deny any --comment $'a\nb'");
 	refused(3, "no tenant", "vm2 rule add nobody out deny any");
 	refused(3, "has no rule 7", "vm2 rule remove neta 7");
 	ok("vm2 rule remove neta 1");
 	cr_assert_str_eq(ok("vm2 rule list neta --json | jq length"), "0");
+}
+
+/* Further pools, which the outside routes to the host. */
+static void pools_ready(void)
+{
+	ready();
+	if (sh("grep -q '^pools = 203' /etc/vm2/vm2.conf").status == 0)
+		return;
+	ok("/usr/libexec/vm2/supervise stop vm2d; sed -i -E "
+	   "'s,^#?pools = .*,pools = 203.0.113.0/29 198.51.100.77/32 2001:db8:77::/64,' /etc/vm2/vm2.conf && "
+	   "grep -q '^pools = 203' /etc/vm2/vm2.conf");
+	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "vm2 host status");
+	wait_for(20, "nft list table inet vm2 | grep 203.0.113.0/29");
+	ok("/run/host/outside ip route replace 203.0.113.0/29 via 192.0.2.2 && "
+	   "/run/host/outside ip -6 route replace 2001:db8:77::/64 via 2001:db8::2");
+}
+
+Test(network, further_addresses_come_move_and_go)
+{
+	pools_ready();
+	ok("vm2 address add neta 203.0.113.0/29 --dry-run");
+	cr_assert_str_eq(ok("vm2 address list neta --json | jq length"), "2");
+	cr_assert_str_eq(ok("vm2 address add neta 203.0.113.0/29 --json | jq -r .address"), "203.0.113.1");
+	ok("vm2 address add neta 2001:DB8:77:0::7 && vm2 firewall verify");
+	/* At once, out with its own address, and in where a rule says so. */
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 -I 203.0.113.1 198.51.100.1");
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 -I 2001:db8:77::7 2001:db8:1::1");
+	ok("! /run/host/outside ping -c 1 -W 1 203.0.113.1");
+	ok("vm2 rule add neta in allow icmp");
+	ok("/run/host/outside ping -c 1 -W 3 203.0.113.1");
+	ok("/run/host/outside ping -c 1 -W 3 2001:db8:77::7");
+	ok("! /run/host/outside ping -c 1 -W 1 203.0.113.2"); /* nobody's */
+	/* After a restart as before. */
+	ok("vm2 guest stop neta && vm2 guest start neta && vm2 firewall verify");
+	ok("/run/host/outside ping -c 1 -W 3 2001:db8:77::7");
+	/* To another, which has no such rule; both run. */
+	refused(6, "203.0.113.1 is in use: 'neta' has it", "vm2 address add netb 203.0.113.1");
+	ok("vm2 address add netb 203.0.113.1 --move && vm2 firewall verify");
+	ok("! /run/host/outside ping -c 1 -W 1 203.0.113.1");
+	ok("vm2 guest exec netb -- ping -c 1 -W 3 -I 203.0.113.1 198.51.100.1");
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 -I 203.0.113.1 198.51.100.1");
+	ok("vm2 rule add netb in allow icmp");
+	ok("/run/host/outside ping -c 1 -W 3 203.0.113.1");
+	cr_assert_str_eq(ok("vm2 address list --json | jq -r '[.[] | select(.kind == \"further\") | "
+			    "\"\\(.tenant) \\(.address)\"] | join(\",\")'"),
+			 "neta 2001:db8:77::7,netb 203.0.113.1");
+	ok("vm2 address remove netb 203.0.113.1 && vm2 address remove neta 2001:db8:77::7");
+	ok("! /run/host/outside ping -c 1 -W 1 203.0.113.1");
+	ok("vm2 rule remove neta 1 && vm2 rule remove netb 1 && vm2 firewall verify");
+}
+
+Test(network, bad_addresses_are_refused)
+{
+	pools_ready();
+	ok("vm2 address add neta 198.51.100.77");
+	refused(6, "'neta' has 198.51.100.77 already", "vm2 address add neta 198.51.100.77");
+	refused(5, "198.51.100.77/32 is full", "vm2 address add netb 198.51.100.77/32");
+	refused(2, "is in no pool: add its prefix", "vm2 address add neta 203.0.113.8");
+	refused(2, "each guest has one address of already", "vm2 address add neta 10.82.3.4");
+	refused(2, "is not an IPv4 address", "vm2 address add neta 203.0.113.1.5");
+	refused(2, "bits are set after", "vm2 address add neta 203.0.113.1/29");
+	refused(3, "no tenant", "vm2 address add nobody 203.0.113.1");
+	refused(3, "has no further address 203.0.113.1", "vm2 address remove neta 203.0.113.1");
+	refused(3, "'netb' has no further address", "vm2 address remove netb 198.51.100.77");
+	refused(2, "is no address", "vm2 address remove neta 203.0.113.0/29");
+	ok("vm2 address remove neta 198.51.100.77 && vm2 firewall verify");
+	ok("printf '[instance]\\nname = other\\n[paths]\\nstate = /var/lib/vm2/second\\nrun = /run/second\\n"
+	   "[network]\\npools = 10.82.7.0/24\\n' >/tmp/overlap.conf");
+	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
+		   "network.pools: 10.82.7.0/24 overlaps another pool");
 }
 
 Test(network, differences_are_named_and_mended)

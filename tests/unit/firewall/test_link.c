@@ -167,6 +167,61 @@ Test(link, address_is_taken_from_nobody)
 	cr_expect(within(netns[0], do_ping, LINK_GATEWAY6));
 }
 
+static bool has_address(int netns, const char *address)
+{
+	char text[4096];
+	int own = own_netns();
+
+	enter(netns);
+	output("ip address show dev eth0", text, sizeof(text));
+	enter(own);
+	close(own);
+	return strstr(text, address);
+}
+
+Test(link, further_addresses_come_and_go)
+{
+	struct link_spec with = { "vm2", 8, NULL, "fd66::8", 1500, "198.51.100.8 fd77::8 198.51.100.9" };
+	struct err err = { 0 };
+	int netns[2];
+	char text[2048];
+	bool there = false;
+
+	be_host();
+	netns[0] = new_netns();
+	netns[1] = new_netns();
+	cr_assert(link_up(&spec, netns[0], &err) == 0, "%s", err.text);
+	cr_assert(link_up(&with, netns[1], &err) == 0, "%s", err.text);
+	cr_expect(has_address(netns[1], "198.51.100.8/32") && has_address(netns[1], "fd77::8/128") &&
+		  has_address(netns[1], "198.51.100.9/32"));
+	cr_expect(within(netns[1], do_ping, LINK_GATEWAY4));
+	cr_expect(within(own_netns(), do_ping, "198.51.100.9"));
+	cr_expect(within(own_netns(), do_ping, "fd77::8"));
+	/* From one to the other, while both run. */
+	cr_expect(link_add_address("vm2", 7, netns[0], "198.51.100.9", &err) == -EEXIST);
+	cr_expect(!has_address(netns[0], "198.51.100.9"));
+	for (int i = 0; i < 2; i++)
+		cr_expect(link_remove_address("vm2", 8, netns[1], "198.51.100.9", &err) == 0, "%s",
+			err.text);
+	cr_expect(link_add_address("vm2", 7, netns[0], "198.51.100.9", &err) == 0, "%s", err.text);
+	cr_expect(has_address(netns[0], "198.51.100.9/32") && !has_address(netns[1], "198.51.100.9"));
+	cr_expect(link_add_address("vm2", 7, netns[0], "fd77::7", &err) == 0, "%s", err.text);
+	cr_expect(within(own_netns(), do_ping, "198.51.100.9"));
+	cr_expect(within(own_netns(), do_ping, "198.51.100.8"));
+	/* Linux takes an IPv6 address up a moment after it has said so (addrconf_dad_work()). */
+	for (int i = 0; i < 10 && !there; i++)
+		there = within(own_netns(), do_ping, "fd77::7");
+	cr_expect(there);
+	cr_expect(link_remove_address("vm2", 7, netns[0], "fd77::7", &err) == 0, "%s", err.text);
+	output("ip -6 route; ip neigh", text, sizeof(text));
+	cr_expect(!strstr(text, "fd77::7"), "%s", text);
+	/* No such link, no address. */
+	cr_expect(link_remove_address("vm2", 9, netns[0], "198.51.100.9", &err) == 0);
+	cr_expect(link_add_address("vm2", 9, netns[0], "198.51.100.10", &err) == -ENODEV);
+	cr_expect(link_add_address("vm2", 7, netns[0], "198.51.100.10 198.51.100.11", &err) == ERR_USAGE);
+	cr_expect(link_add_address("vm2", 7, netns[0], "127.0.0.1", &err) == ERR_USAGE);
+}
+
 Test(link, guest_without_ipv6_has_ipv4)
 {
 	struct err err = { 0 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "firewall/own.h"
+#include "firewall/pools.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 
@@ -188,6 +189,42 @@ Test(own, elements_decide_as_the_rules_do_in_order)
 				"round %d, %s, protocol %d, port %d of %s: %d, not %d (%d elements)", round,
 				directions[direction], protocol, port, to, found, wanted, hits);
 		}
+	}
+}
+
+Test(own, addresses_of_further_pools)
+{
+	static const struct {
+		const char *which;
+		uint64_t n;
+		int result;
+		const char *address; /* or words of the error */
+	} cases[] = { { "203.0.113.0/29", 0, 0, "203.0.113.1" }, { "203.0.113.0/29", 5, 0, "203.0.113.6" },
+		{ "203.0.113.0/29", 6, ERR_NOT_FOUND, "" }, { "203.0.113.2/31", 1, 0, "203.0.113.3" },
+		{ "203.0.113.2/31", 2, ERR_NOT_FOUND, "" }, { "203.0.113.7", 0, 0, "203.0.113.7" },
+		{ "198.51.100.7/32", 0, 0, "198.51.100.7" }, { "198.51.100.7/32", 1, ERR_NOT_FOUND, "" },
+		{ "2001:DB8:77::/64", 0xffff, 0, "2001:db8:77::1:0" }, { "2001:db8:77:0::9", 0, 0, "2001:db8:77::9" },
+		{ "203.0.113.8", 0, ERR_USAGE, "is in no pool" }, { "203.0.113.0/28", 0, ERR_USAGE, "is in no pool" },
+		{ "10.66.0.9", 0, ERR_USAGE, "each guest has one address of already" },
+		{ "203.0.113.1/29", 0, ERR_USAGE, "bits are set" }, { "", 0, ERR_USAGE, "no address" },
+		{ "x", 0, ERR_USAGE, "is not an IPv4 address" } };
+	static const char *const bad[] = { "10.66.5.0/24", "203.0.113.0/24 203.0.113.7/32", "fd66::/32",
+		"203.0.113.0", "x" };
+	struct rules_base b = base;
+	struct err err = { 0 };
+	char text[POOLS_TEXT_MAX];
+
+	b.pools = "203.0.113.0/29 198.51.100.7/32 2001:db8:77::/64";
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		err.text[0] = '\0';
+		cr_expect(pools_address(&b, cases[i].which, cases[i].n, text, &err) == cases[i].result,
+			"%s: %s", cases[i].which, err.text);
+		cr_expect(strstr(cases[i].result ? err.text : text, cases[i].address), "%s: %s %s",
+			cases[i].which, text, err.text);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		b.pools = bad[i];
+		cr_expect(rules_check(&b, &err) == ERR_USAGE, "%s", bad[i]);
 	}
 }
 

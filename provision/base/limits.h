@@ -28,6 +28,7 @@ enum limit_kind {
  * for people: what the value is called, the title of its column, what it is.
  *   cpu        102,400 is 1,024 processors
  *   memory     less than 16M starts no Debian
+ *   inodes     what ext4 can have at all
  *   shares     cpu.weight of the kernel's cgroup-v2.rst
  *   processes  PID_MAX_LIMIT of the kernel
  *   terminals  NR_UNIX98_PTY_MAX of the kernel; all guests share kernel.pty.max
@@ -43,6 +44,8 @@ enum limit_kind {
 	X(swap, WORD, 0, 0, 0, "never allowed", "WHEN", "SWAP", \
 	  "never, or allowed beyond the memory") \
 	X(disk, SIZE, 1ULL << 20, 1ULL << 50, 0, NULL, "SIZE", "DISK", "of the guest's own files") \
+	X(inodes, NUMBER, 1, 1ULL << 32, 0, NULL, "N", "INODES", \
+	  "of the guest's own files, folders and links") \
 	X(processes, NUMBER, 1, 4194304, 0, NULL, "N", "PROCESSES", \
 	  "and threads, at one time") \
 	X(terminals, NUMBER, 1, 1048576, 128, NULL, "N", "TERMINALS", "open in /dev/pts") \

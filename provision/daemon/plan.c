@@ -8,18 +8,18 @@
 #include "provision/guest/storage.h"
 
 /* What nobody would hold the guests to is not promised. */
-static int check_disk(struct request *r, const struct limits_part *part)
+static int check_storage(struct request *r, const struct limits_part *part)
 {
 	const struct storage_driver *driver;
-	const char *why;
+	const char *what, *why;
 
-	if (!part->of.disk)
+	if (!part->of.disk && !part->of.inodes)
 		return 0;
 	driver = storage_pick(r->config, &r->err);
 	if (!driver)
 		return r->err.code;
-	why = driver->probe_limit(r->config);
-	return why ? err_set(&r->err, ERR_FAILED, "the plan's disk cannot be kept: %s", why) : 0;
+	why = storage_refuses(driver, r->config, &part->of, &what);
+	return why ? err_set(&r->err, ERR_FAILED, "the plan's %s cannot be kept: %s", what, why) : 0;
 }
 
 int plan_limits(struct request *r, bool droppable, struct limits_part *ret)
@@ -43,7 +43,7 @@ int plan_limits(struct request *r, bool droppable, struct limits_part *ret)
 		limit_set(l, &ret->of, value);
 		ret->given |= 1ULL << i;
 	}
-	return check_disk(r, ret);
+	return check_storage(r, ret);
 }
 
 void plan_add_limits(struct msg *row, const struct limits *limits)

@@ -240,12 +240,13 @@ static int check_absent(struct request *r, const char *name, struct store_tenant
 static int allocate(struct request *r, struct store_tenant *t)
 {
 	const struct storage_driver *driver = storage_pick(r->config, &r->err);
-	const char *why = driver && t->limits.disk ? driver->probe_limit(r->config) : NULL;
+	const char *what, *why;
 
 	if (!driver)
 		return ERR_FAILED;
+	why = storage_refuses(driver, r->config, &t->limits, &what);
 	if (why)
-		return err_set(&r->err, ERR_FAILED, "its limit of disk cannot be kept: %s", why);
+		return err_set(&r->err, ERR_FAILED, "its limit of %s cannot be kept: %s", what, why);
 	return store_guest_allocate(
 		r->store, r->config, t->name, driver->name, true, &t->guest, &r->err);
 }

@@ -22,7 +22,9 @@ static int files_up(struct work *w, struct err *err)
 	const struct storage_driver *driver = storage_of(w->spec);
 	int r = driver->make(w->config, w->spec, &w->fresh, err);
 
-	return r == 0 && w->fresh && w->spec->limits.disk ? driver->limit(w->config, w->spec, err) : r;
+	if (r != 0 || !w->fresh || (!w->spec->limits.disk && !w->spec->limits.inodes))
+		return r;
+	return driver->limit(w->config, w->spec, err);
 }
 
 static int files_down(struct work *w, struct err *err)

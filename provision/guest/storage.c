@@ -27,6 +27,18 @@ const struct storage_driver *storage_find(const char *name)
 	return NULL;
 }
 
+const char *storage_refuses(const struct storage_driver *driver, const struct config *config,
+			    const struct limits *limits, const char **ret_limit)
+{
+	const char *why = limits->disk ? driver->probe_limit(config) : NULL;
+
+	*ret_limit = "disk";
+	if (why || !limits->inodes)
+		return why;
+	*ret_limit = "inodes";
+	return driver->probe_inodes(config);
+}
+
 const struct storage_driver *storage_of(const struct guest_spec *spec)
 {
 	const struct storage_driver *d = spec->driver ? storage_find(spec->driver) : NULL;

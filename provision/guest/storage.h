@@ -43,6 +43,8 @@ struct storage_driver {
 	const char *(*probe)(const struct config *config);
 	/* NULL when it can hold a guest to a size, else why not. Static text. */
 	const char *(*probe_limit)(const struct config *config);
+	/* The same of a number of inodes. */
+	const char *(*probe_inodes)(const struct config *config);
 	/* Have the guest's files. *ret_fresh: this call made them. ERR_NOT_FOUND: no such template. */
 	int (*make)(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
 		    struct err *err);
@@ -92,7 +94,7 @@ struct storage_driver {
 	int (*place)(const struct config *config, const struct guest_spec *spec, char **ret,
 		     struct err *err);
 	int (*adopt)(const struct config *config, const struct guest_spec *spec, struct err *err);
-	/* Hold the guest's own files to spec->limits.disk bytes; 0 lifts it. */
+	/* Hold the guest's own files to spec->limits.disk bytes and .inodes; 0 lifts it. */
 	int (*limit)(const struct config *config, const struct guest_spec *spec, struct err *err);
 };
 
@@ -110,6 +112,10 @@ const struct storage_driver *storage_of(const struct guest_spec *spec);
  * it, else overlay. NULL with the reason when it cannot serve.
  */
 const struct storage_driver *storage_pick(const struct config *config, struct err *err);
+
+/* NULL when the driver can hold a guest to what the limits ask for, else why not, with which. */
+const char *storage_refuses(const struct storage_driver *driver, const struct config *config,
+			    const struct limits *limits, const char **ret_limit);
 
 /* --- what drivers share --- */
 

@@ -50,6 +50,12 @@ static const char *btrfs_probe_limit(const struct config *config)
 	return btrfs_probe(config);
 }
 
+static const char *btrfs_probe_inodes(const struct config *config)
+{
+	(void)config;
+	return "btrfs counts no inodes: say --inodes unlimited";
+}
+
 /* --- subvolumes --- */
 
 static int subvolume_delete(const char *path, struct err *err)
@@ -476,6 +482,7 @@ const struct storage_driver storage_btrfs = {
 	.name = "btrfs",
 	.probe = btrfs_probe,
 	.probe_limit = btrfs_probe_limit,
+	.probe_inodes = btrfs_probe_inodes,
 	.make = btrfs_make,
 	.destroy = btrfs_destroy,
 	.open = btrfs_open,

@@ -18,6 +18,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 #include "provision/guest/copy.h"
+#include "provision/guest/quota.h"
 #include "provision/guest/storage.h"
 
 #ifndef OVERLAYFS_SUPER_MAGIC
@@ -46,6 +47,20 @@ static mode_t mode_of(int dirfd, const char *path)
 	return st.st_mode & 07777;
 }
 
+/*
+ * What is made in an empty folder is charged to the guest, where the file system can; up to its limits,
+ * which also takes away those of an earlier guest with this number.
+ */
+static int charge(int top, const struct guest_spec *spec)
+{
+	int r;
+
+	if (!quota_enforced(top))
+		return 0;
+	r = quota_adopt(top, spec->uid_base);
+	return r < 0 ? r : quota_limit(top, spec->uid_base, spec->limits.disk, spec->limits.inodes);
+}
+
 static int make_dir(int dirfd, const char *name, mode_t mode)
 {
 	/* The umask is the caller's: set the mode apart. */
@@ -66,7 +81,9 @@ static int make_fresh(const struct config *config, const struct guest_spec *spec
 	top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (top < 0)
 		return err_sys(err, errno, "cannot open %s/%s", config->guests, new);
-	r = make_dir(top, "upper", mode_of(template, ""));
+	r = charge(top, spec);
+	if (r >= 0)
+		r = make_dir(top, "upper", mode_of(template, ""));
 	if (r >= 0)
 		r = make_dir(top, "work", 0700);
 	if (r >= 0)
@@ -296,7 +313,9 @@ static int make_new(const struct config *config, const struct guest_spec *spec, 
 	top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (top < 0)
 		return err_sys(err, errno, "cannot open %s/%s", config->guests, new);
-	r = make_dir(top, "upper", like ? like->st_mode & 07777 : 0755);
+	r = charge(top, spec);
+	if (r >= 0)
+		r = make_dir(top, "upper", like ? like->st_mode & 07777 : 0755);
 	if (r >= 0)
 		r = make_dir(top, "work", 0700);
 	if (r >= 0 && like && fchownat(top, "upper", like->st_uid, like->st_gid, 0) < 0)
@@ -388,17 +407,35 @@ static int overlay_adopt(const struct config *config, const struct guest_spec *s
 
 static const char *overlay_probe_limit(const struct config *config)
 {
-	(void)config;
+	CLEANUP_CLOSE int guests = open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (guests >= 0 && quota_enforced(guests))
+		return NULL;
 	return "overlay has no limit for one guest's files here: have the guests on btrfs "
-	       "(vm2 host setup --pool SIZE), or say --disk unlimited";
+	       "(vm2 host setup --pool SIZE) or on ext4 or XFS mounted with prjquota, or say "
+	       "unlimited";
 }
 
 static int overlay_limit(const struct config *config, const struct guest_spec *spec,
 			 struct err *err)
 {
-	return spec->limits.disk ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
-				    overlay_probe_limit(config)) :
-			    0;
+	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
+	CLEANUP_CLOSE int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	bool asked = spec->limits.disk || spec->limits.inodes;
+	int r;
+
+	if (top < 0)
+		return errno == ENOENT ? 0 : err_sys(err, errno, "cannot open %s", path);
+	if (!quota_enforced(top))
+		return asked ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
+				       overlay_probe_limit(config)) :
+			       0;
+	if (quota_project(top) != spec->uid_base)
+		return asked ? err_set(err, ERR_FAILED, "guest %s is older than the quotas of %s: export, "
+				       "destroy and import it", spec->name, config->guests) :
+			       0;
+	r = quota_limit(top, spec->uid_base, spec->limits.disk, spec->limits.inodes);
+	return r < 0 ? err_sys(err, -r, "cannot limit the files of guest %s", spec->name) : 0;
 }
 
 static int overlay_idmap(const struct storage_layers *layers, int userns_fd, struct err *err)
@@ -455,6 +492,7 @@ const struct storage_driver storage_overlay = {
 	.name = "overlay",
 	.probe = overlay_probe,
 	.probe_limit = overlay_probe_limit,
+	.probe_inodes = overlay_probe_limit,
 	.make = overlay_make,
 	.destroy = overlay_destroy,
 	.open = overlay_open,

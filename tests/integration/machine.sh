@@ -26,35 +26,36 @@ machine_tree() {
 	kernel_tree "$(release)"
 }
 
-# A folder's files as an ext4 image of $3 MiB; takes no root and no loop device.
+# A folder's files as an ext4 image of $3 MiB, with project quotas; takes no root and no loop device.
 make_image() {
 	rm -f "$2"
-	mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1 -d "$1" "$2" "$3M"
+	mke2fs -q -t ext4 -O ^has_journal,quota,project -E lazy_itable_init=1,quotatype=prjquota \
+		-d "$1" "$2" "$3M"
 }
 
 # Made once for each tree, under the lock that the caller has.
 machine_image() {
 	local tree=$1 old
 
-	[[ -e $tree.img ]] || {
-		make_image "$tree" "$tree.img.new" 1536 && mv "$tree.img.new" "$tree.img"
+	[[ -e $tree.disk ]] || {
+		make_image "$tree" "$tree.disk.new" 1536 && mv "$tree.disk.new" "$tree.disk"
 	}
-	for old in "$cache"/kernel-*.img; do
-		[[ $old == "$tree.img" || -e ${old%.img} ]] || rm -f "$old"
+	for old in "$cache"/kernel-*.disk; do
+		[[ $old == "$tree.disk" || -e ${old%.disk} ]] || rm -f "$old"
 	done
 }
 
-# The modules of virtio disks in the tree $1, each after those that it needs.
+# The modules of virtio disks and of quotas in the tree $1, each after those that it needs.
 disk_modules() {
 	local module
 
-	for module in virtio_pci virtio_blk; do
+	for module in virtio_pci virtio_blk quota_v2; do
 		sed -n "s,^\([^:]*/$module\.ko[^:]*\):\(.*\)\$,\1\2,p" "$1"/lib/modules/*/modules.dep |
 			tr ' ' '\n' | tac
 	done
 }
 
-# The smallest initramfs: the modules of virtio disks, then the root with the payload copied in.
+# The smallest initramfs: the modules, then the root with the payload copied in.
 make_initramfs() {
 	local tree=$1 top=$work/initramfs module count=10
 
@@ -72,7 +73,7 @@ make_initramfs() {
 			busybox insmod "$module" 2>/dev/null
 		done
 		until [ -b /dev/vdb ]; do busybox sleep 0.1; done
-		busybox mount -t ext4 /dev/vda /root
+		busybox mount -t ext4 -o prjquota /dev/vda /root
 		if [ ! -e /root/opt/machine ]; then
 			busybox mount -t ext4 -o ro /dev/vdb /payload
 			busybox cp -a /payload/. /root/
@@ -127,7 +128,7 @@ boot() {
 	timeout --signal=KILL "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none \
 		-machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
 		-kernel "$(ls "$tree"/boot/vmlinuz-*)" -initrd "$work/initramfs.cpio" -append "$append" \
-		-drive "file=$tree.img,format=raw,if=virtio,snapshot=on" \
+		-drive "file=$tree.disk,format=raw,if=virtio,snapshot=on" \
 		-drive "file=$work/payload.img,format=raw,if=virtio,readonly=on" \
 		-device virtio-rng-pci -serial "file:$work/console" -serial "file:$work/report" \
 		</dev/null >"$work/qemu" 2>&1
@@ -146,7 +147,7 @@ run_machine() {
 	local tree began=$SECONDS lock
 
 	tree=$(machine_tree) || return
-	exec {lock}>"$tree.img.lock"
+	exec {lock}>"$tree.disk.lock"
 	flock "$lock"
 	machine_image "$tree" || return
 	exec {lock}>&-

@@ -19,7 +19,10 @@ static int check_storage(struct request *r, const struct limits_part *part)
 	if (!driver)
 		return r->err.code;
 	why = storage_refuses(driver, r->config, &part->of, &what);
-	return why ? err_set(&r->err, ERR_FAILED, "the plan's %s cannot be kept: %s", what, why) : 0;
+	return why ? err_set(&r->err, ERR_FAILED,
+			     "the plan's %s cannot be kept: %s; or say --%s unlimited", what, why,
+			     what) :
+		     0;
 }
 
 int plan_limits(struct request *r, bool droppable, struct limits_part *ret)

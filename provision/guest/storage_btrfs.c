@@ -53,7 +53,7 @@ static const char *btrfs_probe_limit(const struct config *config)
 static const char *btrfs_probe_inodes(const struct config *config)
 {
 	(void)config;
-	return "btrfs counts no inodes: say --inodes unlimited";
+	return "btrfs counts no inodes";
 }
 
 /* --- subvolumes --- */

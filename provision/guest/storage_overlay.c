@@ -412,8 +412,7 @@ static const char *overlay_probe_limit(const struct config *config)
 	if (guests >= 0 && quota_enforced(guests))
 		return NULL;
 	return "overlay has no limit for one guest's files here: have the guests on btrfs "
-	       "(vm2 host setup --pool SIZE) or on ext4 or XFS mounted with prjquota, or say "
-	       "unlimited";
+	       "(vm2 host setup --pool SIZE), or on ext4 or XFS mounted with prjquota";
 }
 
 static int overlay_limit(const struct config *config, const struct guest_spec *spec,

@@ -39,11 +39,13 @@ static void check_limits(bool kept)
 
 	if (kept) {
 		assert_status(r, 0);
+		assert_has(sh("vm2 plan set disky --inodes 1000").err, "--inodes unlimited");
 		return;
 	}
 	assert_status(r, 1);
 	assert_has(r.err, "--disk unlimited");
 	ok("! vm2 plan list --json | jq -e 'any(.name == \"disky\")'");
+	assert_has(sh("vm2 plan add disky --inodes 1000").err, "--inodes unlimited");
 	ok("vm2 plan add disky --disk unlimited");
 	cr_assert_str_eq(ok("vm2 plan list --json | jq '.[] | select(.name == \"disky\").disk'"), "0");
 }

@@ -125,6 +125,8 @@ static const struct verb verbs[] = {
 	  .op = "guest.start", .slow = true },
 	{ .name = "stop", .help = "Stop a guest; its files stay.", ONE_NAME, .op = "guest.stop",
 	  .slow = true },
+	{ .name = "restart", .help = "Stop a guest and start it again.", ONE_NAME,
+	  .op = "guest.restart", .slow = true },
 	{ .name = "destroy", .help = "Remove a guest and its files; the tenant stays.", ONE_NAME,
 	  .op = "guest.destroy", .options = destroy_options, .slow = true,
 	  .confirm = "remove with all its files: the guest" },

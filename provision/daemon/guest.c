@@ -127,6 +127,14 @@ int guest_down(struct request *r)
 	return n == 0 ? life_stop(r->config, r->store, t.name, &r->err) : n;
 }
 
+/* Killed in between it is stopped, as the database says: the next login starts it. */
+int guest_again(struct request *r)
+{
+	int n = guest_down(r);
+
+	return n == 0 ? guest_up(r) : n;
+}
+
 int guest_away(struct request *r)
 {
 	struct store_tenant t;

@@ -60,6 +60,7 @@ const struct request_kind request_kinds[] = {
 	{ "guest.show", OWNERS, 0, "name", guest_row, "one guest" },
 	{ "guest.start", STAFF, CHANGES, "name", guest_up, "bring it up, making it when needed" },
 	{ "guest.stop", STAFF, CHANGES, "name", guest_down, "end its sessions and stop it" },
+	{ "guest.restart", STAFF, CHANGES, "name", guest_again, "stop it, then bring it up" },
 	{ "guest.destroy", STAFF, CHANGES, "name", guest_away, "stop it and delete its files" },
 	{ "guest.snapshot", STAFF, CHANGES, "name [snapshot]", guest_snapshot,
 		"keep its files as they are now" },

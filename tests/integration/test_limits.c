@@ -80,6 +80,50 @@ Test(limits, of_its_network_change_in_a_running_guest)
 	ok("nft list set inet vm2 down | grep '\"%s\" limit rate over 3750000 bytes/second'", interface);
 }
 
+/* Everybody gets in, within the time that is promised while `what` goes on in the guest. */
+static void all_get_in(const char *what)
+{
+	static const char *const who[] = { "greedy", "quiet" };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct result r = sh("timeout 10 ssh %s %s@127.0.0.1 'echo in'", ssh_options, who[i]);
+
+		cr_assert_eq(r.status, 0, "%s, %s: %d: %s", what, who[i], r.status, r.err);
+		assert_has(r.out, "in");
+	}
+	ok("timeout 10 vm2 guest list && timeout 10 true");
+}
+
+/*
+ * Each of these fills something up until it is full, and goes on. It says "full" once, and ends when its
+ * line does.
+ */
+Test(limits, what_fills_up_keeps_nobody_out)
+{
+	static const struct {
+		const char *what, *command;
+	} sieges[] = {
+		{ "a fork bomb", "perl -e \"\\$| = 1; 1 while defined fork; print qq(full\\n); fork while 1\"" },
+		{ "memory", "while :; do perl -e \"\\$x .= q(x) x 1000000 while 1\"; echo full; done" },
+		{ "terminals", "perl -e \"\\$| = 1; 1 while open \\$f[@f], q(+<), q(/dev/ptmx); print qq(full\\n); "
+			       "sleep 100\"" },
+		{ "processors", "for i in 1 2 3 4; do while :; do :; done & done; echo full; wait" },
+	};
+
+	have("greedy", "--memory 64M --processes 60 --terminals 1000");
+	tenant_ready("quiet");
+	ok("vm2 guest start greedy && vm2 guest start quiet");
+	for (size_t i = 0; i < sizeof(sieges) / sizeof(sieges[0]); i++) {
+		ok("rm -f /run/vm2-test/siege; ssh -tt %s greedy@127.0.0.1 '%s' >/run/vm2-test/siege 2>&1 & "
+		   "echo $! >/run/vm2-test/siege.pid",
+		   ssh_options, sieges[i].command);
+		wait_for(60, "grep full /run/vm2-test/siege || { cat /run/vm2-test/siege; false; }");
+		all_get_in(sieges[i].what);
+		ok("kill $(cat /run/vm2-test/siege.pid)");
+		ok("vm2 guest restart greedy");
+	}
+}
+
 Test(limits, that_cannot_be_kept_are_refused)
 {
 	struct result r;

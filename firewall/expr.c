@@ -315,6 +315,12 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint
 	dynset(r, NFT_DYNSET_OP_UPDATE, set, set_id, RATE_FORGOTTEN_MS, state);
 }
 
+void expr_account(struct nftnl_rule *r, bool in, const char *set)
+{
+	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
+}
+
 void expr_count(struct nftnl_rule *r, const char *counter)
 {
 	struct nftnl_expr *e = add(r, "objref");

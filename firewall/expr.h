@@ -86,6 +86,9 @@ void expr_connections_over(
 /* More than so many a second, with twice that at once, came by this interface. */
 void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second);
 
+/* Count it in the dynamic set, for the interface it came in by (in) or leaves by. */
+void expr_account(struct nftnl_rule *r, bool in, const char *set);
+
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);
 

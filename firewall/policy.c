@@ -101,6 +101,8 @@ static const struct set sets[] = {
 	{ POLICY_DOWN, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
 	{ POLICY_PACKETS_UP, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
 	{ POLICY_PACKETS_DOWN, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
+	{ POLICY_SENT, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_RECEIVED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
 };
 
 #define SPOOFED	       "spoofed"
@@ -163,6 +165,8 @@ enum match {
 	PACKETS_IN,
 	RATE_OUT, /* receives more */
 	PACKETS_OUT,
+	ACCOUNT_IN, /* anything: it is counted for the guest */
+	ACCOUNT_OUT,
 	TO_POOL4,
 	TO_POOL6,
 	TO_MORE, /* to one of the further pools: a rule each */
@@ -182,7 +186,8 @@ enum verdict {
 	DROP,
 	MASQUERADE,
 	REDIRECT, /* to the guest that the map of published ports says; none: go on */
-	AS_IT_SAYS /* the map; nothing: go on */
+	AS_IT_SAYS, /* the map; nothing: go on */
+	GO_ON
 };
 
 /* A rule: by which interface in, by which out, what else, then count, then this. */
@@ -248,6 +253,8 @@ static const struct rule rules[] = {
 	{ ALLOWED, ANY, ANY, PACKETS_IN, OVER_RATE, DROP },
 	{ ALLOWED, ANY, ANY, RATE_OUT, OVER_RATE, DROP },
 	{ ALLOWED, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP },
+	{ ALLOWED, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
+	{ ALLOWED, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
@@ -593,6 +600,10 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_known_interface(r, false, POLICY_DOWN);
 	case PACKETS_OUT:
 		return expr_known_interface(r, false, POLICY_PACKETS_DOWN);
+	case ACCOUNT_IN:
+		return expr_account(r, true, POLICY_SENT);
+	case ACCOUNT_OUT:
+		return expr_account(r, false, POLICY_RECEIVED);
 	case TO_POOL4:
 		return expr_address(r, EXPR_DESTINATION, &p->pool4);
 	case TO_POOL6:
@@ -639,7 +650,7 @@ static struct nftnl_rule *make_rule(
 		expr_masquerade(r);
 	else if (def->verdict == REDIRECT)
 		expr_redirect(r, def->match == HOST_PORT6 ? AF_INET6 : AF_INET);
-	else if (def->verdict != AS_IT_SAYS)
+	else if (def->verdict != AS_IT_SAYS && def->verdict != GO_ON)
 		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
 	return r;
 }

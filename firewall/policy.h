@@ -34,6 +34,9 @@ struct nftnl_rule;
 #define POLICY_DOWN	    "down"
 #define POLICY_PACKETS_UP   "packets_up"
 #define POLICY_PACKETS_DOWN "packets_down"
+/* Those that the rules add guests to, with what passed. */
+#define POLICY_SENT	"sent"
+#define POLICY_RECEIVED "received"
 
 /*
  * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every

@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/link.h"
 #include "firewall/netlink.h"
 #include "firewall/own.h"
 #include "firewall/policy.h"
 #include "firewall/restore.h"
 #include "firewall/ruleset.h"
+#include "firewall/traffic.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
@@ -68,6 +70,23 @@ static struct nftnl_set *begin_list(const struct policy *p, enum ruleset_set set
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
 	nftnl_set_set_str(s, NFTNL_SET_NAME, ruleset_name(set));
 	return s;
+}
+
+static void put_interface(
+	struct netlink *nl, const struct policy *p, uint16_t type, const char *set, const char *name)
+{
+	struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
+	struct nftnl_set *s = nftnl_set_alloc();
+	char key[IFNAMSIZ] = "";
+
+	if (!s || !elem)
+		abort();
+	memcpy(key, name, strlen(name));
+	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
+	nftnl_set_set_str(s, NFTNL_SET_NAME, set);
+	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, key, sizeof(key));
+	nftnl_set_elem_add(s, elem);
+	put_list(nl, type, s, 1);
 }
 
 static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
@@ -440,4 +459,27 @@ int rules_remove(const struct rules_base *base, struct err *err)
 	policy_put_table(&nl, &p, NFT_MSG_NEWTABLE, 0);
 	policy_put_table(&nl, &p, NFT_MSG_DELTABLE, 0);
 	return commit(&nl, p.subject, err);
+}
+
+int traffic_forget(const struct rules_base *base, uint32_t number, struct err *err)
+{
+	static const char *const sets[] = { POLICY_SENT, POLICY_RECEIVED };
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct err why = { 0 };
+	char name[IFNAMSIZ];
+	struct policy p;
+	int r = check(base, &p, err);
+
+	if (!r)
+		r = open_batch(base, &nl, err);
+	if (r)
+		return r;
+	link_name(p.table, number, name);
+	/* Added first, so that it can be deleted whether it is there or not. */
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+		put_interface(&nl, &p, NFT_MSG_NEWSETELEM, sets[i], name);
+		put_interface(&nl, &p, NFT_MSG_DELSETELEM, sets[i], name);
+	}
+	r = commit(&nl, p.subject, &why);
+	return r == -ENOENT ? 0 : r ? err_set(err, r, "%s", why.text) : 0;
 }

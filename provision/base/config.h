@@ -59,6 +59,7 @@ struct config {
 	char *pools;   /* further prefixes of guests' addresses, separated by spaces */
 	char *protect; /* prefixes that no guest reaches, separated by spaces */
 	uint64_t connections;	  /* of a guest, at a time; 0: no bound */
+	uint64_t history; /* days that the sums of each hour are kept */
 	uint64_t new_connections; /* of a guest, in a second; 0: no bound */
 	uint64_t mtu;
 

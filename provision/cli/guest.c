@@ -32,6 +32,11 @@ static const struct column show_columns[] = {
 	{ "cgroup", "CGROUP", COLUMN_TEXT, false },
 	{ "created", "CREATED", COLUMN_TIME, false },
 	{ "kills", "KILLED FOR MEMORY", COLUMN_NUMBER, false },
+	{ "received_packets", "PACKETS RECEIVED", COLUMN_NUMBER, false },
+	{ "received_bytes", "RECEIVED", COLUMN_SIZE, false },
+	{ "sent_packets", "PACKETS SENT", COLUMN_NUMBER, false },
+	{ "sent_bytes", "SENT", COLUMN_SIZE, false },
+	{ "counted", "COUNTED", COLUMN_TIME, false },
 	{ 0 },
 };
 

@@ -13,6 +13,7 @@
 #include "provision/base/log.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
+#include "provision/daemon/traffic.h"
 
 /* Those that start or stop a guest hold the lock shared for as long as that takes. */
 #define RULES_WAIT_MS 60000
@@ -331,6 +332,8 @@ int fence_restore(const struct config *config, struct store *store, struct err *
 
 	if (r == 0)
 		r = collect(store, &state, err);
+	if (r == 0)
+		r = traffic_collect(config, store, err);
 	return r == 0 ? rules_restore_state(&base, &state.value, err) : r;
 }
 
@@ -355,21 +358,27 @@ static void note(const struct config *config, const struct owner_change *change)
 }
 
 /* Nobody has the socket meanwhile: what is read is what the kernel gets. */
-static int restore(struct owner *owner, struct store *store, struct err *err)
+static int restore(
+	const struct config *config, struct owner *owner, struct store *store, struct err *err)
 {
 	CLEANUP_STATE struct state state = { 0 };
+	struct err why = { 0 };
 	int r = collect(store, &state, err);
 
+	/* The counts begin anew; a table without rules is worse than some that are lost. */
+	if (r == 0 && traffic_collect(config, store, &why) != 0)
+		log_warn("cannot save what guests sent and received: %s", why.text);
 	return r == 0 ? owner_restore(owner, &state.value, err) : r;
 }
 
 /* Until it works: nothing is lent before, so that no guest starts without its rules. */
-static void restore_surely(struct owner *owner, struct store *store)
+static void restore_surely(
+	const struct config *config, struct owner *owner, struct store *store)
 {
 	char said[ERR_TEXT_MAX] = "";
 	struct err err = { 0 };
 
-	while (restore(owner, store, &err) != 0) {
+	while (restore(config, owner, store, &err) != 0) {
 		if (strcmp(said, err.text))
 			log_err("cannot restore the firewall's rules: %s", err.text);
 		memcpy(said, err.text, sizeof(said));
@@ -383,14 +392,14 @@ static int keep(const struct config *config, struct owner *owner, struct store *
 	struct owner_change change;
 	int r;
 
-	restore_surely(owner, store);
+	restore_surely(config, owner, store);
 	if (!owner_owns(owner))
 		log_notice("the firewall's table is not protected against others%s",
 			strcmp(config->table, "watched") ? ": that takes Linux 6.9" : "");
 	while ((r = owner_serve(owner, -1, &change, err)) >= 0) {
 		if (r == 0)
 			continue;
-		restore_surely(owner, store);
+		restore_surely(config, owner, store);
 		log_warn("%s %s of the firewall; restored", change.who[0] ? change.who : "somebody",
 			change.what);
 		note(config, &change);

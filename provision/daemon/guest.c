@@ -5,6 +5,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/traffic.h"
 #include "provision/guest/cgroup.h"
 
 /* For one row or many: what is found out once. */
@@ -28,7 +29,7 @@ static void add_running(const struct rows *rows, struct msg *row, const struct s
 	msg_add_u64(row, "kills", usage.kills);
 }
 
-static void add_details(struct request *r, struct msg *row, const struct store_tenant *t)
+static int add_details(struct request *r, struct msg *row, const struct store_tenant *t)
 {
 	CLEANUP_FREE char *path = xasprintf("%s/%s", r->config->guests, t->name);
 	CLEANUP_FREE char *cgroup = xasprintf("%s/%s", r->config->instance, t->name);
@@ -38,6 +39,9 @@ static void add_details(struct request *r, struct msg *row, const struct store_t
 	msg_add(row, "path", path);
 	msg_add(row, "cgroup", cgroup);
 	msg_add_i64(row, "created", t->guest.created);
+	/* As of now; where that cannot be had, as of last. */
+	(void)traffic_collect(r->config, r->store, NULL);
+	return traffic_fields(r, t->name, row);
 }
 
 static int send_guest(const struct rows *rows, const struct store_tenant *t, bool all)
@@ -47,6 +51,7 @@ static int send_guest(const struct rows *rows, const struct store_tenant *t, boo
 	struct guest_look look;
 	char interface[16] = "";
 	const char *state = life_state(r->config, t, &look);
+	int n = 0;
 
 	if (t->guest.number)
 		link_name(r->config->instance, t->guest.number, interface);
@@ -64,8 +69,8 @@ static int send_guest(const struct rows *rows, const struct store_tenant *t, boo
 	if (!strcmp(state, "running"))
 		add_running(rows, &row, t, &look);
 	if (all)
-		add_details(r, &row, t);
-	return request_row(r, &row);
+		n = add_details(r, &row, t);
+	return n == 0 ? request_row(r, &row) : n;
 }
 
 static int list_one(void *data, const struct store_tenant *t)

@@ -88,6 +88,12 @@ int firewall_show(struct request *r);
 int firewall_plan(struct request *r);
 int firewall_restore(struct request *r);
 
+/* traffic.c */
+int network_traffic(struct request *r);
+int network_history(struct request *r);
+/* What guest.show says about it. */
+int traffic_fields(struct request *r, const char *tenant, struct msg *row);
+
 /* transfer.c */
 int guest_export(struct request *r);
 int guest_import(struct request *r);

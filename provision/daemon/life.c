@@ -13,6 +13,7 @@
 #include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/reserve.h"
+#include "provision/daemon/traffic.h"
 #include "provision/guest/freeze.h"
 #include "provision/guest/passwd.h"
 #include "provision/guest/snapshot.h"
@@ -154,6 +155,8 @@ static int destroy_locked(const struct config *config, struct store *store,
 		r = guest_destroy(config, &spec, err);
 	if (r == 0)
 		end_connections(config, t);
+	if (r == 0)
+		r = traffic_settle(config, store, t, err);
 	if (r == 0)
 		r = store_guest_remove(store, t->name, err);
 	return r;

@@ -18,6 +18,7 @@
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
+#include "provision/daemon/traffic.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
@@ -137,6 +138,8 @@ int recover_keep(const struct config *config)
 		if (access(config->ledger, F_OK) == 0 &&
 			ledger_sync(config->ledger, &synced, &err) != 0)
 			log_warn("cannot sync the ledger: %s", err.text);
+		if (traffic_collect(config, store, &err) != 0)
+			log_warn("cannot save what guests sent and received: %s", err.text);
 		/* A session whose process was killed ends in the books while vm2d runs, too. */
 		recover_sessions(store);
 	}

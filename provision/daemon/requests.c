@@ -96,6 +96,10 @@ const struct request_kind request_kinds[] = {
 	{ "firewall.restore", STAFF, CHANGES, "", firewall_restore,
 		"put the whole table into the kernel" },
 
+	{ "network.traffic", READERS, 0, "", network_traffic,
+		"what each guest sent and received" },
+	{ "network.history", READERS, 0, "tenant [hours]", network_history, "the same by the hour" },
+
 	{ "session.list", READERS, 0, "[tenant] [limit]", session_list, "sessions, newest first" },
 	{ "session.show", READERS, 0, "id", session_show, "one session" },
 	{ "session.read", ROLE_AUDIT, LOGS, "id [segment]", session_read,

@@ -20,6 +20,7 @@
 #include "provision/base/log.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/recover.h"
+#include "provision/daemon/traffic.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 #define BACKLOG		 1024
@@ -465,6 +466,7 @@ int server_run(struct host *host, int listener, struct err *err)
 	start_fence(&s, false);
 	start_keeper(&s);
 	loop(&s);
+	traffic_save(host->config);
 	/* These only: workers and sessions have their own lives. */
 	if (s.keeper > 0)
 		kill(s.keeper, SIGTERM);

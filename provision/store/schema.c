@@ -134,6 +134,21 @@ const char *const schema_migrations[] = {
 	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
 	" created INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX address_tenant ON address(tenant);",
+	/* What guests sent and received (traffic.h): sums with what was last seen, and hours. */
+	"CREATE TABLE traffic ("
+	" tenant INTEGER PRIMARY KEY REFERENCES tenant(id) ON DELETE CASCADE,"
+	" number INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+	" seen_sent_packets INTEGER NOT NULL, seen_sent_bytes INTEGER NOT NULL,"
+	" seen_received_packets INTEGER NOT NULL, seen_received_bytes INTEGER NOT NULL,"
+	" sent_packets INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,"
+	" received_packets INTEGER NOT NULL, received_bytes INTEGER NOT NULL,"
+	" updated INTEGER NOT NULL);"
+	"CREATE TABLE traffic_hour ("
+	" tenant INTEGER NOT NULL REFERENCES tenant(id) ON DELETE CASCADE,"
+	" hour INTEGER NOT NULL, sent_packets INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,"
+	" received_packets INTEGER NOT NULL, received_bytes INTEGER NOT NULL,"
+	" PRIMARY KEY (tenant, hour)) WITHOUT ROWID;"
+	"CREATE INDEX traffic_hour_hour ON traffic_hour(hour);",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <sys/prctl.h>
 
+#include "firewall/traffic.h"
 #include "tests/unit/firewall/net.h"
 
 static const struct rules_base base = { "vm2", "10.66.0.0/16", "fd66::/64" };
@@ -217,6 +218,39 @@ Test(rules, a_guest_has_its_rate)
 	cr_expect(rules_add_guest(&base, &guests[0], &err) == 0, "%s", err.text);
 	cr_expect(arriving(w.guest[0], fd) == 100);
 	buf_free(&b);
+	close(fd);
+}
+
+Test(rules, what_passes_is_counted_for_its_guest)
+{
+	struct world w = make_world();
+	int fd = datagram_receiver(w.outside);
+	CLEANUP_TRAFFIC struct traffic t = { 0 };
+	struct err err = { 0 };
+	uint64_t epoch;
+
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch, "%s", err.text);
+	epoch = t.epoch;
+	cr_expect(arriving(w.guest[1], fd) == 100);
+	cr_expect(within(w.guest[0], do_ping, "192.0.2.2"));
+	/* What is dropped is not. */
+	cr_expect(!within(w.guest[0], do_ping, "10.66.0.2"));
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch == epoch && t.n > 2, "%s", err.text);
+	cr_expect(t.of[1].sent_packets == 1 && t.of[1].received_packets == 1 &&
+		t.of[1].sent_bytes == 28 && t.of[1].received_bytes == 28);
+	cr_expect(t.of[2].sent_packets == 100 && t.of[2].sent_bytes == 2900 &&
+		t.of[2].received_packets == 0);
+	/* It outlives the guest's elements, until it is forgotten; and ends with the table. */
+	cr_expect(rules_remove_guest(&base, &guests[1], &err) == 0);
+	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
+	cr_expect(traffic_forget(&base, 77, &err) == 0, "%s", err.text);
+	cr_expect(traffic_read(&base, &t, &err) == 0);
+	cr_expect(t.of[1].sent_packets == 0 && t.of[2].sent_packets == 100);
+	cr_expect(rules_restore(&base, guests, 2, &err) == 0);
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch && t.epoch != epoch && t.n == 0);
+	cr_expect(rules_remove(&base, &err) == 0);
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch == 0);
+	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
 	close(fd);
 }
 

@@ -15,6 +15,7 @@
 #include "provision/store/password.h"
 #include "provision/store/pool.h"
 #include "provision/store/store.h"
+#include "provision/store/traffic.h"
 #include "tests/unit/store/place.h"
 
 static void add_template(struct place *p)
@@ -238,6 +239,78 @@ Test(store, adds_a_tenant_with_all_its_keys_or_not)
 	cr_assert_eq(store_key_match(p.store, "other", "x", 1, &found, &p.err), ERR_NOT_FOUND);
 	cr_assert_eq(store_key_remove(p.store, "acme", "SHA256:y", &p.err), ERR_NOT_FOUND);
 	cr_assert_eq(store_key_remove(p.store, "acme", "SHA256:x", &p.err), 0);
+}
+
+/* What the kernel would say. */
+static int say(void *data, struct store_counts_read *ret, struct err *err)
+{
+	(void)err;
+	*ret = *(const struct store_counts_read *)data;
+	return 0;
+}
+
+static int sum_hour(void *data, int64_t hour, const struct store_traffic *t)
+{
+	uint64_t *sums = data;
+
+	sums[0] += t->sent_bytes;
+	sums[1]++;
+	cr_expect(hour % 3600 == 0);
+	return 0;
+}
+
+Test(store, adds_each_byte_once)
+{
+	PLACE(p, "");
+	struct store_traffic kernel[3] = { 0 }, t;
+	struct store_counts_read counts = { 7, kernel, 3 };
+	const int64_t now = 1700000000;
+	uint64_t sums[2] = { 0 };
+	struct store_guest g;
+	int64_t updated = 1;
+
+#define COLLECT(at) \
+	cr_assert_eq(store_traffic_collect(p.store, say, &counts, at, 7200, &p.err), 0, "%s", p.err.text)
+#define ASSERT_SENT(packets, bytes)                                                                    \
+	cr_assert_eq(store_traffic_get(p.store, "acme", &t, &updated, &p.err), 0);                     \
+	cr_assert(t.sent_packets == (packets) && t.sent_bytes == (bytes), "%lu, %lu", (unsigned long)t.sent_packets, \
+		(unsigned long)t.sent_bytes)
+	add_template(&p);
+	cr_assert_eq(add_guest(&p, "acme", &g), 0, "%s", p.err.text);
+	cr_assert_eq(g.number, 1);
+	ASSERT_SENT(0, 0);
+	cr_assert_eq(updated, 0);
+	kernel[1] = (struct store_traffic){ 10, 1000, 1, 50 };
+	COLLECT(now);
+	COLLECT(now);
+	ASSERT_SENT(10, 1000);
+	cr_assert(updated == now && t.received_packets == 1 && t.received_bytes == 50);
+	kernel[1] = (struct store_traffic){ 12, 1200, 1, 50 };
+	COLLECT(now + 1);
+	ASSERT_SENT(12, 1200);
+	/* Another table counts from zero, be it further than the old one by now. */
+	counts.epoch = 8;
+	kernel[1] = (struct store_traffic){ 20, 2000, 1, 50 };
+	COLLECT(now + 3600);
+	ASSERT_SENT(32, 3200);
+	/* Without a table nothing is known. */
+	counts.epoch = 0;
+	COLLECT(now + 3600);
+	ASSERT_SENT(32, 3200);
+	/* The number is another guest's. */
+	counts.epoch = 8;
+	cr_assert_eq(store_traffic_forget(p.store, "acme", &p.err), 0);
+	kernel[1] = (struct store_traffic){ 30, 3000, 0, 0 };
+	COLLECT(now + 3600);
+	ASSERT_SENT(62, 6200);
+	cr_assert_eq(store_traffic_hours(p.store, "acme", 0, sum_hour, sums, &p.err), 0);
+	cr_assert(sums[0] == 6200 && sums[1] == 2);
+	/* Hours are forgotten, sums are not. */
+	COLLECT(now + 3 * 3600 - 1800);
+	sums[0] = sums[1] = 0;
+	cr_assert_eq(store_traffic_hours(p.store, "acme", 0, sum_hour, sums, &p.err), 0);
+	cr_assert(sums[0] == 5000 && sums[1] == 1);
+	ASSERT_SENT(62, 6200);
 }
 
 Test(store, checks_passwords)

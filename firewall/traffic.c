@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/traffic.h"
+
+/* Before <linux/in.h>, which yields to it. */
+#include <netinet/in.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firewall/policy.h"
+#include "firewall/ruleset.h"
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+
+#define NUMBER_MAX 4294967 /* far more than there can be guests */
+#define TRIES	   3
+
+void traffic_free(struct traffic *t)
+{
+	free(t->of);
+	*t = (struct traffic){ 0 };
+}
+
+static struct traffic_count *count_of(struct traffic *t, uint32_t number)
+{
+	if (number >= t->n) {
+		uint32_t n = number + number / 2 + 16;
+
+		t->of = reallocarray(t->of, n, sizeof(*t->of));
+		if (!t->of)
+			abort();
+		memset(t->of + t->n, 0, (n - t->n) * sizeof(*t->of));
+		t->n = n;
+	}
+	return &t->of[number];
+}
+
+struct reading {
+	const struct policy *policy;
+	struct traffic *traffic;
+	bool received;
+};
+
+/* nftnl_set_elem_foreach */
+static int take_element(struct nftnl_set_elem *e, void *data)
+{
+	const struct reading *r = data;
+	size_t prefix = strlen(r->policy->prefix);
+	uint32_t key_len = 0, len = 0;
+	const char *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &key_len);
+	const struct nftnl_expr *counter = nftnl_set_elem_get(e, NFTNL_SET_ELEM_EXPR, &len);
+	struct traffic_count *c;
+	char name[RULESET_KEY_MAX] = "";
+	uint64_t number = 0, packets, bytes;
+
+	if (!key || !counter || key_len >= sizeof(name))
+		return 0;
+	memcpy(name, key, key_len);
+	if (strncmp(name, r->policy->prefix, prefix) != 0 ||
+		parse_u64(name + prefix, NUMBER_MAX, &number) < 0)
+		return 0;
+	packets = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS);
+	bytes = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES);
+	c = count_of(r->traffic, (uint32_t)number);
+	*(r->received ? &c->received_packets : &c->sent_packets) = packets;
+	*(r->received ? &c->received_bytes : &c->sent_bytes) = bytes;
+	return 0;
+}
+
+/* mnl_cb_t */
+static int take_elements(const struct nlmsghdr *msg, void *data)
+{
+	struct nftnl_set *s = nftnl_set_alloc();
+
+	if (!s)
+		abort();
+	if (nftnl_set_elems_nlmsg_parse(msg, s) == 0)
+		nftnl_set_elem_foreach(s, take_element, data);
+	nftnl_set_free(s);
+	return MNL_CB_OK;
+}
+
+static int read_set(const struct policy *p, bool received, struct traffic *ret, struct err *err)
+{
+	struct reading reading = { p, ret, received };
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct nftnl_set *s = nftnl_set_alloc();
+	struct nlmsghdr *msg;
+	int r = netlink_open(&nl, NETLINK_NETFILTER, err);
+
+	if (!s)
+		abort();
+	if (r == 0) {
+		nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
+		nftnl_set_set_str(s, NFTNL_SET_NAME, received ? POLICY_RECEIVED : POLICY_SENT);
+		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "read its counters"),
+			NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, nl.next_seq);
+		nftnl_set_elems_nlmsg_build_payload(msg, s);
+		netlink_commit(&nl, msg);
+		r = netlink_exchange(&nl, p->subject, take_elements, &reading, err);
+	}
+	nftnl_set_free(s);
+	return r;
+}
+
+/* mnl_cb_t */
+static int take_table(const struct nlmsghdr *msg, void *ret)
+{
+	struct nftnl_table *t = nftnl_table_alloc();
+
+	if (!t)
+		abort();
+	if (nftnl_table_nlmsg_parse(msg, t) == 0)
+		*(uint64_t *)ret = nftnl_table_get_u64(t, NFTNL_TABLE_HANDLE);
+	nftnl_table_free(t);
+	return MNL_CB_OK;
+}
+
+/* The kernel numbers the tables that it had since it was booted: this one's number. */
+static int read_handle(const struct policy *p, uint64_t *ret, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct nftnl_table *t = nftnl_table_alloc();
+	struct nlmsghdr *msg;
+	int r = netlink_open(&nl, NETLINK_NETFILTER, err);
+
+	if (!t)
+		abort();
+	if (r == 0) {
+		nftnl_table_set_str(t, NFTNL_TABLE_NAME, p->table);
+		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "look for it"),
+			NFT_MSG_GETTABLE, NFPROTO_INET, NLM_F_ACK, nl.next_seq);
+		nftnl_table_nlmsg_build_payload(msg, t);
+		netlink_commit(&nl, msg);
+		r = netlink_exchange(&nl, p->subject, take_table, ret, err);
+	}
+	nftnl_table_free(t);
+	return r;
+}
+
+/* Which boot this is, as a number that is never 0: FNV-1a of random/boot_id. */
+static uint64_t boot_number(void)
+{
+	char text[64] = "";
+	uint64_t hash = 14695981039346656037ULL;
+
+	(void)fd_read_path(AT_FDCWD, "/proc/sys/kernel/random/boot_id", text, sizeof(text));
+	for (const char *c = text; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 1099511628211ULL;
+	return hash | 1;
+}
+
+/* The same table before and after is the same table between. */
+static int read_all(const struct policy *p, struct traffic *ret, struct err *err)
+{
+	uint64_t before = 0, after = 1;
+	int r = 0;
+
+	for (int i = 0; r == 0 && before != after && i < TRIES; i++) {
+		traffic_free(ret);
+		r = read_handle(p, &before, err);
+		if (r == 0)
+			r = read_set(p, false, ret, err);
+		if (r == 0)
+			r = read_set(p, true, ret, err);
+		if (r == 0)
+			r = read_handle(p, &after, err);
+	}
+	if (r == 0 && before != after)
+		return err_set(err, -EAGAIN, "%s: it is replaced again and again", p->subject);
+	/* Each table of each boot has another. */
+	ret->epoch = boot_number() + 2 * before;
+	return r;
+}
+
+int traffic_read(const struct rules_base *base, struct traffic *ret, struct err *err)
+{
+	struct err why = { 0 };
+	struct policy p;
+	int r;
+
+	if (policy_make(base, &p, err) != 0)
+		return -EINVAL;
+	r = read_all(&p, ret, &why);
+	if (r == 0)
+		return 0;
+	traffic_free(ret);
+	return r == -ENOENT ? 0 : err_set(err, r, "%s", why.text);
+}

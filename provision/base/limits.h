@@ -54,6 +54,11 @@ enum limit_kind {
 	X(down, RATE, 64000, 1000000000000ULL, 0, NULL, "RATE", "DOWN", "that it receives") \
 	X(packets, NUMBER, 10, 100000000, 0, NULL, "N", "PACKETS/S", \
 	  "that it sends a second, and receives") \
+	X(ipv4, WORD, 0, 0, 0, "pool none", "WHENCE", "IPV4", \
+	  "of new guests: an address of the pool, or none") \
+	X(ipv6, WORD, 0, 0, 0, "pool none", "WHENCE", "IPV6", "the same") \
+	X(network, WORD, 0, 0, 0, "host-configured own", "WHOSE", "NETWORK", \
+	  "host-configured, or own: root inside configures its link") \
 	X(idle, TIME, 1, 31536000, 0, NULL, "TIME", "IDLE", \
 	  "without a session, then it is stopped: like 90s, 30m or 8h") \
 	X(restart, WORD, 0, 0, 0, "on-failure always no", "WHEN", "RESTART", \
@@ -66,6 +71,8 @@ enum limit_kind {
 
 /* The words, by their places in the table. */
 enum { LIMITS_SWAP_NEVER, LIMITS_SWAP_ALLOWED };
+enum { LIMITS_ADDRESS_POOL, LIMITS_ADDRESS_NONE };
+enum { LIMITS_NETWORK_HOST, LIMITS_NETWORK_OWN };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
 enum { LIMITS_FORWARDING_YES, LIMITS_FORWARDING_NO };
 enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };

@@ -187,18 +187,12 @@ static int open_sysfs(struct err *err)
 	return fd < 0 ? err_sys(err, errno, "cannot mount the guest's sysfs") : fd;
 }
 
-/*
- * A network namespace that the host's user namespace owns: root in the guest uses eth0 and cannot
- * change it. What it would miss as root, low ports and ping, is opened here.
- */
-static int make_network(struct start *s, struct err *err)
+/* In the guest's network namespace. What its root would miss, low ports and ping, is opened here. */
+static int prepare_network(struct start *s, struct err *err)
 {
 	char range[64];
 	int r;
 
-	s->host_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (s->host_net < 0 || unshare(CLONE_NEWNET) < 0)
-		return err_sys(err, errno, "cannot make the network namespace");
 	s->guest_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (s->guest_net < 0)
 		return err_sys(err, errno, "cannot open the network namespace");
@@ -211,6 +205,42 @@ static int make_network(struct start *s, struct err *err)
 		return err_sys(err, -r, "cannot allow ping to the guest");
 	s->in.sysfs = open_sysfs(err);
 	return s->in.sysfs < 0 ? s->in.sysfs : 0;
+}
+
+static bool has_own_network(const struct start *s)
+{
+	return s->spec->limits.network == LIMITS_NETWORK_OWN;
+}
+
+/*
+ * A network namespace that the host's user namespace owns: root in the guest uses eth0 and cannot
+ * change it. One of the guest's own is born with it, and visited then.
+ */
+static int make_network(struct start *s, struct err *err)
+{
+	s->host_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (s->host_net < 0)
+		return err_sys(err, errno, "cannot open the network namespace");
+	if (has_own_network(s))
+		return 0;
+	if (unshare(CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "cannot make the network namespace");
+	return prepare_network(s, err);
+}
+
+/* Safe: nothing runs in it yet, since the child waits, and go_home() comes next. */
+static int visit_own_network(struct start *s, struct err *err)
+{
+	CLEANUP_CLOSE int fd = -1;
+	char path[64];
+
+	if (!has_own_network(s))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", s->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "cannot enter the guest's network namespace");
+	return prepare_network(s, err);
 }
 
 /* The guest's uptime begins at zero: what is born next lives in a time namespace of its own. */
@@ -260,7 +290,8 @@ static int make_child(struct start *s, struct err *err)
 {
 	const struct guest_way *way = &s->in.way;
 	struct clone_args args = {
-		.flags = NAMESPACES | CLONE_PIDFD | (way->bears ? CLONE_INTO_CGROUP : 0),
+		.flags = NAMESPACES | CLONE_PIDFD | (way->bears ? CLONE_INTO_CGROUP : 0) |
+			(has_own_network(s) ? CLONE_NEWNET : 0),
 		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = way->bears ? (uint64_t)way->born : 0,
@@ -364,7 +395,7 @@ static int run_child(const struct start *s, int *ret_signal, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (send(s->sync, "m", 1, MSG_NOSIGNAL) != 1)
+	if (inside_send(s->sync, has_own_network(s) ? s->in.sysfs : -1) < 0)
 		return err_sys(err, errno, "lost the guest's first process");
 	r = make_link(s, err);
 	if (r != 0)
@@ -394,6 +425,8 @@ static int start_run(struct start *s, const char *init_path, int *ret_signal, st
 		r = make_time(s, err);
 	if (r == 0)
 		r = make_child(s, err);
+	if (r == 0)
+		r = visit_own_network(s, err);
 	home = go_home(s, r ? NULL : err);
 	if (r == 0)
 		r = home;

@@ -20,13 +20,47 @@
 #include "provision/guest/confine.h"
 #include "provision/guest/rootfs.h"
 
-/* Wait for the parent; without one there is nothing to be done. */
-static void wait_for_parent(const struct inside *in)
-{
-	char byte;
+/* Room for one descriptor, aligned as cmsg(3) wants it. */
+union control {
+	struct cmsghdr head;
+	char data[CMSG_SPACE(sizeof(int))];
+};
 
-	if (recv(in->sync, &byte, 1, 0) != 1)
+int inside_send(int sync, int sysfs)
+{
+	union control control = { 0 };
+	char byte = 'm';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (sysfs >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.head), &sysfs, sizeof(sysfs));
+	}
+	return sendmsg(sync, &msg, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+/* Wait for the parent; without one there is nothing to be done. The descriptor that came along, or -1. */
+static int wait_for_parent(const struct inside *in)
+{
+	union control control = { 0 };
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	int fd = -1;
+
+	if (recvmsg(in->sync, &msg, MSG_CMSG_CLOEXEC) != 1)
 		_exit(1);
+	if (msg.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+	return fd;
 }
 
 /* The guest's root, mounted on a tmpfs over /proc: a folder that every host has. */
@@ -163,10 +197,14 @@ _Noreturn void inside_main(const struct inside *in)
 {
 	struct inside_report report = { 0 };
 	const char *path = NULL;
+	struct inside all = *in;
+	int sysfs;
 
 	confine_profile();
-	wait_for_parent(in);
-	if (enter_groups(in, &report.err) == 0 && enter(in, &report.err) == 0) {
+	sysfs = wait_for_parent(in);
+	if (sysfs >= 0)
+		all.sysfs = sysfs;
+	if (enter_groups(in, &report.err) == 0 && enter(&all, &report.err) == 0) {
 		path = find_init(&report.stop_signal);
 		send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
 		wait_for_parent(in);

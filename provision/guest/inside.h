@@ -28,6 +28,9 @@ struct inside_report {
 	struct err err;	 /* code not 0: it failed */
 };
 
+/* Send the byte that the child waits for first, and a sysfs that was made after it (-1: none). */
+int inside_send(int sync, int sysfs);
+
 /*
  * In the child. Waits for a byte (ids and layers are ready), mounts, sends a report, waits
  * for another (the interface is there), becomes init. The end of sync without a report is success.

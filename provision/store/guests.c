@@ -89,9 +89,9 @@ static int allocate(struct store *store, const struct config *config, const char
 		r = free_number(store, config, &number, err);
 	if (r == 0)
 		r = free_range(store, config, &range, err);
-	if (r == 0)
+	if (r == 0 && t.limits.ipv4 != LIMITS_ADDRESS_NONE)
 		r = free_address4(store, config, &address4, err);
-	if (r == 0)
+	if (r == 0 && t.limits.ipv6 != LIMITS_ADDRESS_NONE)
 		r = pool6_address(config->pool6, (uint32_t)number, g->address6, err);
 	if (r != 0)
 		return r;

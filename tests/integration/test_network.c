@@ -267,6 +267,56 @@ Test(network, bad_rules_are_refused)
 	cr_assert_str_eq(ok("vm2 rule list neta --json | jq length"), "0");
 }
 
+Test(network, root_inside_may_have_the_network_for_its_own)
+{
+	tenant_ready("nete");
+	ok("vm2 tenant set nete --network own");
+	assert_status(ssh("nete", "", "ping -c 1 -W 3 198.51.100.1"), 0);
+	ok("vm2 guest exec nete -- ping -c 1 -W 3 2001:db8:1::1");
+	ok("vm2 guest exec nete -- sh -c 'ls /sys/class/net | grep -qx eth0 && test $(ls /sys/class/net | wc -l) = 2'");
+	/* What it adds to itself leads nowhere; what it has goes on. */
+	ok("vm2 guest exec nete -- sh -ec 'ip address add 10.82.200.200/32 dev eth0; "
+	   "ip -6 address add fd82:766d:3200::dead/128 dev eth0 nodad; ip link set eth0 mtu 1400; "
+	   "ip link add d0 type veth peer name d1; ip route add 192.0.2.77 via 169.254.1.1'");
+	ok("! vm2 guest exec nete -- ping -c 1 -W 1 -I 10.82.200.200 198.51.100.1");
+	ok("! vm2 guest exec nete -- ping -c 1 -W 1 -I fd82:766d:3200::dead 2001:db8:1::1");
+	ok("nft list counter inet vm2 spoofed | grep -qE 'packets [1-9]'");
+	ok("vm2 guest exec nete -- ping -c 1 -W 3 198.51.100.1");
+	/* It takes its own link away, and has it again after a restart. */
+	ok("vm2 guest exec nete -- ip link del eth0");
+	ok("vm2 guest stop nete && vm2 guest start nete && vm2 firewall verify");
+	ok("vm2 guest exec nete -- ping -c 1 -W 3 198.51.100.1");
+	ok("vm2 tenant set nete --network host-configured && vm2 guest stop nete && vm2 guest start nete");
+	ok("! vm2 guest exec nete -- ip link set eth0 down");
+	ok("vm2 tenant remove --yes nete");
+}
+
+Test(network, a_guest_may_have_ipv6_alone)
+{
+	tenant_ready("netf");
+	ok("vm2 tenant set netf --ipv4 none");
+	assert_status(ssh("netf", "", "ping -c 1 -W 3 2001:db8:1::1"), 0);
+	cr_assert_str_eq(ok("vm2 guest show netf --json | jq -r '.address4 // \"\"'"), "");
+	ok("! vm2 guest exec netf -- ping -c 1 -W 1 198.51.100.1");
+	cr_assert_str_eq(ok("vm2 guest exec netf -- sh -c 'ip -4 address show dev eth0; ip -4 route'"), "");
+	ok("vm2 firewall verify && vm2 tenant remove --yes netf");
+}
+
+Test(network, path_mtu_is_told)
+{
+	static const char *const cases[][2] = { { "-4", "198.51.100.1" }, { "-6", "2001:db8:1::1" } };
+
+	ready();
+	ok("ip link set eth0 mtu 1300");
+	for (size_t i = 0; i < 2; i++) {
+		ok("! vm2 guest exec neta -- ping %s -M do -c 1 -W 1 -s 1400 %s", cases[i][0], cases[i][1]);
+		wait_for(10, "vm2 guest exec neta -- ip %s route get %s | grep 'mtu 1300'", cases[i][0],
+			 cases[i][1]);
+		ok("vm2 guest exec neta -- ping %s -M do -c 1 -W 3 -s 1200 %s", cases[i][0], cases[i][1]);
+	}
+	ok("ip link set eth0 mtu 1500");
+}
+
 /* Further pools, which the outside routes to the host. */
 static void pools_ready(void)
 {

@@ -357,9 +357,9 @@ int link_down(const char *instance, uint32_t number, struct err *err)
 	return r ?: delete_link(&nl, name, err);
 }
 
-/* Both sides of a link that is there. -ENODEV: there is none. */
-static int reach(const char *instance, uint32_t number, int netns_fd, const char *address,
-	struct link *ret, struct netlink *host, struct netlink *guest, struct err *err)
+/* The host's side of a link that is there, and one address of it. -ENODEV: there is none. */
+static int reach(const char *instance, uint32_t number, const char *address, struct link *ret,
+	struct netlink *host, struct err *err)
 {
 	const struct link_spec spec = { .instance = instance, .number = number, .more = address };
 	int r = prepare(&spec, ret, err);
@@ -371,8 +371,7 @@ static int reach(const char *instance, uint32_t number, int netns_fd, const char
 	ret->host_index = if_nametoindex(ret->name);
 	if (!ret->host_index)
 		return err_set(err, -ENODEV, "%s: there is no such interface", ret->name);
-	r = netlink_open(host, NETLINK_ROUTE, err);
-	return r ? r : visit_guest(ret, netns_fd, guest, err);
+	return netlink_open(host, NETLINK_ROUTE, err);
 }
 
 int link_add_address(const char *instance, uint32_t number, int netns_fd, const char *address,
@@ -380,8 +379,10 @@ int link_add_address(const char *instance, uint32_t number, int netns_fd, const 
 {
 	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
 	struct link l;
-	int r = reach(instance, number, netns_fd, address, &l, &host, &guest, err);
+	int r = reach(instance, number, address, &l, &host, err);
 
+	if (r == 0)
+		r = visit_guest(&l, netns_fd, &guest, err);
 	if (r != 0)
 		return r;
 	lead_to_guest(&l, &host, &l.more[0]);
@@ -403,13 +404,28 @@ static int take(struct netlink *nl, const char *subject, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
+static int take_from_guest(struct link *l, int netns_fd, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink guest = { 0 };
+	struct err why = { 0 };
+	int r = visit_guest(l, netns_fd, &guest, &why);
+
+	/* A guest that configures its own network may have renamed it, and keeps what leads nowhere. */
+	if (r == -ENODEV)
+		return 0;
+	if (r != 0)
+		return err_set(err, r, "%s", why.text);
+	route_remove_address(&guest, l->guest_index, &l->more[0]);
+	return take(&guest, "guest's " GUEST_INTERFACE, err);
+}
+
 int link_remove_address(const char *instance, uint32_t number, int netns_fd, const char *address,
 	struct err *err)
 {
-	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
+	CLEANUP_NETLINK struct netlink host = { 0 };
 	struct err why = { 0 };
 	struct link l;
-	int r = reach(instance, number, netns_fd, address, &l, &host, &guest, &why);
+	int r = reach(instance, number, address, &l, &host, &why);
 
 	if (r == -ENODEV)
 		return 0;
@@ -421,9 +437,5 @@ int link_remove_address(const char *instance, uint32_t number, int netns_fd, con
 		route_remove_neighbour(&host, l.host_index, &l.more[0]);
 		r = take(&host, l.name, err);
 	}
-	if (r == 0) {
-		route_remove_address(&guest, l.guest_index, &l.more[0]);
-		r = take(&guest, "guest's " GUEST_INTERFACE, err);
-	}
-	return r;
+	return r ? r : take_from_guest(&l, netns_fd, err);
 }

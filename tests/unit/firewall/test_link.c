@@ -179,6 +179,16 @@ static bool has_address(int netns, const char *address)
 	return strstr(text, address);
 }
 
+static int rename_eth0(const char *unused)
+{
+	char text[256];
+
+	(void)unused;
+	output("ip link set eth0 down && ip link set eth0 name mine && ip link set mine up 2>&1", text,
+		sizeof(text));
+	return text[0] != 0;
+}
+
 Test(link, further_addresses_come_and_go)
 {
 	struct link_spec with = { "vm2", 8, NULL, "fd66::8", 1500, "198.51.100.8 fd77::8 198.51.100.9" };
@@ -215,6 +225,11 @@ Test(link, further_addresses_come_and_go)
 	cr_expect(link_remove_address("vm2", 7, netns[0], "fd77::7", &err) == 0, "%s", err.text);
 	output("ip -6 route; ip neigh", text, sizeof(text));
 	cr_expect(!strstr(text, "fd77::7"), "%s", text);
+	/* Whatever a guest has made of its side, the host's is the host's. */
+	cr_expect(within(netns[0], rename_eth0, NULL));
+	cr_expect(link_remove_address("vm2", 7, netns[0], "198.51.100.9", &err) == 0, "%s", err.text);
+	output("ip route", text, sizeof(text));
+	cr_expect(!strstr(text, "198.51.100.9") && strstr(text, "198.51.100.8"), "%s", text);
 	/* No such link, no address. */
 	cr_expect(link_remove_address("vm2", 9, netns[0], "198.51.100.9", &err) == 0);
 	cr_expect(link_add_address("vm2", 9, netns[0], "198.51.100.10", &err) == -ENODEV);

@@ -3,8 +3,9 @@
  * authorized-keys: what a stock sshd asks whose key that is. sshd_config(5):
  *	AuthorizedKeysCommand /usr/libexec/vm2/authorized-keys %u %t %k
  *	AuthorizedKeysCommandUser vm2-gateway
- * vm2d is asked for this one key, which is printed when it is the tenant's. Nothing printed means
- * no, and sshd goes on as it would without us; so accounts that are no tenants' are left alone.
+ * vm2d is asked for this one key, which is printed when it is the tenant's, with all forwarding
+ * off: it would leave from the host, whatever else sshd is told. Nothing printed means no, and sshd
+ * goes on as it would without us; so accounts that are no tenants' are left alone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 #define KEY_LEN_MAX 32768
 /* How long sshd, and the client behind it, are kept waiting. */
 #define ANSWER_MS 5000
+/* Last, since the last word counts (sshd(8), AUTHORIZED_KEYS FILE FORMAT). */
+#define NO_FORWARDING "no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc"
 
 static int usage(void)
 {
@@ -62,7 +65,8 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = ask(config, argv[1], key, &reply, &options, &err);
 	if (r == 0)
-		printf("%s%s%s\n", options ? options : "", options && *options ? " " : "", key);
+		printf("%s%s" NO_FORWARDING " %s\n", options ? options : "",
+		       options && *options ? "," : "", key);
 	else if (r != ERR_DENIED)
 		log_err("%s", err.text);
 	return r == 0 || r == ERR_DENIED ? 0 : err_exit_status(r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The other doors, set up as docs/DOORS says: a stock sshd and su lead to the same guest. */
+/* The other doors, opened as docs/DOORS says: a stock sshd, su, login, sudo and cron. */
 #include <string.h>
 
 #include "tests/integration/lib.h"
@@ -10,25 +10,41 @@ static const char to_sshd[] = "-F none -p 2201 -i /run/vm2-test/key -o Identitie
 			      "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
 			      "-o LogLevel=ERROR";
 
+stat/* Their syslog is ours to read, and sshd has its stock settings until the doors are opened. */
+static void open_doors(void)
+{
+	ok("setsid python3 $VM2_SOURCE/tests/integration/syslog.py /run/vm2-test/syslog "
+	   "</dev/null >/dev/null 2>&1 & ssh-keygen -A; mkdir -p /run/sshd; cp -a /etc/pam.d /run/vm2-test");
+	wait_for(10, "test -S /dev/log");
+	ok("/usr/sbin/sshd -p 2201");
+	ok("/usr/libexec/vm2/doors open && /usr/libexec/vm2/doors open");
+	ok("echo 'a long pass phrase' | vm2 tenant passwd doored");
+	wait_for(20, "ssh -o BatchMode=yes %s doored@127.0.0.1 true", to_sshd);
+}
+
 static void ready(void)
 {
 	host_ready();
-	if (sh("vm2 tenant show doored").status != 0)
-		tenant_ready("doored");
-	if (sh("ss -Hltn 'sport = 2201' | grep -q 2201").status == 0)
-		return;
-	ok("mkdir -p /run/sshd; sed -n '/^A STOCK SSHD$/,/^PAM$/{/^    /s/^    //p}' "
-	   "$VM2_SOURCE/docs/DOORS >/run/vm2-test/sshd_config");
-	ok("sed -n '/^PAM$/,/^WHAT/{/^    /s/^    //p}' $VM2_SOURCE/docs/DOORS >/run/vm2-test/pam");
-	ok("cat /run/vm2-test/pam /etc/pam.d/sshd >/run/vm2-test/pam.sshd && cp /run/vm2-test/pam.sshd /etc/pam.d/sshd");
-	ok("sed -i '/pam_rootok.so/r /run/vm2-test/pam' /etc/pam.d/su");
-	ok("ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/sshd_key <<<y");
-	ok("/usr/sbin/sshd -p 2201 -f /run/vm2-test/sshd_config -h /run/vm2-test/sshd_key "
-	   "-E /run/vm2-test/sshd.log -o PidFile=/run/vm2-test/sshd.pid");
-	wait_for(10, "ss -Hltn 'sport = 2201' | grep -q 2201");
+	ok("exec 9>/run/vm2-test/doors.lock; flock 9; test -e /run/vm2-test/doored || "
+	   "{ vm2 tenant add doored --key /run/vm2-test/key.pub && touch /run/vm2-test/doored; }");
+	if (sh("test -e /etc/pam.d/vm2-doors").status != 0)
+		open_doors();
 }
 
-Test(doors, sshd_lets_a_key_in_to_the_guest)
+/*
+ * Somebody at a terminal: starts a program, and goes on as the script in expect(1) says, which finds
+ * the program's end in `end`. What is sent ends in a carriage return; quotes are double ones.
+ */
+static struct result at_terminal(const char *program, const char *script)
+{
+	return sh("timeout -k 1 60 expect -c 'set timeout 30; proc say {what} { send \"$what\\r\" }; "
+		  "proc await {what} { expect -nocase -re $what {} timeout { exit 98 } eof { exit 97 } }; "
+		  "proc ends {} { expect eof {} timeout { exit 96 }; catch wait r; exit [lindex $r 3] }; "
+		  "spawn %s; %s; ends'",
+		  program, script);
+}
+
+(doors, sshd_lets_a_key_in_to_the_guest)
 {
 	ready();
 	cr_assert_str_eq(ok("ssh -o BatchMode=yes %s doored@127.0.0.1 'id -u; hostname'", to_sshd),
@@ -52,7 +68,6 @@ Test(doors, sshd_refuses_a_strangers_key)
 Test(doors, sshd_takes_a_password)
 {
 	ready();
-	ok("echo 'a long pass phrase' | vm2 tenant passwd doored");
 	cr_assert_str_eq(ok("sshpass -p 'a long pass phrase' ssh %s -o PubkeyAuthentication=no "
 			    "doored@127.0.0.1 hostname",
 			    to_sshd),
@@ -99,4 +114,142 @@ Test(doors, su_leads_into_the_guest)
 	ready();
 	cr_assert_str_eq(ok("su - doored -c 'hostname; id -u' </dev/null"), "doored\n0");
 	assert_status(sh("su - doored -c 'exit 6' </dev/null"), 6);
+	assert_status(sh("su doored -c 'kill -TERM $$' </dev/null"), 128 + 15);
+}
+
+Test(doors, the_settings_written_are_those_of_the_manual)
+{
+	ready();
+	ok("sed -n '/^    Match User/,/^$/{/^    /s/^    //p}' $VM2_SOURCE/docs/DOORS | sed 's/^Match.*/M/' >/run/vm2-test/a; "
+	   "grep -v '^#' /etc/ssh/sshd_config.d/vm2.conf | sed 's/^Match.*/M/' | diff - /run/vm2-test/a");
+	ok("sed -n '/^    auth  /,/^$/{/^    /s/^    //p}' $VM2_SOURCE/docs/DOORS >/run/vm2-test/b; "
+	   "grep -v '^#' /etc/pam.d/vm2-doors | diff - /run/vm2-test/b");
+}
+
+/* A password, then a code: sshd asks both, one after the other. */
+Test(doors, sshd_asks_for_a_code)
+{
+	char program[512], script[256];
+
+	ready();
+	sh("vm2 tenant remove --yes codeddoor");
+	ok("vm2 tenant add codeddoor --key /run/vm2-test/key.pub");
+	ok("echo 'right horse' | vm2 tenant passwd codeddoor");
+	snprintf(program, sizeof(program), "ssh %s -o PubkeyAuthentication=no codeddoor@127.0.0.1 hostname",
+		 to_sshd);
+	snprintf(script, sizeof(script), "await password:; say \"right horse\"; await code:; say %s; await codeddoor",
+		 ok("vm2 tenant totp codeddoor --json | jq -r '.recovery[0]'"));
+	assert_status(at_terminal(program, script), 0);
+}
+
+/* Window, job control and keys belong to the guest; the line's end ends the session. */
+Test(doors, login_at_a_terminal_leads_into_the_guest)
+{
+	struct result r;
+
+	ready();
+	r = at_terminal("login doored",
+			"await password:; say \"a long pass phrase\"; await \"~#\"; say hostname; await \\ndoored; "
+			"exec stty rows 41 columns 101 <$spawn_out(slave,name); "
+			"say \"until stty size | grep 41.101; do sleep .1; done\"; await \"\\n41 101\"; "
+			"say \"sleep 1000\"; sleep 1; send \\032; await Stopped; say \"kill -9 %%1\"; await Killed; "
+			"say \"sleep 1001\"; sleep 1; send \\003; await \"~#\"; say \"echo is-\\$?\"; await is-130; "
+			"say \"echo id=\\$VM2_SESSION=\"; await \\nid=.*=; say exit");
+	cr_assert_eq(r.status, 0, "%d %s", r.status, r.out);
+	r = at_terminal("login doored", "await password:; say wrong; await incorrect; exit 55");
+	cr_assert_eq(r.status, 55, "%d %s", r.status, r.out);
+	/* The terminal goes away without a word. */
+	r = at_terminal("login doored", "await password:; say \"a long pass phrase\"; await \"~#\"; "
+					"say \"exec -a doors-left sleep 1000\"; sleep 1; close; exit 55");
+	cr_assert_eq(r.status, 55, "%d %s", r.status, r.out);
+	wait_for(20, "! pgrep -f ^doors-left && ! vm2 session list --tenant doored | grep -w open");
+	ok("vm2 tenant unlock doored --source local; true");
+}
+
+Test(doors, a_forced_change_happens_at_the_console)
+{
+	struct result r;
+
+	ready();
+	sh("vm2 tenant remove --yes ageddoor");
+	ok("vm2 tenant add ageddoor --key /run/vm2-test/key.pub");
+	ok("echo 'right horse' | vm2 tenant passwd ageddoor; vm2 tenant set ageddoor --change-password 1");
+	r = at_terminal("login ageddoor",
+			"await password:; say \"right horse\"; await current; say \"right horse\"; await new; "
+			"say \"other horse\"; await retype; say \"other horse\"; await \"~#\"; say exit");
+	cr_assert_eq(r.status, 0, "%d %s", r.status, r.out);
+	r = at_terminal("login ageddoor", "await password:; say \"other horse\"; await \"~#\"; say exit");
+	cr_assert_eq(r.status, 0, "%d %s", r.status, r.out);
+}
+
+Test(doors, su_and_sudo_at_a_terminal_pass_the_exit_status)
+{
+	struct result r;
+
+	ready();
+	r = at_terminal("su - doored", "await \"~#\"; say \"hostname; exit 7\"; await \\ndoored");
+	cr_assert_eq(r.status, 7, "%d %s", r.status, r.out);
+	r = at_terminal("sudo -u doored -i", "await \"~#\"; say \"hostname; exit 8\"; await \\ndoored");
+	cr_assert_eq(r.status, 8, "%d %s", r.status, r.out);
+	r = at_terminal("runuser -u nobody -- su - doored",
+			"await password:; say \"a long pass phrase\"; await \"~#\"; say \"hostname; exit 9\"; "
+			"await \\ndoored");
+	cr_assert_eq(r.status, 9, "%d %s", r.status, r.out);
+	r = at_terminal("runuser -u nobody -- su - doored", "await password:; say wrong; await failure");
+	cr_assert_eq(r.status, 1, "%d %s", r.status, r.out);
+}
+
+/* cron runs what a crontab says by the host's own shell: it is refused before. */
+Test(doors, cron_runs_nothing_of_a_tenant_on_the_host)
+{
+	ready();
+	ok("id plain || useradd -m -s /bin/bash plain; rm -f /run/crond.reboot /var/tmp/cron-*");
+	ok("echo '@reboot id -un >/var/tmp/cron-plain' | crontab -u plain - && "
+	   "echo '@reboot touch /var/tmp/cron-doored' | crontab -u doored - && "
+	   "echo '@reboot doored touch /var/tmp/cron-doored' >/etc/cron.d/doored");
+	ok("cron");
+	wait_for(20, "grep -q plain /var/tmp/cron-plain && "
+		     "test $(grep -c 'CRON.*doored\\|CRON.*denied' /run/vm2-test/syslog) -ge 2");
+	ok("kill $(cat /run/crond.pid); rm -f /etc/cron.d/doored; crontab -u doored -r; crontab -u plain -r");
+	ok("cat /run/vm2-test/syslog >&2; test ! -e /var/tmp/cron-doored");
+}
+
+/* Which door it was stands in the row, and in the ledger. */
+Test(doors, each_session_names_its_door)
+{
+	const char *before, *list;
+
+	ready();
+	ok("ssh %s doored@127.0.0.1 'echo by-gateway'", ssh_options);
+	ok("ssh %s doored@127.0.0.1 'echo by-sshd'", to_sshd);
+	list = ok("vm2 session list --tenant doored --json | "
+		  "jq -r '.[] | select(.command | startswith(\"echo by-\")?) | .via + \" \" + .command'");
+	assert_has(list, "shell echo by-sshd");
+	assert_has(list, "gateway echo by-gateway");
+	before = ok("ssh -tt %s doored@127.0.0.1 'echo on-screen-$((6*7))' </dev/null", to_sshd);
+	assert_has(before, "on-screen-42");
+	assert_has(ok("vm2 session replay --speed 1000 $(vm2 session list --tenant doored --json | "
+		      "jq -r '[.[] | select(.command == \"echo on-screen-$((6*7))\")][0].id')"),
+		   "on-screen-42");
+	assert_has(ok("vm2 audit list --tenant doored --json | jq -c 'select(.via?)' ; "
+		      "vm2 audit list --tenant doored | tail -n 40"),
+		   "shell");
+}
+
+/* Nothing that anybody typed is in a log; runs on what the tests before left. */
+Test(doors, no_log_has_a_secret)
+{
+	ready();
+	ok("! grep -rlaE 'a long pass phrase|right horse|other horse' /var/log /run/vm2-test/syslog "
+	   "/run/vm2 /var/lib/vm2/ledger /var/lib/vm2/tenants.db*");
+}
+
+/* The last: the host is as it was. */
+Test(doors, z_closed_doors_leave_nothing)
+{
+	ready();
+	ok("/usr/libexec/vm2/doors close && /usr/libexec/vm2/doors close");
+	ok("diff -r /etc/pam.d /run/vm2-test/pam.d && test ! -e /etc/ssh/sshd_config.d/vm2.conf");
+	wait_for(20, "ssh -o BatchMode=yes %s plain@127.0.0.1 true", to_sshd);
+	cr_assert_neq(sh("ssh -o BatchMode=yes %s doored@127.0.0.1 true", to_sshd).status, 0);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The module as it is installed, in the real libpam, against a stand-in for vm2d. */
+#include <sched.h>
 #include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include "provision/base/fd.h"
 #include "tests/unit/stub.h"
@@ -370,4 +372,157 @@ Test(pam, changes_a_password)
 	cr_expect(strstr(p.error, "no good"), "%s", p.error);
 	cr_expect_eq(change_password("second", "right", "better", &p), PAM_SUCCESS);
 	cr_expect_eq(change_password("crash", "right", "better", &p), PAM_TRY_AGAIN);
+}
+
+/* Whatever a program does, in whatever order, and as often: each call answers for itself. */
+Test(pam, holds_nothing_from_one_call_to_the_next)
+{
+	struct person p = { .password = "right" };
+	pam_handle_t *h = begin("acme", &p);
+	int status = 0;
+	pid_t pid;
+
+	cr_expect_eq(pam_close_session(h, 0), PAM_SUCCESS);
+	cr_expect_eq(pam_setcred(h, PAM_DELETE_CRED), PAM_SUCCESS);
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(pam_open_session(h, 0), PAM_SUCCESS);
+	cr_expect_eq(pam_setcred(h, PAM_REINITIALIZE_CRED), PAM_SUCCESS);
+	/* sshd and su: the session is the child's, and the parent closes it. */
+	pid = fork();
+	if (pid == 0)
+		_exit(pam_setcred(h, PAM_ESTABLISH_CRED) == PAM_SUCCESS &&
+				      pam_end(h, PAM_SUCCESS | PAM_DATA_SILENT) == PAM_SUCCESS ?
+			      0 :
+			      1);
+	waitpid(pid, &status, 0);
+	cr_expect_eq(status, 0);
+	cr_expect_eq(pam_close_session(h, PAM_SILENT), PAM_SUCCESS);
+	cr_expect_eq(pam_close_session(h, PAM_SILENT), PAM_SUCCESS);
+	cr_expect_eq(pam_end(h, PAM_SUCCESS), PAM_SUCCESS);
+	/* Neither closed nor ended well. */
+	h = begin("acme", &p);
+	cr_expect_eq(pam_open_session(h, 0), PAM_SUCCESS);
+	cr_expect_eq(pam_end(h, PAM_ABORT), PAM_SUCCESS);
+}
+
+static int no_words(int n, const struct pam_message **messages, struct pam_response **ret, void *data)
+{
+	return PAM_CONV_ERR;
+}
+
+/* cron, or a program without anybody to ask. */
+Test(pam, asks_nobody_where_nobody_is)
+{
+	static const struct pam_conv none[] = { { no_words, NULL }, { NULL, NULL } };
+
+	for (int i = 0; i < 2; i++) {
+		pam_handle_t *h = NULL;
+		int r;
+
+		cr_assert_eq(pam_start_confdir("vm2-test", "acme", &none[i], dir, &h), PAM_SUCCESS);
+		r = pam_authenticate(h, 0);
+		cr_expect(r == PAM_AUTH_ERR || r == PAM_CONV_ERR, "%d", r);
+		cr_expect_eq(pam_acct_mgmt(h, 0), PAM_SUCCESS);
+		cr_expect_eq(pam_open_session(h, 0), PAM_SUCCESS);
+		r = pam_chauthtok(h, PAM_CHANGE_EXPIRED_AUTHTOK);
+		cr_expect(r != PAM_SUCCESS);
+		cr_expect_eq(pam_close_session(h, 0), PAM_SUCCESS);
+		pam_end(h, r);
+	}
+}
+
+/* One line of auth, with whatever stands before and behind it. */
+static int with_stack(const char *before, const char *control, const char *options, const char *after,
+		      const char *password)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/vm2-test", dir);
+	f = fopen(path, "w");
+	fprintf(f, "%sauth %s %s socket=%s timeout=1 nodelay %s\n%s", before, control, MODULE, sock, options,
+		after);
+	fclose(f);
+	return authenticate("acme", password);
+}
+
+Test(pam, fits_into_any_stack)
+{
+	static const char permit[] = "auth required pam_permit.so\n", deny[] = "auth required pam_deny.so\n";
+
+	cr_expect_eq(with_stack("", "required", "", permit, "right"), PAM_SUCCESS);
+	cr_expect_eq(with_stack("", "required", "", permit, "wrong"), PAM_AUTH_ERR);
+	cr_expect_eq(with_stack("", "requisite", "", deny, "wrong"), PAM_AUTH_ERR);
+	cr_expect_eq(with_stack("", "sufficient", "", deny, "right"), PAM_SUCCESS);
+	cr_expect_eq(with_stack("", "sufficient", "", deny, "wrong"), PAM_AUTH_ERR);
+	cr_expect_eq(with_stack(permit, "optional", "", "", "wrong"), PAM_SUCCESS);
+	cr_expect_eq(with_stack("", "[success=done default=die]", "", deny, "right"), PAM_SUCCESS);
+	cr_expect_eq(with_stack("", "[success=done default=die]", "", permit, "wrong"), PAM_AUTH_ERR);
+	cr_expect_eq(with_stack("", "[success=1 default=ignore]", "", deny, "wrong"), PAM_AUTH_ERR);
+	/* A password that a module before it asked for: asked for once in all. */
+	for (int i = 0; i < 2; i++) {
+		char before[512];
+
+		snprintf(before, sizeof(before), "auth optional %s socket=%s timeout=1 nodelay\n", MODULE, sock);
+		cr_expect_eq(with_stack(before, "required", i ? "use_first_pass" : "try_first_pass", "", "right"),
+			     PAM_SUCCESS);
+		cr_expect_eq(with_stack(before, "required", i ? "use_first_pass" : "try_first_pass", "", "wrong"),
+			     PAM_AUTH_ERR);
+	}
+}
+
+/* syslog(3) of this process goes to a socket of its own (mount namespace; root). */
+static int listen_to_syslog(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/dev", "tmpfs", 0, "mode=755") < 0) {
+		cr_assert_null(getenv("VM2_MUST_WORK"), "cannot mount");
+		cr_skip_test("no private /dev to be had: needs root");
+	}
+	cr_assert_eq(bind(s, (const struct sockaddr *)&address, sizeof(address)), 0);
+	return s;
+}
+
+static const char *heard(int s)
+{
+	static char all[8192];
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < sizeof(all) - 1 && (n = recv(s, all + len, sizeof(all) - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	all[len] = '\0';
+	return all;
+}
+
+Test(pam, logs_what_went_wrong_and_no_secret)
+{
+	struct person p = { .old = "right", .code = "123456" };
+	int s = listen_to_syslog();
+	const char *log;
+
+	configure("debug");
+	authenticate("acme", "right");
+	authenticate("acme", "guess-of-a-secret");
+	change_password("acme", "right", "better", &p);
+	change_password("acme", "right", "guess-of-a-secret", &p);
+	change_password("second", "right", "better", &p);
+	log = heard(s);
+	cr_expect(strstr(log, "auth.password for acme: yes"), "%s", log);
+	cr_expect(strstr(log, "auth.password for acme: wrong password"), "%s", log);
+	cr_expect(!strstr(log, "guess-of") && !strstr(log, "better") && !strstr(log, "123456"), "%s", log);
+	configure("");
+	cr_expect_eq(authenticate("late", "guess-of-a-secret"), PAM_AUTHINFO_UNAVAIL);
+	log = heard(s);
+	cr_expect(strstr(log, "auth.password for late: "), "%s", log);
+	stub_stop(stub);
+	cr_expect_eq(authenticate("acme", "guess-of-a-secret"), PAM_AUTHINFO_UNAVAIL);
+	log = heard(s);
+	cr_expect(strstr(log, "vm2d does not answer at "), "%s", log);
+	cr_expect(!strstr(log, "guess-of"), "%s", log);
+	close(s);
+	stub = stub_start(sock, answer);
 }

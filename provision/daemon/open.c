@@ -17,6 +17,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
 #include "provision/session/order.h"
 
@@ -249,7 +250,11 @@ static int add_row(struct opening *o)
 		.pid_start = process_start_time(getpid()),
 	};
 
-	return store_session_open(o->r->store, &row, &o->r->err);
+	int n = store_session_open(o->r->store, &row, &o->r->err);
+
+	if (n == 0 && o->pty)
+		hostlog_begin(&row);
+	return n;
 }
 
 static void write_order(struct opening *o, struct msg *order)

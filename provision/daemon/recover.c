@@ -15,6 +15,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/daemon/boot.h"
+#include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
@@ -71,8 +72,10 @@ static void recover_sessions(struct store *store)
 	if (store_session_each(store, NULL, true, INT64_MAX, collect_lost, &lost, &err) != 0)
 		log_err("cannot look for lost sessions: %s", err.text);
 	for (size_t i = 0; i < lost.n; i++)
-		if (store_session_lost(store, lost.of[i], time(NULL), &err) == 0)
+		if (store_session_lost(store, lost.of[i], time(NULL), &err) == 0) {
 			log_notice("session %s was lost: its process is gone", lost.of[i]);
+			hostlog_end(lost.of[i], 0);
+		}
 }
 
 static void recover_guests(const struct config *config, struct store *store)

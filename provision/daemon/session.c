@@ -11,6 +11,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/logout.h"
 
@@ -66,6 +67,7 @@ int session_show(struct request *r)
 struct found {
 	char tenant[STORE_NAME_SIZE];
 	char id[STORE_SESSION_LEN + 1];
+	bool by_gateway;
 	pid_t pid;
 	uint64_t pid_start;
 };
@@ -76,6 +78,7 @@ static int note(void *data, const struct store_session *s)
 
 	snprintf(f->tenant, sizeof(f->tenant), "%s", s->tenant);
 	snprintf(f->id, sizeof(f->id), "%s", s->id);
+	f->by_gateway = s->via && !strcmp(s->via, "gateway");
 	f->pid = s->pid;
 	f->pid_start = s->pid_start;
 	return 0;
@@ -139,15 +142,19 @@ static int read_end(struct request *r, struct store_session *s)
 	return n;
 }
 
-/* The end of a terminal's session, for who(1) and last(1) in the guest. Best effort. */
-static void record_logout(struct request *r, const char *tenant)
+/* The end of a terminal's session, for who(1) and last(1) in the guest, and last(1) here. Best effort. */
+static void record_logout(struct request *r, const struct found *f)
 {
 	uint64_t line = 0, pid = 0;
 
-	if (!msg_get(&r->in, "line") || msg_get_u64(&r->in, "line", 0, 1 << 20, &line, NULL) != 0 ||
+	if (!msg_get(&r->in, "line"))
+		return;
+	if (f->by_gateway)
+		hostlog_end(f->id, f->pid);
+	if (msg_get_u64(&r->in, "line", 0, 1 << 20, &line, NULL) != 0 ||
 	    msg_get_u64(&r->in, "pid", 0, INT32_MAX, &pid, NULL) != 0 || pid == 0)
 		return;
-	logout_record(r->config, tenant, (unsigned int)line, (pid_t)pid);
+	logout_record(r->config, f->tenant, (unsigned int)line, (pid_t)pid);
 }
 
 int session_close(struct request *r)
@@ -170,7 +177,7 @@ int session_close(struct request *r)
 	if (n == 0)
 		n = store_session_close(r->store, &s, &r->err);
 	if (n == 0) {
-		record_logout(r, f.tenant);
+		record_logout(r, &f);
 		life_learn(r->config, r->store, f.tenant);
 	}
 	return n;

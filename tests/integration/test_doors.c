@@ -250,3 +250,25 @@ Test(doors, each_session_names_its_door)
 	ok("grep -rahF 'echo by-sshd' /var/lib/vm2/ledger | grep -aF '\"via\":\"shell\"'");
 	ok("grep -rahF 'echo by-gateway' /var/lib/vm2/ledger | grep -aF '\"via\":\"gateway\"'");
 }
+
+/* The host's wtmp: a line for each, "7 LINE USER HOST" for a login and 8 for its end. */
+static const char wtmp[] = "python3 -c 'import struct; data = open(\"/var/log/wtmp\", \"rb\").read(); "
+			   "text = lambda b: b.split(b\"\\0\")[0].decode(); "
+			   "[print(kind, text(line), text(user), text(host)) for kind, line, user, host in "
+			   "(struct.unpack_from(\"<hxxxxxx32s4x32s256s\", data, at) "
+			   "for at in range(0, len(data), 384))]'";
+
+Test(doors, the_hosts_log_has_each_login_once)
+{
+	const char *id;
+
+	ready();
+	sh("touch /var/log/wtmp");
+	id = ok("ssh -tt %s doored@127.0.0.1 'echo $VM2_SESSION' </dev/null | tr -d '\\r'", ssh_options);
+	wait_for(20, "%s | grep -qx '7 %s doored 127.0.0.1' && %s | grep -q '^8 %s '", wtmp, id, wtmp, id);
+	cr_assert_str_eq(ok("%s | grep -c ' %s '", wtmp, id), "2");
+	/* sshd writes its own, with a terminal of the host's: none of ours beside it. */
+	id = ok("ssh -tt %s doored@127.0.0.1 'echo $VM2_SESSION' </dev/null | tr -d '\\r'", to_sshd);
+	assert_has(ok("%s | grep 'pts/.* doored 127.0.0.1'", wtmp), "7 pts/");
+	assert_status(sh("%s | grep ' %s '", wtmp, id), 1);
+}

@@ -2,6 +2,7 @@
 #include "firewall/netlink.h"
 
 #include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <stdio.h>
@@ -24,6 +25,10 @@
 /* Each holds the socket for one exchange. */
 #define BORROW_MS 60000
 
+/* Of a batch, with a pause between that doubles: 30 ms in all. */
+#define TRIES	 5
+#define PAUSE_MS 1
+
 /* What the answers said. */
 struct answers {
 	struct netlink *nl;
@@ -32,7 +37,7 @@ struct answers {
 	mnl_cb_t reply;
 	void *arg;
 	int result; /* of the first request that failed */
-	bool heard; /* anything at all */
+	size_t ends; /* of answers */
 };
 
 int netlink_open(struct netlink *nl, int protocol, struct err *err)
@@ -192,6 +197,12 @@ static void kernel_text(const struct nlmsghdr *msg, char ret[KERNEL_TEXT_MAX])
 		mnl_attr_parse(msg, sizeof(struct nlmsgerr), take_text, ret);
 }
 
+/* The end of an answer: of a dump, or that a request was done. */
+static bool is_end(const struct nlmsghdr *msg)
+{
+	return msg->nlmsg_type == NLMSG_ERROR || msg->nlmsg_type == NLMSG_DONE;
+}
+
 static void take_answer(struct answers *a, const struct nlmsghdr *msg)
 {
 	const struct nlmsgerr *e = mnl_nlmsg_get_payload(msg);
@@ -199,7 +210,10 @@ static void take_answer(struct answers *a, const struct nlmsghdr *msg)
 	char text[KERNEL_TEXT_MAX];
 	const char *what = NULL;
 
-	a->heard = true;
+	/* Of an earlier exchange: nobody's. */
+	if (index >= a->nl->next_seq - a->nl->first_seq)
+		return;
+	a->ends += is_end(msg);
 	if (msg->nlmsg_type != NLMSG_ERROR) {
 		if (a->reply && msg->nlmsg_type >= NLMSG_MIN_TYPE)
 			a->reply(msg, a->arg);
@@ -207,7 +221,7 @@ static void take_answer(struct answers *a, const struct nlmsghdr *msg)
 	}
 	if (mnl_nlmsg_get_payload_len(msg) < sizeof(*e) || e->error == 0 || a->result < 0)
 		return;
-	if (index < NETLINK_NAMED_MAX && msg->nlmsg_seq < a->nl->next_seq)
+	if (index < NETLINK_NAMED_MAX)
 		what = a->nl->what[index];
 	kernel_text(msg, text);
 	a->result = err_sys(a->err, -e->error, "%s: cannot %s%s%s%s", a->subject,
@@ -226,29 +240,73 @@ static int send_all(struct netlink *nl)
 	return 0;
 }
 
+/* How many answers have an end that was asked for. */
+static size_t count_wanted(const struct netlink *nl)
+{
+	const struct nlmsghdr *msg = (const struct nlmsghdr *)(const void *)nl->data;
+	int left = (int)nl->len;
+	size_t n = 0;
+
+	for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
+		n += (msg->nlmsg_flags & NLM_F_ACK) != 0 ||
+			(msg->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+	return n;
+}
+
+/* A full queue (ENOBUFS) is told once, and what is in it stays there to be read. */
+static void read_answers(struct answers *a)
+{
+	_Alignas(struct nlmsghdr) char buf[ANSWER_MAX];
+
+	for (;;) {
+		const struct nlmsghdr *msg = (const struct nlmsghdr *)buf;
+		ssize_t len = recv(mnl_socket_get_fd(a->nl->sock), buf, sizeof(buf), MSG_DONTWAIT);
+		int left = (int)len;
+
+		if (len < 0 && (errno == ENOBUFS || errno == EINTR))
+			continue;
+		if (len <= 0)
+			return;
+		for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
+			take_answer(a, msg);
+	}
+}
+
+static int exchange_once(struct answers *a)
+{
+	int r = send_all(a->nl);
+
+	if (r < 0)
+		return err_sys(a->err, -r, "%s: cannot send to the kernel", a->subject);
+	read_answers(a);
+	if (a->result == 0 && a->ends < count_wanted(a->nl))
+		return err_set(a->err, -ENOBUFS, "%s: the kernel's answer was lost", a->subject);
+	return a->result;
+}
+
+static bool is_batch(const struct netlink *nl)
+{
+	const struct nlmsghdr *first = (const struct nlmsghdr *)(const void *)nl->data;
+
+	return nl->len >= sizeof(*first) && first->nlmsg_type == NFNL_MSG_BATCH_BEGIN;
+}
+
 int netlink_exchange(
 	struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg, struct err *err)
 {
-	struct answers a = { nl, subject, err, reply, arg, 0, false };
-	_Alignas(struct nlmsghdr) char buf[ANSWER_MAX];
-	ssize_t len;
-	int r;
+	bool again = is_batch(nl);
+	int r = 0;
 
-	r = send_all(nl);
-	if (r < 0)
-		nl->len = 0;
-	if (r < 0)
-		return err_sys(err, -r, "%s: cannot send to the kernel", subject);
-	while ((len = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
-		const struct nlmsghdr *msg = (const struct nlmsghdr *)buf;
-		int left = len;
+	for (int i = 0; i < TRIES; i++) {
+		struct answers a = { nl, subject, err, reply, arg, 0, 0 };
 
-		for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
-			take_answer(&a, msg);
+		if (i > 0)
+			poll(NULL, 0, PAUSE_MS << i);
+		r = exchange_once(&a);
+		if (!again || (r != -ENOBUFS && r != -EBUSY && r != -EAGAIN))
+			break;
 	}
 	nl->first_seq = nl->next_seq;
 	nl->len = 0;
-	if (a.result == 0 && !a.heard)
-		return err_set(err, -EIO, "%s: the kernel did not answer", subject);
-	return a.result;
+	return r;
 }

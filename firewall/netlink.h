@@ -60,8 +60,11 @@ void netlink_want_ack(struct netlink *nl);
 
 /*
  * Send what was gathered and read the answers, which the kernel has ready when sendmsg(2)
- * returns. 0, or -errno of the first request that failed, with its words; -EIO when nothing was
- * acknowledged. reply, if not NULL, is called for each message that is no acknowledgement.
+ * returns. 0, or -errno of the first request that failed, with its words; -ENOBUFS when an answer
+ * that was asked for is missing: whether that request was done is not known then. A batch of
+ * nftables', which is done whole or not at all and must be such that it may be done twice, is sent again
+ * some times then, and when the kernel is busy. reply, if not NULL, is called for each message that is
+ * no acknowledgement.
  */
 int netlink_exchange(
 	struct netlink *nl, const char *subject, mnl_cb_t reply, void *arg, struct err *err);

@@ -24,8 +24,9 @@ struct check {
 	const char *advice; /* what to do when it is missing */
 };
 
-/* The two tables, each ending with a NULL name. */
+/* The tables, each ending with a NULL name. */
 extern const struct check check_kernel[];
+extern const struct check check_network[];
 extern const struct check check_setup[];
 
 /* Set a finding. */

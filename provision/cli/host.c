@@ -86,7 +86,8 @@ static int look(const struct check *checks, const struct config *config, struct 
 static int check(struct cli *cli, struct err *err)
 {
 	struct table *t = table_new(cli->verb->columns, cli->verb->shape);
-	int lacking = look(check_kernel, cli->config, t) + look(check_setup, cli->config, t);
+	int lacking = look(check_kernel, cli->config, t) + look(check_setup, cli->config, t) +
+		      look(check_network, cli->config, t);
 
 	if (cli->json)
 		table_print_json(t, stdout);

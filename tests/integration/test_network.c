@@ -404,3 +404,31 @@ Test(network, differences_are_named_and_mended)
 	ok("vm2 publish remove neta udp 8078 && vm2 firewall verify");
 	ok("vm2 firewall show | grep 'from a guest to another'");
 }
+
+/* What `vm2 host check` says of a fact: its state, and what it found. */
+static void checked(const char *fact, const char *state, const char *words)
+{
+	const char *row = ok("vm2 host check --json | jq -r '.[] | select(.name == \"%s\") | .state + \": \" + .found'", fact);
+
+	cr_expect(strncmp(row, state, strlen(state)) == 0, "%s: %s", fact, row);
+	assert_has(row, words);
+}
+
+Test(network, what_stands_in_the_way_is_named_and_left_alone)
+{
+	host_ready();
+	checked("other-tables", "ok", "none drops");
+	ok("nft add table ip other && "
+	   "nft 'add chain ip other gate { type filter hook forward priority 0; policy drop; }'");
+	checked("other-tables", "missing", "table ip other, chain gate");
+	ok("nft list chain ip other gate && nft delete table ip other");
+	checked("other-tables", "ok", "none drops");
+	ok("sysctl -qw net.ipv4.conf.all.proxy_arp=1 net.ipv4.conf.all.rp_filter=2");
+	checked("proxy-arp", "missing", "ipv4/conf/all/proxy_arp is 1");
+	checked("rp-filter", "missing", "is 2");
+	ok("vm2 host setup >/dev/null");
+	cr_assert_str_eq(ok("sysctl -n net.ipv4.conf.all.proxy_arp net.ipv4.conf.all.rp_filter | paste -sd' '"), "1 2");
+	ok("sysctl -qw net.ipv4.conf.all.proxy_arp=0 net.ipv4.conf.all.rp_filter=0");
+	checked("proxy-arp", "ok", "");
+	checked("rp-filter", "ok", "");
+}

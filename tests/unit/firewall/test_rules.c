@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <sys/prctl.h>
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include "firewall/restore.h"
 #include "firewall/traffic.h"
 #include "tests/unit/firewall/net.h"
 
@@ -771,6 +775,49 @@ Test(rules, each_act_may_be_repeated)
 	for (int i = 0; i < 2; i++)
 		cr_expect(rules_remove(&base, &err) == 0, "%s", err.text);
 	cr_expect(rules_present(&base, &err) == 0);
+}
+
+/* A socket whose queue is full of answers that nobody has read: the next is lost. */
+static void fill_queue(struct netlink *nl)
+{
+	int fd = mnl_socket_get_fd(nl->sock), size = 1;
+	struct {
+		struct nlmsghdr head;
+		struct nfgenmsg body;
+	} ask = { { sizeof(ask), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+			  NLM_F_REQUEST | NLM_F_ACK, 1, 0 },
+		{ 0 } };
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	char byte;
+
+	cr_assert(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0);
+	for (int i = 0; i < 100; i++)
+		(void)!sendto(fd, &ask, sizeof(ask), 0, (struct sockaddr *)&kernel, sizeof(kernel));
+	cr_assert(recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno == ENOBUFS);
+}
+
+Test(rules, a_lost_answer_is_asked_for_again)
+{
+	const struct rules_state state = { .guests = guests, .n_guests = 2 };
+	struct buf b = { 0 };
+	struct err err = { 0 };
+	struct netlink nl;
+
+	be_host();
+	for (int i = 0; i < 3; i++) {
+		cr_assert(netlink_open(&nl, NETLINK_NETFILTER, &err) == 0, "%s", err.text);
+		nl.first_seq = nl.next_seq = 1000;
+		fill_queue(&nl);
+		cr_expect(rules_restore_on(&nl, &base, &state, &err) == 0, "%s", err.text);
+		cr_expect(rules_verify(&base, &state, count_drift, &b, &err) == 0, "%s", b.data);
+		/* What is no batch may have been done or not: that is said. */
+		fill_queue(&nl);
+		nl.next_seq = nl.first_seq = 5000;
+		route_delete_link(&nl, "nothing");
+		cr_expect(netlink_exchange(&nl, "x", NULL, NULL, &err) == -ENOBUFS, "%s", err.text);
+		netlink_close(&nl);
+	}
+	buf_free(&b);
 }
 
 Test(rules, other_tables_are_untouched)

@@ -127,6 +127,24 @@ Test(names, the_hosts_tools_show_them)
 			 "named named");
 }
 
+/* A name that the host has is no tenant's; one that it gets later is the host's. */
+Test(names, the_hosts_own_names_stay_its_own)
+{
+	static const char *const names[] = { "root", "daemon", "nobody", "video" };
+
+	uid();
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct result r = sh("vm2 tenant add %s", names[i]);
+
+		assert_status(r, 6);
+		assert_has(r.err, "is a name of this host already");
+	}
+	ok("cp /etc/passwd /var/tmp/passwd && echo named:x:4242:4242::/:/bin/sh >>/etc/passwd");
+	cr_expect_str_eq(ok("%s get named", PROGRAM), "4242");
+	ok("cp /var/tmp/passwd /etc/passwd");
+	cr_assert_str_eq(ok("%s get named", PROGRAM), uid());
+}
+
 /* Whatever lies there: no crash, nobody found, the host's own accounts as ever. */
 static void expect_nobody(const char *what)
 {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "build.h"
+#include "gateway/shell/ask.h"
 #include "provision/api/terminal.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
@@ -61,36 +62,6 @@ static int find_tenant(const struct config *config, char tenant[NAME_LEN_MAX + 1
 	return 0;
 }
 
-/* Language settings only; all else of the host's environment is no business of the guest. */
-static void add_environment(struct msg *request)
-{
-	for (char **e = environ; e && *e; e++)
-		if ((str_starts(*e, "LANG=") || str_starts(*e, "LANGUAGE=") ||
-		     str_starts(*e, "LC_")) &&
-		    strchr(*e, '=') && strlen(*e) < 256)
-			msg_add(request, "env", *e);
-}
-
-/* `vm2-shell` and `-vm2-shell` are a shell, `vm2-shell -c COMMAND` is a command. */
-static int fill_request(struct msg *request, const char *tenant, int argc, char **argv,
-			struct err *err)
-{
-	bool exec = argc == 3 && !strcmp(argv[1], "-c");
-
-	if (argc > 1 && !exec && !(argc == 2 && !strcmp(argv[1], "-l")))
-		return err_set(err, ERR_USAGE, "usage: vm2-shell [-l | -c COMMAND]");
-	msg_add(request, "op", "session.open");
-	msg_add(request, "tenant", tenant);
-	msg_add(request, "kind", exec ? "exec" : "shell");
-	msg_add(request, "command", exec ? argv[2] : NULL);
-	msg_add(request, "via", "shell");
-	/* A command whose output goes into a file or pipe must not have a terminal's line ends in it. */
-	if (exec && !isatty(STDOUT_FILENO))
-		msg_add(request, "pty", "0");
-	add_environment(request);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
@@ -102,7 +73,7 @@ int main(int argc, char **argv)
 	if (open_standard() < 0)
 		return err_exit_status(ERR_FAILED);
 	if (config_load(NULL, &config, &err) != 0 || find_tenant(config, tenant, &err) != 0 ||
-	    fill_request(&request, tenant, argc, argv, &err) != 0 ||
+	    ask_fill(&request, tenant, argv, environ, isatty(STDOUT_FILENO), &err) != 0 ||
 	    terminal_session(config->socket, &request, &status, &err) != 0)
 		return fail(&err);
 	return status;

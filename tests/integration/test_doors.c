@@ -230,6 +230,24 @@ Test(doors, cron_runs_nothing_of_a_tenant_on_the_host)
 	ok("cat /run/vm2-test/syslog >&2; test ! -e /var/tmp/cron-doored");
 }
 
+/* The module by itself, as any program's. */
+Test(doors, pamtester_finds_each_function)
+{
+	ready();
+	ok("echo 'a long pass phrase' | pamtester vm2-gateway doored authenticate acct_mgmt "
+	   "'setcred(PAM_ESTABLISH_CRED)' open_session close_session");
+	assert_status(sh("echo wrong | pamtester vm2-gateway doored authenticate"), 1);
+	assert_status(sh("pamtester vm2-gateway no-such-tenant acct_mgmt"), 1);
+	assert_status(sh("pamtester vm2-gateway no-such-tenant open_session"), 1);
+	sh("vm2 tenant remove --yes tested");
+	ok("vm2 tenant add tested --key /run/vm2-test/key.pub");
+	ok("printf '%%s\\n%%s\\n' 'blue horse' 'blue horse' | pamtester vm2-gateway tested chauthtok");
+	ok("echo 'blue horse' | pamtester vm2-gateway tested authenticate");
+	/* A service that asks for the tenant without a password, as a key does. */
+	ok("pamtester vm2-gateway tested acct_mgmt open_session close_session");
+	assert_has(ok("vm2 guest list"), "tested");
+}
+
 /* Which door it was stands in the row, and in the ledger. */
 Test(doors, each_session_names_its_door)
 {

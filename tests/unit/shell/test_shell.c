@@ -154,3 +154,24 @@ Test(shell, survives_closed_descriptors)
 	waitpid(pid, &status, 0);
 	cr_assert_eq(WEXITSTATUS(status), 23);
 }
+
+/* Nothing of a hostile caller's goes along, and none of it hinders. */
+Test(shell, takes_nothing_from_a_hostile_environment)
+{
+	char *big = calloc(1, 100001), seen[4096];
+	char *const env[] = { "LD_PRELOAD=/nowhere/x.so", "LD_LIBRARY_PATH=/nowhere", "PATH=/nowhere",
+			      "IFS=x", "ENV=/etc/shadow", "BASH_ENV=/etc/shadow", "VM2_CONFIG=/nowhere",
+			      "LANG", "=LANG=x", "LC_A B=x", "LC_ALL=\xff\xfe\x80", "\xff=\xff", big, NULL };
+
+	memset(big, 'x', 100000);
+	memcpy(big, "LC_TIME=", 8);
+	cr_assert_eq(run(UID, (char *[]){ "vm2-shell", NULL }, env, seen), 23);
+	/* The loader may complain about LD_PRELOAD: that is between it and the caller. */
+	cr_assert(strstr(seen, "op=session.open;tenant=acme;kind=shell;via=shell;env=LC_ALL=\xff\xfe\x80;pty=0;"),
+		  "%s", seen);
+	/* A command is one word, whatever is in it; one that no message holds is refused. */
+	cr_assert_eq(run(UID, (char *[]){ "vm2-shell", "-c", "a\nb\x80=tenant=root", NULL }, env, seen), 23);
+	cr_expect(strstr(seen, "command=a\nb\x80=tenant=root;"), "%s", seen);
+	cr_expect_neq(run(UID, (char *[]){ "vm2-shell", "-c", big, NULL }, env, seen), 23);
+	free(big);
+}

@@ -130,6 +130,30 @@ int forward_listen(struct monitor *m, const struct msg *request, struct err *err
 	return serve(m, request, "listener", "listen", "refused", err);
 }
 
+/* One socket a connection, for the client's ssh-agent. */
+int forward_agent(struct monitor *m, const struct msg *request, struct err *err)
+{
+	CLEANUP_MSG struct msg message = { 0 };
+	struct err why = { 0 };
+	uint64_t id;
+	int r = msg_get_u64(request, "listener", 0, INT64_MAX, &id, err);
+
+	if (r == 0 && id == 0)
+		r = err_set(err, ERR_USAGE, "the wire process forwards without a number");
+	if (r != 0)
+		return r;
+	if (m->may.no & KEYOPTS_NO_AGENT)
+		r = err_set(&why, ERR_DENIED, "the key does not allow it");
+	else
+		r = have_session(m, &why);
+	if (r == 0) {
+		tell_session(m, "agent", id, NULL, 0);
+		return 0;
+	}
+	log_notice("%s: the agent of '%.64s' cannot be forwarded: %s", m->source, m->user, why.text);
+	return tell_wire(m, &message, "refused", "listener", id);
+}
+
 int forward_unlisten(struct monitor *m, const struct msg *request, struct err *err)
 {
 	uint64_t id;
@@ -178,6 +202,12 @@ static void on_refused(struct monitor *m, uint64_t id, struct msg *event)
 static void on_listening(struct monitor *m, uint64_t id, struct msg *event)
 {
 	CLEANUP_MSG struct msg message = { 0 };
+	const char *path = msg_get(event, "path");
+
+	if (path) {
+		free(m->agent);
+		m->agent = xstrdup(path);
+	}
 
 	msg_add(&message, "port", msg_get(event, "port"));
 	tell_wire(m, &message, "listening", "listener", id);
@@ -212,6 +242,8 @@ static void gone(struct monitor *m, const char *reason)
 	if (reason)
 		log_notice("%s: forwarding of '%.64s' ended: %s", m->source, m->user, reason);
 	m->forward = fd_close(m->forward);
+	cleanup_free(&m->agent);
+	m->agent = NULL;
 	tell_wire(m, &message, "forwards-gone", "channel", 0);
 }
 

@@ -62,6 +62,7 @@ struct monitor {
 	struct session *sessions;
 	uint64_t n_sessions;
 	int forward; /* to the session that forwards ports, or -1 */
+	char *agent; /* the path in the guest of the socket of the client's ssh-agent, or NULL */
 };
 
 /* requests.c: look the request up, refuse or serve it. 0, or an error that ends the connection. */
@@ -117,6 +118,7 @@ void session_close_all(struct monitor *m);
 int forward_open(struct monitor *m, const struct msg *request, struct err *err);
 int forward_listen(struct monitor *m, const struct msg *request, struct err *err);
 int forward_unlisten(struct monitor *m, const struct msg *request, struct err *err);
+int forward_agent(struct monitor *m, const struct msg *request, struct err *err);
 
 /* The connection or listener of this number is over; one that is none is no error. */
 void forward_drop(struct monitor *m, uint64_t id);

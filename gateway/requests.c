@@ -26,6 +26,7 @@ static const struct request {
 	{ "forward", STATE_AUTHENTICATED, forward_open },
 	{ "listen", STATE_AUTHENTICATED, forward_listen },
 	{ "unlisten", STATE_AUTHENTICATED, forward_unlisten },
+	{ "agent", STATE_AUTHENTICATED, forward_agent },
 };
 
 static const struct request *find(const char *name, enum monitor_state state)

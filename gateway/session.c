@@ -144,6 +144,8 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 		if (str_starts(value, "LANG=") || str_starts(value, "LC_"))
 			msg_add(to, "env", value);
 	}
+	if (msg_get(from, "agent"))
+		msg_add(to, "agent", m->agent);
 	msg_add(to, "source", m->source);
 	msg_add(to, "local", m->local);
 	msg_add(to, "via", "gateway");

@@ -48,6 +48,7 @@ struct channel {
 	bool forward;
 	bool connected; /* it has its socket */
 	bool opening; /* it came from the guest, and the client has not taken it yet */
+	bool agent;   /* it is for the client's ssh-agent */
 	char *origin, *target;
 	uint16_t origin_port, target_port;
 };
@@ -60,6 +61,8 @@ struct listener {
 	uint16_t asked; /* the port that the client asked for; 0: any */
 	uint16_t port;	/* where it listens; 0: not yet, or not at all */
 	bool waits;	/* the monitor has not answered yet */
+	bool up;	/* it listens */
+	bool agent;	/* it is a socket for the client's ssh-agent: no host, no port */
 };
 
 /* The connection. */
@@ -108,6 +111,9 @@ struct channel *wire_channel_make(struct wire *w, bool forward);
  */
 int wire_forward_open(struct wire *w, ssh_message message);
 int wire_forward_global(struct wire *w, ssh_message message);
+
+/* Have a socket in the guest for the client's ssh-agent. Whether there is one. */
+bool wire_forward_agent(struct wire *w);
 
 /* Tell the monitor that a listener is not wanted any more. */
 void wire_forward_unlisten(struct wire *w, uint64_t id);

@@ -56,6 +56,15 @@ static int on_env(ssh_session session, ssh_channel ssh, const char *name, const 
 	return 0;
 }
 
+/* libssh says yes for us. One that cannot be had is not there: SSH_AUTH_SOCK is not set. */
+static void on_agent(ssh_session session, ssh_channel ssh, void *data)
+{
+	struct channel *c = data;
+
+	if (!c->opened && !msg_get(&c->open, "agent") && wire_forward_agent(c->wire))
+		msg_add(&c->open, "agent", "1");
+}
+
 /* The client is told "yes" at once; if it cannot be, the reason follows on the channel. */
 static int open_session(struct channel *c, const char *kind, const char *command)
 {
@@ -150,6 +159,7 @@ static void set_session_callbacks(struct channel *c)
 	c->callbacks.channel_subsystem_request_function = on_subsystem;
 	c->callbacks.channel_pty_window_change_function = on_resize;
 	c->callbacks.channel_signal_function = on_signal;
+	c->callbacks.channel_auth_agent_req_function = on_agent;
 }
 
 static void set_callbacks(struct channel *c)

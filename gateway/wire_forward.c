@@ -85,36 +85,68 @@ static void await(struct wire *w, const struct listener *l)
 	}
 }
 
-static int start(struct wire *w, ssh_message message, const char *host, int port)
+static struct listener *add(struct wire *w, const char *host, int port)
 {
 	struct listener *l;
-	int r;
 
 	if (w->n_listeners >= w->max_forwards)
-		return 1;
+		return NULL;
 	l = xcalloc(1, sizeof(*l));
 	*l = (struct listener){ .next = w->listeners, .id = ++w->last_number, .host = xstrdup(host),
 				.asked = (uint16_t)port, .waits = true };
 	w->listeners = l;
 	w->n_listeners++;
-	tell_target(w, "listen", "listener", l->id, host, port);
+	return l;
+}
+
+/* Wait until it is up; one that does not come up is forgotten. */
+static bool comes_up(struct wire *w, struct listener *l)
+{
 	await(w, l);
-	if (l->port == 0) {
-		wire_forward_unlisten(w, l->id);
-		forget(w, l);
+	if (l->up)
+		return true;
+	wire_forward_unlisten(w, l->id);
+	forget(w, l);
+	return false;
+}
+
+static int start(struct wire *w, ssh_message message, const char *host, int port)
+{
+	struct listener *l = add(w, host, port);
+	int r;
+
+	if (!l)
 		return 1;
-	}
+	tell_target(w, "listen", "listener", l->id, host, port);
+	if (!comes_up(w, l))
+		return 1;
 	r = ssh_message_global_request_reply_success(message, l->port);
 	if (r != SSH_OK)
 		w->finished = true;
 	return 0;
 }
 
+bool wire_forward_agent(struct wire *w)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	struct listener *l = w->listeners;
+
+	while (l && !(l->agent && l->up))
+		l = l->next;
+	if (l || w->finished || !(l = add(w, "", 0)))
+		return l;
+	l->agent = true;
+	msg_add(&m, "op", "agent");
+	msg_add_u64(&m, "listener", l->id);
+	wire_tell(w, &m);
+	return comes_up(w, l);
+}
+
 static int cancel(struct wire *w, ssh_message message, const char *host, int port)
 {
 	struct listener *l = w->listeners;
 
-	while (l && (strcmp(l->host, host) || (l->port != port && l->asked != port)))
+	while (l && (l->agent || strcmp(l->host, host) || (l->port != port && l->asked != port)))
 		l = l->next;
 	if (!l)
 		return 1;
@@ -161,6 +193,7 @@ void wire_forward_listening(struct wire *w, struct msg *m)
 	    msg_get_u64(m, "port", 0, UINT16_MAX, &port, NULL) != 0 || !(l = find_id(w, id)))
 		return;
 	l->port = (uint16_t)port;
+	l->up = true;
 	l->waits = false;
 }
 
@@ -203,6 +236,7 @@ void wire_forward_accepted(struct wire *w, struct msg *m)
 	}
 	c->number = id;
 	c->opened = c->opening = true;
+	c->agent = l->agent;
 	c->origin = xstrdup(host);
 	c->origin_port = (uint16_t)port;
 	c->target = xstrdup(l->host);
@@ -217,15 +251,18 @@ void wire_forward_gone(struct wire *w)
 		if (c->forward)
 			c->ended = true;
 	for (struct listener *l = w->listeners; l; l = l->next)
-		l->waits = false;
+		l->waits = l->up = false;
 }
 
 bool wire_forward_ready(struct channel *c)
 {
-	int r = c->opening ? ssh_channel_open_reverse_forward(c->ssh, c->target, c->target_port,
-							      c->origin, c->origin_port) :
-			     SSH_OK;
+	int r = SSH_OK;
 
+	if (c->opening && c->agent)
+		r = ssh_channel_open_auth_agent(c->ssh);
+	else if (c->opening)
+		r = ssh_channel_open_reverse_forward(c->ssh, c->target, c->target_port, c->origin,
+						     c->origin_port);
 	if (r == SSH_OK)
 		c->opening = false;
 	else if (r != SSH_AGAIN)

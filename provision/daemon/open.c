@@ -25,7 +25,7 @@
 
 /* What the order takes over from the request. */
 static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
-	"rows", "xpixel", "ypixel", "env", "via", "original" };
+	"rows", "xpixel", "ypixel", "env", "via", "original", "agent" };
 /* What only root and the gateway are believed about. */
 static const char *const believed[] = { "source", "local", "credential" };
 

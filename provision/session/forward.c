@@ -37,6 +37,7 @@ struct entry {
 	uint64_t id;
 	int64_t deadline;  /* of ASKED, clock_ms() */
 	bool inbound;	   /* accepted, or a listener */
+	bool socket;	   /* a listener for the client's ssh-agent */
 	uint16_t port;	   /* of a listener: where it listens */
 	char *target;	   /* for the ledger: HOST:PORT */
 	int fds[2];	   /* OPEN: a second descriptor; LISTENING: one or two */
@@ -142,6 +143,16 @@ static void refuse(struct desk *d, uint64_t id, const char *reason)
 
 /* --- the client's orders --- */
 
+static void order_agent(struct desk *d, struct entry *e, const struct forward_order *o)
+{
+	e->deadline = clock_ms() + ANSWER_LIMIT;
+	/* An agent that is stopped takes no orders; it must not stop us, too. */
+	if (send(d->f->agent, o, sizeof(*o), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(*o)) {
+		release(d, e);
+		refuse(d, o->id, "the guest does not answer");
+	}
+}
+
 static void ask_agent(struct desk *d, const struct msg *m, int kind)
 {
 	struct forward_order o = { .kind = kind };
@@ -165,12 +176,7 @@ static void ask_agent(struct desk *d, const struct msg *m, int kind)
 		return;
 	}
 	e->inbound = kind == FORWARD_LISTEN;
-	e->deadline = clock_ms() + ANSWER_LIMIT;
-	/* An agent that is stopped takes no orders; it must not stop us, too. */
-	if (send(d->f->agent, &o, sizeof(o), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(o)) {
-		release(d, e);
-		refuse(d, o.id, "the guest does not answer");
-	}
+	order_agent(d, e, &o);
 }
 
 static void on_connect(struct desk *d, const struct msg *m)
@@ -181,6 +187,23 @@ static void on_connect(struct desk *d, const struct msg *m)
 static void on_listen(struct desk *d, const struct msg *m)
 {
 	ask_agent(d, m, FORWARD_LISTEN);
+}
+
+/* A socket in the guest, for the client's ssh-agent. */
+static void on_agent(struct desk *d, const struct msg *m)
+{
+	struct forward_order o = { .kind = FORWARD_SOCKET };
+	struct entry *e;
+
+	if (msg_get_u64(m, "id", 0, ACCEPTED_FIRST - 1, &o.id, NULL) != 0 || o.id == 0 || find(d, o.id))
+		return;
+	e = add(d, o.id, ASKED, xstrdup("ssh-agent"));
+	if (!e) {
+		refuse(d, o.id, "too many forwarded connections");
+		return;
+	}
+	e->inbound = e->socket = true;
+	order_agent(d, e, &o);
 }
 
 static void on_close(struct desk *d, const struct msg *m)
@@ -198,6 +221,7 @@ static const struct {
 } orders[] = {
 	{ "connect", on_connect },
 	{ "listen", on_listen },
+	{ "agent", on_agent },
 	{ "close", on_close },
 };
 
@@ -222,7 +246,7 @@ static bool take_order(struct desk *d)
  * The agent is a process in the guest: its socket is taken for what it is only after a look. It
  * could be of no other network than the guest's, which is where the agent lives.
  */
-static bool is_tcp(int fd, bool listens)
+static bool is_right(int fd, bool listens, bool local)
 {
 	int type = 0, domain = 0, protocol = 0, accepts = 0;
 	socklen_t len = sizeof(int);
@@ -231,7 +255,8 @@ static bool is_tcp(int fd, bool listens)
 	       getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &len) == 0 && type == SOCK_STREAM &&
-	       (domain == AF_INET || domain == AF_INET6) && protocol == IPPROTO_TCP &&
+	       (local ? domain == AF_UNIX :
+			(domain == AF_INET || domain == AF_INET6) && protocol == IPPROTO_TCP) &&
 	       !accepts == !listens;
 }
 
@@ -275,13 +300,15 @@ static void connected(struct desk *d, struct entry *e)
 	tell(d, &m, "connected", id, e->fds[0]);
 }
 
-static void listening(struct desk *d, struct entry *e, uint16_t port)
+static void listening(struct desk *d, struct entry *e, uint16_t port, const char *path)
 {
 	CLEANUP_MSG struct msg m = { 0 };
 
 	e->state = LISTENING;
 	e->port = port;
 	msg_add_u64(&m, "port", port);
+	if (e->socket)
+		msg_add(&m, "path", path);
 	tell(d, &m, "listening", e->id, -1);
 }
 
@@ -295,12 +322,12 @@ static bool take_answer(struct desk *d)
 	if (!receive(d->f->agent, &a, fds, &whole))
 		return false;
 	e = whole ? find(d, a.id) : NULL;
-	if (e && e->state == ASKED && a.error == 0 && is_tcp(fds[0], e->inbound) &&
-	    (fds[1] < 0 || (e->inbound && is_tcp(fds[1], true)))) {
+	if (e && e->state == ASKED && a.error == 0 && is_right(fds[0], e->inbound, e->socket) &&
+	    (fds[1] < 0 || (e->inbound && is_right(fds[1], true, e->socket)))) {
 		e->fds[0] = fds[0];
 		e->fds[1] = fds[1];
 		if (e->inbound)
-			listening(d, e, a.port);
+			listening(d, e, a.port, a.text);
 		else
 			connected(d, e);
 		return true;
@@ -349,7 +376,8 @@ static void accept_one(struct desk *d, const struct entry *listener, int at)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	peer_of(fd, host, &port);
 	e = add(d, ACCEPTED_FIRST + ++d->last_accepted, OPEN,
-		xasprintf("%s:%u at port %u", host, port, listener->port));
+		listener->socket ? xstrdup("ssh-agent") :
+				   xasprintf("%s:%u at port %u", host, port, listener->port));
 	if (!e) {
 		fd_close(fd);
 		return;

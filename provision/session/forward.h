@@ -5,6 +5,7 @@
  * would, and hands the sockets out. What stays outside passes them on to the client (PROTOCOL,
  * session.open), accepts what arrives, keeps a second descriptor of each connection to count its
  * bytes, and writes each to the ledger. No byte of a forwarded connection passes through either.
+ * The client's ssh-agent is a listener, too: a socket of the guest's, below /tmp as sshd has it.
  */
 #ifndef VM2_SESSION_FORWARD_H
 #define VM2_SESSION_FORWARD_H
@@ -19,7 +20,7 @@
 #define FORWARD_HOST_MAX 255
 
 /* What the agent is told: one datagram. */
-enum { FORWARD_CONNECT = 'C', FORWARD_LISTEN = 'L' };
+enum { FORWARD_CONNECT = 'C', FORWARD_LISTEN = 'L', FORWARD_SOCKET = 'S' };
 
 struct forward_order {
 	uint64_t id;
@@ -33,7 +34,7 @@ struct forward_answer {
 	uint64_t id;
 	int error;     /* 0, or an errno, or -1 for text */
 	uint16_t port; /* of a listener */
-	char text[96];
+	char text[96]; /* why not; of a socket: its path */
 };
 
 /* The agent, in the guest, as its root: serves orders until the other end is closed. */

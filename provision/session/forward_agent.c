@@ -12,9 +12,11 @@
 #include <nss.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -145,12 +147,54 @@ static void listen_one(int sock, const struct forward_order *o)
 		fd_close(fds[1]);
 }
 
-static void serve(int sock, const struct forward_order *o)
+/*
+ * For the client's ssh-agent: a socket in a folder that is root's alone. Its path is told, and kept in
+ * *made, to be removed at the end.
+ */
+static void listen_socket(int sock, const struct forward_order *o, struct sockaddr_un *made)
+{
+	struct forward_answer a = { .id = o->id };
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	char folder[] = "/tmp/ssh-XXXXXXXXXX";
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || *made->sun_path || !mkdtemp(folder)) {
+		refuse(sock, o->id, fd < 0 || !*made->sun_path ? errno : EEXIST, NULL);
+		fd_close(fd);
+		return;
+	}
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/agent.%d", folder, (int)getpid());
+	*made = at;
+	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, BACKLOG) < 0) {
+		refuse(sock, o->id, errno, NULL);
+	} else {
+		snprintf(a.text, sizeof(a.text), "%s", at.sun_path);
+		answer(sock, &a, &fd, 1);
+	}
+	fd_close(fd);
+}
+
+static void remove_socket(struct sockaddr_un *made)
+{
+	char *slash = strrchr(made->sun_path, '/');
+
+	if (!slash)
+		return;
+	unlink(made->sun_path);
+	*slash = '\0';
+	rmdir(made->sun_path);
+}
+
+static void serve(int sock, const struct forward_order *o, struct sockaddr_un *made)
 {
 	pid_t pid;
 
 	if (o->kind == FORWARD_LISTEN) {
 		listen_one(sock, o);
+		return;
+	}
+	if (o->kind == FORWARD_SOCKET) {
+		listen_socket(sock, o, made);
 		return;
 	}
 	pid = fork();
@@ -162,6 +206,7 @@ static void serve(int sock, const struct forward_order *o)
 
 _Noreturn void forward_agent(int sock)
 {
+	struct sockaddr_un made = { 0 };
 	struct forward_order o;
 	ssize_t n;
 
@@ -176,7 +221,8 @@ _Noreturn void forward_agent(int sock)
 		if (n != sizeof(o))
 			continue;
 		o.host[FORWARD_HOST_MAX] = '\0';
-		serve(sock, &o);
+		serve(sock, &o, &made);
 	}
+	remove_socket(&made);
 	_exit(0);
 }

@@ -35,6 +35,8 @@
 #define START_LIMIT 8000
 /* How long vm2d may take to hear how it ended. */
 #define REPORT_LIMIT 2000
+/* How long what forwards in the guest has to clean up. */
+#define FAREWELL_LIMIT 500
 /* Pipes to the guest's process: larger than the default 64 KiB, which is what bulk copying likes. */
 #define PIPE_BYTES (256 * 1024)
 
@@ -203,6 +205,9 @@ static int forward(struct session *s, struct err *err)
 	if (send(s->sock, "G", 1, MSG_NOSIGNAL) != 1)
 		return err_set(err, ERR_FAILED, "the session's process ended while it entered the guest");
 	r = forward_run(&s->forwarding, err);
+	/* It takes its socket away and ends, unless the guest keeps it from that. */
+	shutdown(s->sock, SHUT_RDWR);
+	process_wait(s->relay.pidfd, FAREWELL_LIMIT);
 	/* Our own child, not reaped: neither its number nor its group's can be another's. */
 	kill(-s->relay.child, SIGKILL);
 	waitid(P_PID, (id_t)s->relay.child, &(siginfo_t){ 0 }, WEXITED);

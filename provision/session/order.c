@@ -97,6 +97,7 @@ static int take(struct order *o, struct err *err)
 	o->local = msg_get(&o->msg, "local");
 	o->credential = msg_get(&o->msg, "credential");
 	o->original = msg_get(&o->msg, "original");
+	o->agent = msg_get(&o->msg, "agent");
 	o->config = msg_get(&o->msg, "config");
 	if (o->config && !*o->config)
 		o->config = NULL;

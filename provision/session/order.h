@@ -10,7 +10,7 @@
  * All others are closed. argv: vm2-session --config FILE TENANT ID
  *
  * Fields of the order: those of the session.open request (tenant kind command argv* pty term cols
- * rows xpixel ypixel env* original source local via credential), and
+ * rows xpixel ypixel env* original agent source local via credential), and
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
  *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
  *   guest's root; may be missing)
@@ -41,6 +41,7 @@ struct order {
 	struct msg msg;
 	const char *tenant, *kind, *command, *via, *session;
 	const char *term, *source, *local, *credential;
+	const char *agent;    /* the path of the socket of the client's ssh-agent; or NULL */
 	const char *original; /* what was asked for, where another command was put in its place; or NULL */
 	const char *config; /* NULL for the default */
 	char **argv;	    /* NULL-terminated; NULL when there are no words */

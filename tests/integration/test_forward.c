@@ -129,6 +129,44 @@ Test(forward, goes_on_when_the_guest_ends_its_agent)
 	close_forward("agent");
 }
 
+/* In the guest: asks the agent what keys it has, and shows its answer's kind and their number. */
+static const char ask_agent[] =
+	"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die; "
+	"syswrite($s, \"\\0\\0\\0\\1\\13\"); my $b = \"\"; while (length($b) < 9) { "
+	"sysread($s, $b, 9 - length($b), length($b)) or die } print unpack(\"H*\", substr($b, 4));";
+
+Test(forward, the_agent_of_the_client)
+{
+	const char *path;
+
+	ready();
+	ok("printf '%%s' '%s' | ssh %s fwd@127.0.0.1 'cat >/root/ask'", ask_agent, ssh_options);
+	ok("ssh-agent -a /run/vm2-test/agent >/dev/null; cp /run/vm2-test/key /run/vm2-test/lent; "
+	   "chmod 600 /run/vm2-test/lent; SSH_AUTH_SOCK=/run/vm2-test/agent ssh-add -q /run/vm2-test/lent");
+	/* One key: SSH_AGENT_IDENTITIES_ANSWER is 12. Two sessions of a connection share the socket. */
+	ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh -f -N -M -S /run/vm2-test/lend.ctl -A %s fwd@127.0.0.1",
+	   ssh_options);
+	for (int i = 0; i < 2; i++)
+		cr_assert_str_eq(ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh -A -S /run/vm2-test/lend.ctl "
+				    "fwd@127.0.0.1 perl /root/ask"),
+				 "0c00000001");
+	path = ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh -A -S /run/vm2-test/lend.ctl fwd@127.0.0.1 "
+		  "'stat -c %%a:%%u ${SSH_AUTH_SOCK%%/*} >&2; echo $SSH_AUTH_SOCK' 2>/run/vm2-test/mode");
+	cr_assert_str_eq(ok("cat /run/vm2-test/mode"), "700:0");
+	assert_status(sh("vm2 guest exec fwd -- test -S %s", path), 0);
+	close_forward("lend");
+	wait_for(20, "! vm2 guest exec fwd -- test -e $(dirname %s)", path);
+	/* Not asked for, and not allowed: there is none, and the session is there. */
+	cr_assert_str_eq(ok("ssh %s fwd@127.0.0.1 'echo [$SSH_AUTH_SOCK]'", ssh_options), "[]");
+	ok("rm -f /run/vm2-test/plain; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/plain && "
+	   "vm2 key add fwd /run/vm2-test/plain.pub --restrict");
+	cr_assert_str_eq(ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh -A -i /run/vm2-test/plain "
+			    "$(echo '%s' | sed 's,-i [^ ]*,,') fwd@127.0.0.1 'echo [$SSH_AUTH_SOCK]'",
+			    ssh_options),
+			 "[]");
+	ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh-add -qD; pkill -f '^ssh-agent -a /run/vm2-test/agent'");
+}
+
 Test(forward, is_on_record)
 {
 	ready();

@@ -47,7 +47,7 @@ static int ask(struct monitor *m, const char *op, const char *key, const char *v
 static const char *const names[] = { "user",	     "auth-none",     "auth-password", "key-offer",
 				     "key-proved",   "kbdint-start",  "kbdint-answer", "open",
 				     "resize",	     "signal",	      "close",	       "forward",
-				     "listen",	     "unlisten" };
+				     "listen",	     "unlisten",   "agent" };
 static const enum monitor_state states[] = { STATE_STARTING, STATE_USER_KNOWN, STATE_KEY_OFFERED,
 					     STATE_PROMPTING, STATE_AUTHENTICATED };
 
@@ -56,7 +56,7 @@ static const bool allowed[][5] = {
 	{ 1, 0, 0, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 },
 	{ 0, 0, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 },
 	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
-	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
+	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
 };
 
 Test(requests, each_only_in_its_states)
@@ -210,11 +210,11 @@ static int some_request(struct monitor *m, unsigned int *seed)
 	/* Not those that ask PAM: its modules are the machine's. */
 	static const char *const ops[] = { "user", "auth-none",	   "key-offer", "key-proved", "kbdint-answer",
 					   "open", "resize", "signal", "close", "nonsense",
-					   "forward", "listen", "unlisten" };
+					   "forward", "listen", "unlisten", "agent" };
 	struct msg request = { 0 };
 	int r;
 
-	msg_add(&request, "op", ops[rand_r(seed) % 13]);
+	msg_add(&request, "op", ops[rand_r(seed) % 14]);
 	for (int i = rand_r(seed) % 6; i > 0; i--)
 		msg_add(&request, keys[rand_r(seed) % 11], values[rand_r(seed) % 12]);
 	r = requests_serve(m, &request, NULL);

@@ -127,6 +127,8 @@ static int send_settings(struct monitor *m, struct err *err)
 
 	msg_add_u64(&settings, "max-sessions", m->config->max_sessions);
 	msg_add_u64(&settings, "max-forwards", m->config->max_forwards);
+	msg_add(&settings, "accept-env", m->config->accept_env);
+	msg_add_u64(&settings, "client-alive", m->config->client_alive);
 	if (r == 0)
 		r = monitor_send(m, &settings, err);
 	if (settings.data.data)

@@ -141,7 +141,9 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 			msg_add_u64(to, sizes[i], n);
 	}
 	while (envs++ < ENVS_MAX && (value = msg_next_value(from, "env", &at))) {
-		if (str_starts(value, "LANG=") || str_starts(value, "LC_"))
+		CLEANUP_FREE char *name = xasprintf("%.*s", (int)strcspn(value, "="), value);
+
+		if (str_fits(m->config->accept_env, name))
 			msg_add(to, "env", value);
 	}
 	if (msg_get(from, "agent"))

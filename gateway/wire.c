@@ -32,6 +32,9 @@
 /* Descriptors that are not a session's pipes: those above, standard ones, and some in passing. */
 #define FDS_FIXED 24
 
+/* Unanswered questions after which a silent client is given up: ClientAliveCountMax of sshd(8). */
+#define QUESTIONS_MAX 3
+
 /* How long a client may take to read what was sent before its connection is closed. */
 #define FAREWELL_MS 2000
 
@@ -144,6 +147,10 @@ static int start(struct wire *w, bool room, struct err *err)
 		r = msg_get_u64(&settings, "max-sessions", 10, 1000, &w->max_sessions, err);
 	if (r == 0)
 		r = msg_get_u64(&settings, "max-forwards", 0, 1000, &w->max_forwards, err);
+	if (r == 0)
+		r = msg_get_u64(&settings, "client-alive", 0, 3600, &w->alive, err);
+	w->accept_env = xstrdup(msg_get(&settings, "accept-env") ?: "");
+	w->heard = clock_ms();
 	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
 	if (r == 0)
 		r = prepare(w, &settings, err);
@@ -159,11 +166,30 @@ static int start(struct wire *w, bool room, struct err *err)
 	return r;
 }
 
+/* Until when a silent client is left alone, as a time for poll(2). */
+static int silence(const struct wire *w)
+{
+	int64_t left = w->heard + (int64_t)(w->alive * 1000 * (w->questions + 1)) - clock_ms();
+
+	if (!w->alive || !w->authenticated)
+		return -1;
+	return left < 0 ? 0 : (int)left;
+}
+
+/* It has been silent for so long: it is asked, and any answer will do; or it is given up. */
+static int ask_client(struct wire *w)
+{
+	if (++w->questions > QUESTIONS_MAX)
+		return -ETIMEDOUT;
+	ssh_send_keepalive(w->session);
+	return 0;
+}
+
 /* Wait until something can be done, and let libssh handle its packets. */
 static int wait_and_handle(struct wire *w)
 {
 	struct pollfd *fds = w->fds;
-	int n = 2;
+	int n = 2, r;
 
 	/* A client that does not read what it made us say is not listened to: we would keep all of it. */
 	fds[0] = (struct pollfd){ .fd = w->connection, .events = POLLIN };
@@ -172,10 +198,15 @@ static int wait_and_handle(struct wire *w)
 	fds[1] = (struct pollfd){ .fd = w->link, .events = POLLIN };
 	for (struct channel *c = w->channels; c; c = c->next)
 		n += wire_relay_poll(c, fds + n);
-	if (poll(fds, (nfds_t)n, -1) < 0)
+	r = poll(fds, (nfds_t)n, silence(w));
+	if (r < 0)
 		return errno == EINTR ? 0 : -errno;
+	if (!fds[0].revents && silence(w) == 0)
+		return ask_client(w);
 	if (fds[0].revents) {
 		w->stalled = false;
+		w->heard = clock_ms();
+		w->questions = 0;
 		if (ssh_event_dopoll(w->event, 0) == SSH_ERROR)
 			return -ECONNRESET;
 	}

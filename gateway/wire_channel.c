@@ -38,7 +38,7 @@ static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int co
 	return 0;
 }
 
-/* The names that a client may set, as Debian's sshd_config: AcceptEnv LANG LC_*. */
+/* What a client may set: accept-env. */
 static int on_env(ssh_session session, ssh_channel ssh, const char *name, const char *value,
 		  void *data)
 {
@@ -47,7 +47,7 @@ static int on_env(ssh_session session, ssh_channel ssh, const char *name, const 
 
 	if (c->opened || c->envs >= ENVS_MAX || !name || !value)
 		return 1;
-	if ((strcmp(name, "LANG") && !str_starts(name, "LC_")) || strchr(name, '=') ||
+	if (!str_fits(c->wire->accept_env, name) || strchr(name, '=') ||
 	    strlen(name) + strlen(value) > ENV_LEN_MAX)
 		return 1;
 	buf_printf(&text, "%s=%s", name, value);

@@ -75,6 +75,11 @@ static const struct setting settings[] = {
 	  "Sessions on one connection." },
 	{ "gateway", "max-forwards", NUMBER, AT(max_forwards), "100", 0, 1000,
 	  "Forwarded connections on one connection, and as many listeners; 0 forbids forwarding." },
+	{ "gateway", "accept-env", TEXT, AT(accept_env), "LANG LC_*", 0, 0,
+	  "Variables that a client may set in a session, separated by spaces; * fits any text." },
+	{ "gateway", "client-alive", NUMBER, AT(client_alive), "0", 0, 3600,
+	  "Seconds of silence after which a client is asked whether it is there; after three that it does "
+	  "not answer it is disconnected. 0: never." },
 	{ "network", "pool4", TEXT, AT(pool4), "10.82.0.0/16", 0, 0,
 	  "IPv4 addresses for guests; empty for none." },
 	{ "network", "pool6", TEXT, AT(pool6), "fd82:766d:3200::/64", 0, 0,

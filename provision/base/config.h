@@ -50,6 +50,8 @@ struct config {
 	uint64_t max_tries;	  /* failed attempts on one connection */
 	uint64_t max_sessions;	  /* sessions on one connection */
 	uint64_t max_forwards;	  /* forwarded connections on one connection, and listeners */
+	char *accept_env;	  /* names of variables, as patterns, separated by spaces */
+	uint64_t client_alive;	  /* seconds; 0: never */
 
 	/* [network] */
 	char *pool4; /* guests' IPv4 addresses: prefix in CIDR form; empty for none */

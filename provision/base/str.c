@@ -2,6 +2,7 @@
 #include "provision/base/str.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,17 @@ size_t utf8_len(const char *s, size_t len)
 	    (n == 4 && (c < 0x10000 || c > 0x10ffff)))
 		return 0;
 	return n;
+}
+
+bool str_fits(const char *patterns, const char *word)
+{
+	char *copy = xstrdup(patterns), *rest = copy, *pattern;
+	bool fits = false;
+
+	while (!fits && (pattern = strsep(&rest, " ")))
+		fits = *pattern && fnmatch(pattern, word, 0) == 0;
+	free(copy);
+	return fits;
 }
 
 bool str_starts(const char *s, const char *prefix)

@@ -51,6 +51,9 @@ bool name_valid(const char *s);
 /* The length of the UTF-8 sequence at s (1..4) within len, or 0 if it is not valid (RFC 3629). */
 size_t utf8_len(const char *s, size_t len);
 
+/* Whether a word fits one of the patterns in a list separated by spaces (glob(7): * ? [...]). */
+bool str_fits(const char *patterns, const char *word);
+
 /* Whether s starts with prefix. */
 bool str_starts(const char *s, const char *prefix);
 

@@ -16,16 +16,23 @@ bool environment_accepts(const char *entry)
 {
 	const char *equals = strchr(entry, '=');
 
-	if (!equals || strlen(equals) > VALUE_MAX)
-		return false;
-	if (str_starts(entry, "LANG="))
-		return true;
-	if (!str_starts(entry, "LC_") || equals == entry + 3)
+	if (!equals || equals == entry || strlen(equals) > VALUE_MAX || isdigit((unsigned char)*entry))
 		return false;
 	for (const char *p = entry; p < equals; p++)
-		if (!isupper((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '_')
+		if (!isalnum((unsigned char)*p) && *p != '_')
 			return false;
 	return true;
+}
+
+/* Whether a variable is there: what is said first holds, and shells do not agree on that. */
+static bool is_set(char *const *env, size_t n, const char *entry)
+{
+	size_t len = strcspn(entry, "=") + 1;
+
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(env[i], entry, len) == 0)
+			return true;
+	return false;
 }
 
 bool environment_address(const char *text, char *ret_addr, size_t cap, const char **ret_port)
@@ -88,7 +95,7 @@ char **environment_make(const struct order *o, const struct passwd_root *root, c
 	if (tty)
 		env[n++] = xasprintf("SSH_TTY=%s", tty);
 	while (n < OWN_MAX + ACCEPTED_MAX && (entry = msg_next_value(&o->msg, "env", &pos)))
-		if (environment_accepts(entry)) {
+		if (environment_accepts(entry) && !is_set(env, n, entry)) {
 			env[n++] = xstrdup(entry);
 			said = said || str_starts(entry, "LANG=") || str_starts(entry, "LC_ALL=");
 		}

@@ -8,7 +8,10 @@
 #include "provision/session/order.h"
 #include "provision/session/passwd.h"
 
-/* Whether the customer may set "NAME=VALUE": LANG and LC_*, as Debian's sshd_config (AcceptEnv). */
+/*
+ * Whether "NAME=VALUE" is a variable, of letters, digits and underscores. Which of them a client may
+ * set is the doors' to say (accept-env of vm2.conf(5)); it is the customer's own guest.
+ */
 bool environment_accepts(const char *entry);
 
 /*

@@ -23,7 +23,7 @@
 #define MESSAGES_MAX 40
 
 static struct config config = { .socket = (char *)(uintptr_t)"/nowhere", .max_tries = 3,
-				.max_sessions = 2 };
+				.max_sessions = 2, .accept_env = (char *)(uintptr_t)"LANG LC_*" };
 
 /* What the monitor may rely on by now; reset for each input. */
 static struct {

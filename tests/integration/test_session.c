@@ -163,6 +163,28 @@ Test(session, only_the_variables_of_language_come_along)
 			 "C C.UTF-8");
 }
 
+Test(session, what_else_the_config_accepts_and_a_silent_client_is_asked)
+{
+	const char *there = ok("echo '%s' | sed 's/-p 2222/-p 2298/'", ssh_options);
+
+	ready();
+	ok("printf '[gateway]\nlisten = 127.0.0.1:2298\naccept-env = LANG MY_*\nclient-alive = 1\n' "
+	   ">/etc/vm2/asking.conf; "
+	   "/usr/libexec/vm2/supervise start asking -- vm2-gateway --config /etc/vm2/asking.conf");
+	wait_for(20, "nc -z 127.0.0.1 2298");
+	cr_assert_str_eq(ok("MY_WORD=here PATHS=no LC_TIME=C HOME=/x ssh -o 'SendEnv=MY_* PATHS LC_TIME HOME' "
+			    "%s sess@127.0.0.1 'echo $MY_WORD:$PATHS:$LC_TIME:$HOME'", there),
+			 "here:::/root");
+	/* One that answers stays; one that is stopped is let go, and what it ran goes with it. */
+	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 'sleep 5; echo stayed'", there), "stayed");
+	ok("ssh -tt %s sess@127.0.0.1 'exec sleep 7655' >/dev/null 2>&1 </dev/zero & "
+	   "echo $! >/run/vm2-test/pid", there);
+	wait_for(20, "pgrep -f '^sleep 7655'");
+	ok("kill -STOP $(cat /run/vm2-test/pid)");
+	wait_for(30, "! pgrep -f '^sleep 7655'");
+	ok("kill -9 $(cat /run/vm2-test/pid); /usr/libexec/vm2/supervise stop asking");
+}
+
 Test(session, keepalives_are_answered)
 {
 	ready();

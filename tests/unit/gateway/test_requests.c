@@ -21,7 +21,7 @@ int monitor_send(struct monitor *m, const struct msg *message, struct err *err)
 }
 
 static struct config config = { .socket = (char *)(uintptr_t)"/nowhere/vm2d.sock", .max_tries = 3,
-				.max_sessions = 2 };
+				.max_sessions = 2, .accept_env = (char *)(uintptr_t)"LANG LC_*" };
 
 static struct monitor fresh(void)
 {

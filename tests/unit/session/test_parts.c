@@ -145,7 +145,7 @@ Test(environment, is_made_from_nothing)
 	const char *fields[] = { BASE, "kind=shell", "pty=1", "term=vt100", "source=[2001:db8::1]:5000",
 				 "local=[::1]:22", "env=LC_ALL=C", "env=LD_PRELOAD=/x", "env=PATH=/x",
 				 "env=LANG=de_DE.UTF-8", "env=LC_=x", "env=LC_a=x", "env=BASH_ENV=/x",
-				 "env=LANG", NULL };
+				 "env=LANG", "env=1A=x", "env=A-B=x", "env==x", "env=SSH_TTY=/x", NULL };
 	struct passwd_root root = { "/root", "/bin/sh" };
 	struct err err = { 0 };
 	struct order o = { 0 };
@@ -163,7 +163,8 @@ Test(environment, is_made_from_nothing)
 		  has(env, "SSH_CLIENT=2001:db8::1 5000 22"));
 	for (; env[n]; n++)
 		;
-	cr_assert_eq(n, 13);
+	/* Ours, and of theirs LC_ALL, LD_PRELOAD, LANG, LC_, LC_a and BASH_ENV: no PATH, no SSH_TTY. */
+	cr_assert_eq(n, 17);
 	order_free(&o);
 }
 

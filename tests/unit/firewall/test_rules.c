@@ -777,6 +777,55 @@ Test(rules, each_act_may_be_repeated)
 	cr_expect(rules_present(&base, &err) == 0);
 }
 
+/* An unasked router advertisement (RFC 4861 4.2): the guest as everybody's way out, for 1,800 s. */
+static int do_advertise(const char *to)
+{
+	const uint8_t advertisement[16] = { 134, 0, 0, 0, 64, 0, 7, 8 };
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255;
+
+	((struct sockaddr_in6 *)&ss)->sin6_scope_id = if_nametoindex("eth0");
+	setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
+	return sendto(fd, advertisement, sizeof(advertisement), 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+/* From a DHCP server's port to all clients. */
+static int do_offer(const char *to)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_port = htons(67) };
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(68);
+	setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one));
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) < 0 ||
+		bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0)
+		return 1;
+	return sendto(fd, "offer", 5, 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+Test(rules, who_plays_router_or_server_is_not_heard)
+{
+	static const char *const to[] = { "ff02::1", "fe80::1" };
+	struct world w = make_world();
+	char text[256];
+
+	for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++) {
+		unsigned int before = counter("spoofed");
+
+		cr_expect(within(w.guest[0], do_advertise, to[i]), "%s was not sent", to[i]);
+		cr_expect(counter("spoofed") == before + 1, "%s was not counted", to[i]);
+	}
+	output("ip -6 route show default", text, sizeof(text));
+	cr_expect(!text[0], "%s", text);
+	cr_expect(within(w.guest[0], do_offer, "255.255.255.255"));
+	cr_expect(within(w.guest[0], do_offer, LINK_GATEWAY4));
+	cr_expect(counter("guest_to_host") == 2, "%u", counter("guest_to_host"));
+}
+
 /* A socket whose queue is full of answers that nobody has read: the next is lost. */
 static void fill_queue(struct netlink *nl)
 {

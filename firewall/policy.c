@@ -222,6 +222,12 @@ static const struct rule rules[] = {
 
 	/* What is published to the world is published to the other guests. */
 	{ "forward", GUEST, ANY, TO_PROTECTED, PROTECTED, DROP },
+	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
+	{ "forward", ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
+	{ "forward", ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
+	{ "forward", ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
+	/* Both sides have agreed, and a connection that is allowed no longer is ended: most are these. */
+	{ "forward", ANY, ANY, OPEN, NULL, ACCEPT },
 	/* Looked at before all that may let it through; what is dropped is tracked no further. */
 	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP },
 	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP },
@@ -232,14 +238,9 @@ static const struct rule rules[] = {
 	{ "forward", OTHER, GUEST, OWN_IN4, NULL, AS_IT_SAYS },
 	{ "forward", OTHER, GUEST, OWN_IN6, NULL, AS_IT_SAYS },
 	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
-	{ "forward", GUEST, GUEST, OPEN, NULL, ACCEPT },
 	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
 	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP },
-	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
-	{ "forward", ANY, ANY, TO_POOL4, TO_NOBODY, DROP },
-	{ "forward", ANY, ANY, TO_POOL6, TO_NOBODY, DROP },
-	{ "forward", ANY, ANY, TO_MORE, TO_NOBODY, DROP },
 	/* The metadata service of the cloud that the host itself may run in, and such. */
 	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
@@ -534,10 +535,17 @@ static uint32_t rule_times(const struct rule *def, const struct policy *p)
 	}
 }
 
-static void own_rule(struct nftnl_rule *r, int family, bool sent, const char *map)
+/*
+ * A map that allows is asked until there is an answer; one that forbids only of a connection's first
+ * packet, for without it there is no connection.
+ */
+static void own_rule(struct nftnl_rule *r, int family, bool sent, bool first, const char *map)
 {
 	expr_family(r, family);
-	expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+	if (first)
+		expr_beginning(r);
+	else
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
 	expr_own_verdict(r, family, sent, map);
 }
 
@@ -617,17 +625,17 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 	case OPEN:
 		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	case OWN_IN4:
-		return own_rule(r, AF_INET, false, POLICY_IN4);
+		return own_rule(r, AF_INET, false, false, POLICY_IN4);
 	case OWN_IN6:
-		return own_rule(r, AF_INET6, false, POLICY_IN6);
+		return own_rule(r, AF_INET6, false, false, POLICY_IN6);
 	case OWN_OUT4:
-		return own_rule(r, AF_INET, true, POLICY_OUT4);
+		return own_rule(r, AF_INET, true, true, POLICY_OUT4);
 	case OWN_OUT6:
-		return own_rule(r, AF_INET6, true, POLICY_OUT6);
+		return own_rule(r, AF_INET6, true, true, POLICY_OUT6);
 	case OWN_PEER4:
-		return own_rule(r, AF_INET, true, POLICY_PEER4);
+		return own_rule(r, AF_INET, true, false, POLICY_PEER4);
 	case OWN_PEER6:
-		return own_rule(r, AF_INET6, true, POLICY_PEER6);
+		return own_rule(r, AF_INET6, true, false, POLICY_PEER6);
 	}
 }
 

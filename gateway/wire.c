@@ -133,6 +133,7 @@ static int take_connection(struct wire *w, struct err *err)
 		return err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(w->bind));
 	ssh_bind_free(w->bind);
 	w->bind = NULL;
+	ssh_set_counters(w->session, &w->traffic, NULL);
 	return 0;
 }
 
@@ -150,7 +151,6 @@ static int start(struct wire *w, bool room, struct err *err)
 	if (r == 0)
 		r = msg_get_u64(&settings, "client-alive", 0, 3600, &w->alive, err);
 	w->accept_env = xstrdup(msg_get(&settings, "accept-env") ?: "");
-	w->heard = clock_ms();
 	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
 	if (r == 0)
 		r = prepare(w, &settings, err);
@@ -164,6 +164,16 @@ static int start(struct wire *w, bool room, struct err *err)
 	if (r == 0)
 		r = take_connection(w, err);
 	return r;
+}
+
+/* libssh also reads where it only means to write: what came is told by its count, not by poll(2). */
+static void listen_to(struct wire *w)
+{
+	if (w->traffic.in_bytes == w->heard_bytes)
+		return;
+	w->heard_bytes = w->traffic.in_bytes;
+	w->heard = clock_ms();
+	w->questions = 0;
 }
 
 /* Until when a silent client is left alone, as a time for poll(2). */
@@ -191,6 +201,7 @@ static int wait_and_handle(struct wire *w)
 	struct pollfd *fds = w->fds;
 	int n = 2, r;
 
+	listen_to(w);
 	/* A client that does not read what it made us say is not listened to: we would keep all of it. */
 	fds[0] = (struct pollfd){ .fd = w->connection, .events = POLLIN };
 	if (ssh_get_status(w->session) & SSH_WRITE_PENDING)
@@ -205,8 +216,6 @@ static int wait_and_handle(struct wire *w)
 		return ask_client(w);
 	if (fds[0].revents) {
 		w->stalled = false;
-		w->heard = clock_ms();
-		w->questions = 0;
 		if (ssh_event_dopoll(w->event, 0) == SSH_ERROR)
 			return -ECONNRESET;
 	}

@@ -85,7 +85,9 @@ struct wire {
 	uint64_t max_sessions, max_forwards;
 	char *accept_env;	/* patterns of variables that a client may set */
 	uint64_t alive;		/* seconds of silence until the client is asked; 0: never */
-	int64_t heard;		/* when it was last heard, by clock_ms() */
+	struct ssh_counter_struct traffic; /* bytes of the connection */
+	uint64_t heard_bytes;	/* that had come when it was last heard */
+	int64_t heard;		/* when that was, by clock_ms() */
 	unsigned int questions; /* asked since */
 	struct listener *listeners;
 	struct pollfd *fds; /* room for all that wire.c may wait for */

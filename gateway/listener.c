@@ -3,6 +3,7 @@
  * vm2-gateway: accepts connections, counts them, and starts a monitor for each. It reads no byte
  * from the network, and connections outlive it.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -23,6 +24,7 @@
 #include "gateway/farewell.h"
 #include "gateway/launch.h"
 #include "gateway/listen.h"
+#include "gateway/penalty.h"
 #include "gateway/sandbox.h"
 #include "gateway/starting.h"
 #include "provision/api/msg.h"
@@ -30,6 +32,7 @@
 #include "provision/base/config.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
+#include "provision/base/prefix.h"
 #include "provision/base/str.h"
 
 #define MONITOR VM2_LIBEXECDIR "/vm2-gateway-monitor"
@@ -59,6 +62,8 @@ struct listener {
 	int64_t spares_due; /* when to start new ones */
 	uint64_t monitors;  /* processes: connections and spares */
 	struct starting starting; /* connections that are not yet authenticated */
+	struct penalties *penalties;
+	int64_t penalty_told;	  /* when it was last logged that a source is not served */
 	int64_t evicted_told;	  /* when it was last logged that some were sent away */
 	struct farewells farewells;
 	struct pollfd *polled;
@@ -107,7 +112,8 @@ static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
 }
 
 /* Give the connection to a monitor: one that waits, or a new one. */
-static int hand_over(struct listener *l, int connection, uint64_t source, struct err *err)
+static int hand_over(struct listener *l, int connection, uint64_t source, bool exempt,
+		     struct err *err)
 {
 	int r = -EPIPE;
 
@@ -130,7 +136,7 @@ static int hand_over(struct listener *l, int connection, uint64_t source, struct
 		fd_close(monitor.control);
 		if (r == 0)
 			starting_add(&l->starting, &(struct starting_one){ monitor.pipe, monitor.pid,
-									    source, clock_ms() });
+									    source, clock_ms(), exempt });
 		else
 			fd_close(monitor.pipe);
 		if (!waited)
@@ -173,12 +179,39 @@ static bool make_room(struct listener *l, uint64_t source)
 	return pid != 0;
 }
 
+/* Whether a source has to wait for its penalties to pass. */
+static bool penalised(struct listener *l, uint64_t source)
+{
+	int64_t now = clock_ms();
+
+	if (!penalty_closed(l->penalties, source, now))
+		return false;
+	if (now - l->penalty_told > STARTING_PATIENCE_MS) {
+		log_notice("a source with too many failed logins is turned away for a while");
+		l->penalty_told = now;
+	}
+	return true;
+}
+
+/* Whether failed logins from there are held against nobody. */
+static bool is_exempt(const struct listener *l, const struct sockaddr_storage *from)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (from->ss_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)from)->sin_addr, text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)from)->sin6_addr, text, sizeof(text));
+	return prefix_listed(l->config->penalty_exempt, text);
+}
+
 static void take(struct listener *l, int fd)
 {
 	struct sockaddr_storage from = { 0 };
 	socklen_t len = sizeof(from);
 	CLEANUP_CLOSE int connection = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
 	uint64_t source = starting_source(&from);
+	bool exempt = is_exempt(l, &from);
 	struct err err = { 0 };
 
 	if (connection < 0) {
@@ -190,9 +223,11 @@ static void take(struct listener *l, int fd)
 	set_options(connection);
 	if (connections(l) >= l->config->max_connections) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many connections");
+	} else if (!exempt && penalised(l, source)) {
+		farewell_say(&l->farewells, steal_fd(&connection), "too many failed logins from where you are");
 	} else if (!make_room(l, source)) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many connections are logging in");
-	} else if (hand_over(l, connection, source, &err) != 0) {
+	} else if (hand_over(l, connection, source, exempt, &err) != 0) {
 		log_err("%s", err.text);
 		farewell_say(&l->farewells, steal_fd(&connection), "the gateway cannot serve you now");
 	}
@@ -228,16 +263,27 @@ static bool on_signal(struct listener *l)
 	return true;
 }
 
+/* How it ended, for those that did not log in. One that was sent away or killed says nothing. */
+static void read_reason(struct listener *l, const struct starting_one *one)
+{
+	char reason;
+
+	if (!one->exempt && read(one->pipe, &reason, 1) == 1)
+		penalty_add(l->penalties, one->source, reason, clock_ms());
+}
+
 /* Whoever has logged in, or given up, closed the pipe. */
 static void count_starting(struct listener *l, const struct pollfd *fds)
 {
 	uint64_t kept = 0;
 
 	for (uint64_t i = 0; i < l->starting.n; i++) {
-		if (fds[i].revents)
+		if (fds[i].revents) {
+			read_reason(l, &l->starting.of[i]);
 			fd_close(l->starting.of[i].pipe);
-		else
+		} else {
 			l->starting.of[kept++] = l->starting.of[i];
+		}
 	}
 	l->starting.n = kept;
 }
@@ -343,6 +389,7 @@ static int prepare(struct listener *l, struct err *err)
 	if (l->signals < 0)
 		return err_sys(err, errno, "cannot receive signals");
 	starting_init(&l->starting, l->config->max_starting);
+	l->penalties = xcalloc(1, sizeof(*l->penalties));
 	l->polled = xcalloc(1 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include "build.h"
 #include "gateway/sandbox.h"
 #include "gateway/launch.h"
+#include "gateway/penalty.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
@@ -234,18 +235,30 @@ static int serve(struct monitor *m, struct err *err)
 }
 
 /* A wire process that the sandbox killed has met a bug, or an attack. */
-static void end_wire(struct monitor *m)
+static bool end_wire(struct monitor *m)
 {
 	int status = 0;
 
 	m->wire = fd_close(m->wire);
 	if (m->wire_pid <= 0)
-		return;
+		return false;
 	kill(m->wire_pid, SIGKILL);
-	if (waitpid(m->wire_pid, &status, 0) == m->wire_pid && WIFSIGNALED(status) &&
-	    WTERMSIG(status) != SIGKILL)
-		log_err("%s: the wire process was ended by signal %d (%s)", m->source,
-			WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (waitpid(m->wire_pid, &status, 0) != m->wire_pid || !WIFSIGNALED(status) ||
+	    WTERMSIG(status) == SIGKILL)
+		return false;
+	log_err("%s: the wire process was ended by signal %d (%s)", m->source, WTERMSIG(status),
+		strsignal(WTERMSIG(status)));
+	return true;
+}
+
+/* Who did not log in leaves the listener a byte that says why; who did has closed the pipe. */
+static void leave_reason(const struct monitor *m, bool broken, bool late)
+{
+	char reason = broken ? PENALTY_BROKEN : late ? PENALTY_LATE : m->tries ? PENALTY_FAILED :
+		      PENALTY_NO_LOGIN;
+
+	if (m->starting >= 0 && m->deadline && write(m->starting, &reason, 1) < 0)
+		log_err("%s: cannot tell the listener how it ended", m->source);
 }
 
 static int run(struct monitor *m, bool room, struct err *err)
@@ -268,7 +281,7 @@ static int run(struct monitor *m, bool room, struct err *err)
 	else if (r != 0)
 		log_err("%s: %s", m->source, err->text);
 	session_close_all(m);
-	end_wire(m);
+	leave_reason(m, end_wire(m), r == -ETIMEDOUT);
 	pam_finish(m);
 	return r;
 }

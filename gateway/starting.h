@@ -7,6 +7,7 @@
 #ifndef VM2_GATEWAY_STARTING_H
 #define VM2_GATEWAY_STARTING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -19,6 +20,7 @@ struct starting_one {
 	pid_t pid;	 /* its monitor, our child; 0 when that has been reaped */
 	uint64_t source; /* starting_source() */
 	int64_t since;	 /* clock_ms() */
+	bool exempt;	 /* a failed login is not held against its source */
 };
 
 struct starting {

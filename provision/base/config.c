@@ -69,6 +69,8 @@ static const struct setting settings[] = {
 	  "Connections that are not yet authenticated." },
 	{ "gateway", "login-grace", NUMBER, AT(login_grace), "120", 1, 3600,
 	  "Seconds until a connection must be authenticated." },
+	{ "gateway", "penalty-exempt", TEXT, AT(penalty_exempt), "127.0.0.0/8 ::1", 0, 0,
+	  "Prefixes whose failed logins are not held against them, separated by spaces." },
 	{ "gateway", "max-tries", NUMBER, AT(max_tries), "6", 1, 100,
 	  "Failed attempts on one connection." },
 	{ "gateway", "max-sessions", NUMBER, AT(max_sessions), "10", 1, 1000,

@@ -47,6 +47,7 @@ struct config {
 	uint64_t max_connections; /* in all */
 	uint64_t max_starting;	  /* not yet authenticated */
 	uint64_t login_grace;	  /* seconds until a connection must be authenticated */
+	char *penalty_exempt;	  /* prefixes, separated by spaces */
 	uint64_t max_tries;	  /* failed attempts on one connection */
 	uint64_t max_sessions;	  /* sessions on one connection */
 	uint64_t max_forwards;	  /* forwarded connections on one connection, and listeners */

@@ -33,6 +33,21 @@ Test(siege, a_crowd_from_elsewhere_keeps_nobody_out)
 	assert_has(r.out, "in");
 }
 
+Test(siege, who_fails_again_and_again_has_to_wait)
+{
+	tenant_ready("guessed");
+	start_gateway("penal", 2297, "penalty-exempt = 127.0.0.1");
+	sh("for i in 1 2 3 4 5 6 7 8; do sshpass -p wrong ssh -F none -b 127.0.0.2 -p 2297 "
+	   "-o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 -o StrictHostKeyChecking=no "
+	   "-o UserKnownHostsFile=/dev/null guessed@127.0.0.1 true & done; wait");
+	/* It is told so before the protocol begins; the right key does not help it, nor harm others. */
+	wait_for(20, "nc -s 127.0.0.2 -w 5 127.0.0.1 2297 </dev/null | grep -q 'too many failed logins'");
+	assert_status(ssh("guessed", "-p 2297 -b 127.0.0.2", "true"), 255);
+	assert_status(ssh("guessed", "-p 2297 -b 127.0.0.3", "true"), 0);
+	assert_status(ssh("guessed", "-p 2297 -b 127.0.0.1", "true"), 0);
+	ok("vm2 tenant unlock guessed; /usr/libexec/vm2/supervise stop penal");
+}
+
 Test(siege, a_wire_process_that_was_taken_over_gains_no_time)
 {
 	static const char wire[] = "/usr/libexec/vm2/vm2-gateway-wire";

@@ -235,7 +235,7 @@ int keyopts_parse(const char *text, struct keyopts *ret, struct err *err)
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return err_set(err, ERR_USAGE, "the options of a key hold a control character");
-	while (*p && r == 0) {
+	while (r == 0 && *p) {
 		r = take_one(ret, &p, err);
 		if (r == 0 && *p && *p != ',')
 			r = err_set(err, ERR_USAGE, "between options of a key there is a comma, not '%.20s'", p);

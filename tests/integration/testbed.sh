@@ -57,7 +57,7 @@ leaves_nothing() {
 		mkdir /run/snapshots && cd /run/snapshots
 		snapshot >before
 		$1
-		for try in \$(seq 50); do
+		for try in \$(seq 200); do
 			snapshot >after
 			diff before after >difference && exit 0
 			sleep 0.1
@@ -166,6 +166,13 @@ check terminals_of_its_own in_host 'script -qec tty /dev/null </dev/null | grep 
 check bind_is_read_only "$host" --bind "$marks:/marks" run sh -c '! touch /marks/x'
 check bind_can_be_written "$host" --bind "$marks:/marks:rw" run touch /marks/y
 check wire_is_shared shares_a_wire
+# Prints what starts a host with the options $2 and sends its launcher the signal $1 when it is up.
+killed_by() {
+	echo "coproc \$host ${2-} run sh -c 'echo up; exec sleep 99'; launcher=\$COPROC_PID"
+	echo 'read -r -t 100 up <&"${COPROC[0]}" && [[ $up == up ]] || exit'
+	echo "kill -$1 \$launcher; wait \$launcher"
+}
+
 if timeout 10 bash -c 'exec 3<>/dev/tcp/deb.debian.org/80' 2>/dev/null; then
 	check reaches_mirrors_only reaches_mirrors_only
 else
@@ -178,8 +185,7 @@ check checkout_is_kept keeps_the_checkout
 check leaves_no_namespace leaves_no_namespace
 check leaves_nothing_normally leaves_nothing '$host run true'
 check leaves_nothing_online leaves_nothing '$host --online run true'
-check leaves_nothing_online_on_sigkill leaves_nothing \
-	'timeout -s KILL 2 $host --online run sleep 99'
+check leaves_nothing_online_on_sigkill leaves_nothing "$(killed_by KILL --online)"
 check leaves_nothing_on_failure leaves_nothing '$host run sh -c "sleep 99 & exit 3"'
 check leaves_nothing_after_guests leaves_nothing '$host run bash -c "
 	mkdir -p /sys/fs/cgroup/{unified,memory,}/deep/er 2>/dev/null
@@ -188,8 +194,8 @@ check leaves_nothing_after_guests leaves_nothing '$host run bash -c "
 		echo FROZEN >/sys/fs/cgroup/freezer/f/freezer.state
 	}
 	ip link add left type veth; nft add table inet left; chmod 0 /var/lib/vm2"'
-check leaves_nothing_on_sigterm leaves_nothing 'timeout 2 $host run sleep 99'
-check leaves_nothing_on_sigkill leaves_nothing 'timeout -s KILL 2 $host run sleep 99'
+check leaves_nothing_on_sigterm leaves_nothing "$(killed_by TERM)"
+check leaves_nothing_on_sigkill leaves_nothing "$(killed_by KILL)"
 check leaves_nothing_of_a_wire leaves_nothing '
 	$host --wire w run sleep 2 & $host --wire w run sleep 1; wait'
 check next_start_removes_leftovers leaves_nothing '

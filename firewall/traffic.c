@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/listing.h"
 #include "firewall/policy.h"
 #include "firewall/ruleset.h"
 #include "provision/base/cleanup.h"
@@ -76,40 +77,11 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 	return 0;
 }
 
-/* mnl_cb_t */
-static int take_elements(const struct nlmsghdr *msg, void *data)
-{
-	struct nftnl_set *s = nftnl_set_alloc();
-
-	if (!s)
-		abort();
-	if (nftnl_set_elems_nlmsg_parse(msg, s) == 0)
-		nftnl_set_elem_foreach(s, take_element, data);
-	nftnl_set_free(s);
-	return MNL_CB_OK;
-}
-
 static int read_set(const struct policy *p, bool received, struct traffic *ret, struct err *err)
 {
 	struct reading reading = { p, ret, received };
-	CLEANUP_NETLINK struct netlink nl = { 0 };
-	struct nftnl_set *s = nftnl_set_alloc();
-	struct nlmsghdr *msg;
-	int r = netlink_open(&nl, NETLINK_NETFILTER, err);
 
-	if (!s)
-		abort();
-	if (r == 0) {
-		nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-		nftnl_set_set_str(s, NFTNL_SET_NAME, received ? POLICY_RECEIVED : POLICY_SENT);
-		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "read its counters"),
-			NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, nl.next_seq);
-		nftnl_set_elems_nlmsg_build_payload(msg, s);
-		netlink_commit(&nl, msg);
-		r = netlink_exchange(&nl, p->subject, take_elements, &reading, err);
-	}
-	nftnl_set_free(s);
-	return r;
+	return listing_elements(p, received ? POLICY_RECEIVED : POLICY_SENT, take_element, &reading, err);
 }
 
 /* mnl_cb_t */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/listing.h"
 #include "firewall/ruleset.h"
 #include "provision/base/cleanup.h"
 
@@ -220,42 +221,6 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 	return 0;
 }
 
-/* mnl_cb_t */
-static int take_elements(const struct nlmsghdr *msg, void *data)
-{
-	struct nftnl_set *s = nftnl_set_alloc();
-
-	if (!s)
-		abort();
-	if (nftnl_set_elems_nlmsg_parse(msg, s) == 0)
-		nftnl_set_elem_foreach(s, take_element, data);
-	nftnl_set_free(s);
-	return MNL_CB_OK;
-}
-
-/* -ENOENT: there is no such set. */
-static int ask_elements(const struct policy *p, struct element_list *l, struct err *err)
-{
-	CLEANUP_NETLINK struct netlink nl = { 0 };
-	struct nftnl_set *s = nftnl_set_alloc();
-	struct nlmsghdr *msg;
-	int n = netlink_open(&nl, NETLINK_NETFILTER, err);
-
-	if (!s)
-		abort();
-	if (n == 0) {
-		nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-		nftnl_set_set_str(s, NFTNL_SET_NAME, ruleset_name(l->set));
-		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "list its elements"),
-			NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, nl.next_seq);
-		nftnl_set_elems_nlmsg_build_payload(msg, s);
-		netlink_commit(&nl, msg);
-		n = netlink_exchange(&nl, p->subject, take_elements, l, err);
-	}
-	nftnl_set_free(s);
-	return n;
-}
-
 static void tell(struct report *report, const char *how, const struct ruleset_element *e)
 {
 	CLEANUP_BUF struct buf words = { 0 };
@@ -293,7 +258,7 @@ static int verify_set(const struct policy *p, enum ruleset_set set, const struct
 	struct element_list list = { .set = set };
 	struct err why = { 0 };
 	char words[64];
-	int r = ask_elements(p, &list, &why);
+	int r = listing_elements(p, ruleset_name(set), take_element, &list, &why);
 
 	if (r == 0) {
 		ruleset_sort(&list.elements);

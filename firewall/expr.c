@@ -5,16 +5,22 @@
 #include <netinet/in.h>
 
 #include <libnftnl/expr.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
+#include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* RFC 826, of Ethernet and IPv4 */
+#define ARP_SENDER_MAC	   8
+#define ARP_SENDER_ADDRESS 14
 
 /* An interface that began nothing for so long has its whole burst again anyway. */
 #define RATE_FORGOTTEN_MS 60000
@@ -69,13 +75,30 @@ static void mask(struct nftnl_rule *r, const void *bits, uint32_t len)
 	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, len);
 }
 
-static void lookup(struct nftnl_rule *r, const char *set)
+static void lookup_or_not(struct nftnl_rule *r, const char *set, uint32_t flags)
 {
 	struct nftnl_expr *e = add(r, "lookup");
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
+}
+
+static void lookup(struct nftnl_rule *r, const char *set)
+{
+	lookup_or_not(r, set, 0);
+}
+
+/*
+ * The key of a link: the name fills NFT_REG_1 (16 bytes), the MAC two registers of four, and what
+ * follows begins at AFTER_LINK.
+ */
+#define AFTER_LINK NFT_REG32_06
+
+static void link_key(struct nftnl_rule *r)
+{
+	meta(r, NFT_META_IIFNAME);
+	payload(r, NFT_PAYLOAD_LL_HEADER, offsetof(struct ethhdr, h_source), ETH_ALEN, NFT_REG_2);
 }
 
 static uint32_t address_offset(int family, enum expr_side side)
@@ -123,17 +146,56 @@ void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 void expr_known_source(struct nftnl_rule *r, int family, const char *set)
 {
 	expr_family(r, family);
-	meta(r, NFT_META_IIFNAME);
-	/* The name fills NFT_REG_1 (16 bytes), so the address behind it makes one key of both. */
+	link_key(r);
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, EXPR_SOURCE),
-		family == AF_INET6 ? 16 : 4, NFT_REG_2);
+		family == AF_INET6 ? 16 : 4, AFTER_LINK);
 	lookup(r, set);
+}
+
+void expr_known_link(struct nftnl_rule *r, const char *set)
+{
+	link_key(r);
+	lookup(r, set);
+}
+
+void expr_known_claim(struct nftnl_rule *r, const char *set)
+{
+	link_key(r);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_MAC, ETH_ALEN, AFTER_LINK);
+	/* Behind the MAC's two. */
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_ADDRESS, 4, NFT_REG_3);
+	lookup(r, set);
+}
+
+void expr_foreign_target(struct nftnl_rule *r, const struct address *but, const char *set)
+{
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, offsetof(struct nd_neighbor_advert, nd_na_target),
+		but->len, NFT_REG_1);
+	cmp(r, NFT_CMP_NEQ, but->bytes, but->len);
+	link_key(r);
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, offsetof(struct nd_neighbor_advert, nd_na_target),
+		but->len, AFTER_LINK);
+	lookup_or_not(r, set, NFT_LOOKUP_F_INV);
 }
 
 void expr_protocol(struct nftnl_rule *r, uint8_t protocol)
 {
 	meta(r, NFT_META_L4PROTO);
 	cmp(r, NFT_CMP_EQ, &protocol, sizeof(protocol));
+}
+
+void expr_no_protocol(struct nftnl_rule *r, uint8_t protocol)
+{
+	meta(r, NFT_META_L4PROTO);
+	cmp(r, NFT_CMP_NEQ, &protocol, sizeof(protocol));
+}
+
+void expr_icmp6(struct nftnl_rule *r, uint8_t type)
+{
+	expr_family(r, AF_INET6);
+	expr_protocol(r, IPPROTO_ICMPV6);
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
+	cmp(r, NFT_CMP_EQ, &type, sizeof(type));
 }
 
 void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
@@ -327,6 +389,15 @@ void expr_count(struct nftnl_rule *r, const char *counter)
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
 	nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, counter);
+}
+
+void expr_goto(struct nftnl_rule *r, const char *chain)
+{
+	struct nftnl_expr *e = add(r, "immediate");
+
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NFT_GOTO);
+	nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
 void expr_verdict(struct nftnl_rule *r, int verdict)

@@ -40,11 +40,29 @@ struct nftnl_expr *expr_limit(enum expr_unit unit, uint64_t a_second);
 /* The rate of such an element that was read back; 0: it carries none. */
 uint64_t expr_limit_of(const struct nftnl_expr *e);
 
-/* The interface it came in by and its source, together, are an element of the set. */
+/* The interface it came in by and the MAC that sent it, together, are an element of the set. */
+void expr_known_link(struct nftnl_rule *r, const char *set);
+
+/* Interface, MAC, and the sender that it names, a MAC and an IPv4 address, are one: of ARP alone. */
+void expr_known_claim(struct nftnl_rule *r, const char *set);
+
+/* Interface, MAC and source, together, are an element of the set. */
 void expr_known_source(struct nftnl_rule *r, int family, const char *set);
 
 /* Its transport protocol is this one. */
 void expr_protocol(struct nftnl_rule *r, uint8_t protocol);
+
+/* It is another one. */
+void expr_no_protocol(struct nftnl_rule *r, uint8_t protocol);
+
+/* It is ICMPv6 of this type. */
+void expr_icmp6(struct nftnl_rule *r, uint8_t type);
+
+/*
+ * The address that a neighbour advertisement is about (RFC 4861 4.4) is neither this one nor, with
+ * interface and MAC, an element of the set.
+ */
+void expr_foreign_target(struct nftnl_rule *r, const struct address *but, const char *set);
 
 /* The first byte of its transport header (the ICMP type) is an element of the anonymous set. */
 void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id);
@@ -91,6 +109,9 @@ void expr_account(struct nftnl_rule *r, bool in, const char *set);
 
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);
+
+/* Go on in another chain, and not come back. */
+void expr_goto(struct nftnl_rule *r, const char *chain);
 
 /* NF_ACCEPT, NF_DROP. */
 void expr_verdict(struct nftnl_rule *r, int verdict);

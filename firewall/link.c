@@ -23,9 +23,6 @@
 /* More further addresses than a guest can have. */
 #define MORE_MAX 32
 
-/* Each guest's own link-local address; its link is its alone, so all can have the same. */
-static const char guest_link_local[] = "fe80::2";
-
 /* A setting of the host side's: /proc/sys/net/FAMILY/conf/INTERFACE/NAME. */
 struct setting {
 	const char *family;
@@ -141,7 +138,7 @@ static int prepare(const struct link_spec *spec, struct link *ret, struct err *e
 	link_mac(spec->number, true, l.guest.mac);
 	l.gateway4 = constant(AF_INET, LINK_GATEWAY4, 32);
 	l.gateway6 = constant(AF_INET6, LINK_GATEWAY6, 128);
-	l.local6 = constant(AF_INET6, guest_link_local, 64);
+	l.local6 = constant(AF_INET6, LINK_GUEST6, 64);
 	*ret = l;
 	ret->host.name = ret->name;
 	ret->guest.name = GUEST_INTERFACE;

@@ -16,6 +16,9 @@
 #define LINK_GATEWAY4 "169.254.1.1"
 #define LINK_GATEWAY6 "fe80::1"
 
+/* Each guest's own link-local address: its link is its alone, so all can have the same. */
+#define LINK_GUEST6 "fe80::2"
+
 /* What a link is. Strings belong to the caller. */
 struct link_spec {
 	const char *instance; /* prefix of the host side's name, at most 8 bytes */

@@ -43,7 +43,7 @@ int listing_elements(const struct policy *p, const char *set,
 		nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
 		nftnl_set_set_str(s, NFTNL_SET_NAME, set);
 		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "list its elements"),
-			NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, nl.next_seq);
+			NFT_MSG_GETSETELEM, policy_family(set), NLM_F_DUMP, nl.next_seq);
 		nftnl_set_elems_nlmsg_build_payload(msg, s);
 		netlink_commit(&nl, msg);
 		r = netlink_exchange(&nl, p->subject, take_elements, &listing, err);

@@ -14,6 +14,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_arp.h>
 #include <linux/netfilter_ipv4.h>
 #include <netinet/icmp6.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 /* nft(8)'s numbers of its types (nftables datatype.h), six bits for each part of a key. */
 #define TYPE_IPV4_ADDR	7
 #define TYPE_IPV6_ADDR	8
+#define TYPE_ETHER_ADDR	9
 #define TYPE_INET_PROTO	12
 #define TYPE_SERVICE	13
 #define TYPE_ICMP6_TYPE 29
@@ -37,7 +39,7 @@
 #define FIRST_SET_ID	1	  /* of the named sets; rules find theirs by name */
 #define FIRST_RULE_ID	100	  /* of the anonymous sets, by which rules of one batch find them */
 
-/* A base chain. */
+/* A chain; without a type it is one that others go to. */
 struct chain {
 	const char *name;
 	const char *type;
@@ -47,7 +49,14 @@ struct chain {
 
 #define ALLOWED "allowed" /* after `forward`: what may pass, if its guest's rate lets it */
 
+#define ARP	"claimed" /* the only one of table arp */
+/* Where what is dropped goes to be counted for the guest that sent it, or would have received it. */
+#define DROP_SENT_CHAIN	    "drop_sent"
+#define DROP_RECEIVED_CHAIN "drop_received"
+
 static const struct chain chains[] = {
+	{ DROP_SENT_CHAIN, NULL, 0, 0 },
+	{ DROP_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
@@ -55,6 +64,7 @@ static const struct chain chains[] = {
 	{ ALLOWED, "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER + 1 },
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
+	{ ARP, "filter", NF_ARP_IN, NF_IP_PRI_FILTER },
 };
 
 /* A set that guests are elements of, or a map of published ports. */
@@ -75,6 +85,8 @@ struct set {
 #define OPENINGS_ID    (FIRST_SET_ID + 6)
 #define METERS_MAX  65536	  /* more guests than there can be */
 
+#define TYPE_LINK TYPE_PAIR(TYPE_IFNAME, TYPE_ETHER_ADDR)
+
 /* A map of guests' own rules. */
 #define TYPE_RULE(address) (TYPE_PAIR(TYPE_IFNAME, TYPE_INET_PROTO) << 12 | TYPE_PAIR(TYPE_SERVICE, address))
 #define RULES_MAP(name, address, len)                                                             \
@@ -82,9 +94,9 @@ struct set {
 		NFT_SET_MAP | NFT_SET_INTERVAL | NFT_SET_CONCAT, 0, { 16, 1, 2, len } }
 
 static const struct set sets[] = {
-	{ POLICY_GUESTS, TYPE_IFNAME, 16 },
-	{ POLICY_SOURCE4, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV4_ADDR), 16 + 4 },
-	{ POLICY_SOURCE6, TYPE_PAIR(TYPE_IFNAME, TYPE_IPV6_ADDR), 16 + 16 },
+	{ POLICY_GUESTS, TYPE_LINK, 16 + 8 },
+	{ POLICY_SOURCE4, TYPE_LINK << 6 | TYPE_IPV4_ADDR, 16 + 8 + 4 },
+	{ POLICY_SOURCE6, TYPE_LINK << 6 | TYPE_IPV6_ADDR, 16 + 8 + 16 },
 	{ POLICY_PUBLISH4, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
 		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
 	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
@@ -103,6 +115,9 @@ static const struct set sets[] = {
 	{ POLICY_PACKETS_DOWN, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
 	{ POLICY_SENT, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ POLICY_RECEIVED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_DROPPED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_DROPPED_ARP, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_ARP, TYPE_LINK << 12 | TYPE_PAIR(TYPE_ETHER_ADDR, TYPE_IPV4_ADDR), 16 + 8 + 8 + 4 },
 };
 
 #define SPOOFED	       "spoofed"
@@ -116,11 +131,15 @@ static const struct set sets[] = {
 #define TOO_MANY       "too_many"
 #define TOO_FAST       "too_fast"
 #define OVER_RATE      "over_rate"
+#define ADVERTISED     "advertised"
+#define SPOOFED_ARP    "spoofed_arp"
 
 static const struct {
 	const char *name, *meaning;
 } counters[] = {
-	{ SPOOFED, "sent by a guest with a source that is not its own" },
+	{ SPOOFED, "sent by a guest with a source, or MAC, that is not its own" },
+	{ ADVERTISED, "sent by a guest as a router's, or as another's neighbour advertisement" },
+	{ SPOOFED_ARP, "sent by a guest by ARP, with an address or MAC that is not its own" },
 	{ GUEST_TO_GUEST, "sent by a guest to another" },
 	{ GUEST_TO_HOST, "sent by a guest to the host, and no ICMP" },
 	{ GUEST_TO_LOCAL, "sent by a guest to a link-local address beyond the host" },
@@ -145,7 +164,12 @@ enum match {
 	NOTHING,
 	OWN_SOURCE4, /* its source is its interface's */
 	OWN_SOURCE6,
-	DISCOVERY_LOCAL, /* ND, MLD or echo from a link-local source, by a guest's interface */
+	OWN_SOURCE6_BUT_ICMP,
+	OWN_CLAIM,	 /* ARP: of its interface's MAC and address */
+	ROUTER_ADVERT,	 /* what only routers say: RFC 4861 4.2, 4.5 */
+	ROUTER_REDIRECT,
+	NEIGHBOR_ADVERT, /* for an address that is not its interface's */
+	DISCOVERY_LOCAL, /* ND, MLD or echo from the link-local source that guests have */
 	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
 	REPLY,		 /* of a connection that the other side began */
 	PUBLISHED,	 /* of a connection that came by a published port */
@@ -167,6 +191,9 @@ enum match {
 	PACKETS_OUT,
 	ACCOUNT_IN, /* anything: it is counted for the guest */
 	ACCOUNT_OUT,
+	COUNT_SENT, /* anything: it is counted as dropped */
+	COUNT_RECEIVED,
+	COUNT_ARP,
 	TO_POOL4,
 	TO_POOL6,
 	TO_MORE, /* to one of the further pools: a rule each */
@@ -184,6 +211,8 @@ enum match {
 enum verdict {
 	ACCEPT,
 	DROP,
+	DROP_SENT,     /* and count it for the guest by whose interface it came */
+	DROP_RECEIVED, /* or leaves */
 	MASQUERADE,
 	REDIRECT, /* to the guest that the map of published ports says; none: go on */
 	AS_IT_SAYS, /* the map; nothing: go on */
@@ -207,10 +236,15 @@ struct rule {
 static const struct rule rules[] = {
 	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	/* All but what is to be looked at more closely. */
+	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
+	{ "antispoof", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
+	{ "antispoof", ANY, ANY, NEIGHBOR_ADVERT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, OWN_SOURCE6, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, DISCOVERY_LOCAL, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT },
-	{ "antispoof", ANY, ANY, NOTHING, SPOOFED, DROP },
+	{ "antispoof", ANY, ANY, NOTHING, SPOOFED, DROP_SENT },
 
 	{ "published", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
 	{ "published", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
@@ -221,7 +255,7 @@ static const struct rule rules[] = {
 	{ "published_here", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
 
 	/* What is published to the world is published to the other guests. */
-	{ "forward", GUEST, ANY, TO_PROTECTED, PROTECTED, DROP },
+	{ "forward", GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
 	{ "forward", ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
 	{ "forward", ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
@@ -229,46 +263,57 @@ static const struct rule rules[] = {
 	/* Both sides have agreed, and a connection that is allowed no longer is ended: most are these. */
 	{ "forward", ANY, ANY, OPEN, NULL, ACCEPT },
 	/* Looked at before all that may let it through; what is dropped is tracked no further. */
-	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP },
-	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP },
-	{ "forward", ANY, GUEST, MANY_OUT, TOO_MANY, DROP },
+	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
+	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
+	{ "forward", ANY, GUEST, MANY_OUT, TOO_MANY, DROP_RECEIVED },
 	/* A guest's own rules go before what holds for all, and before its published ports. */
 	{ "forward", GUEST, GUEST, OWN_PEER4, NULL, AS_IT_SAYS },
 	{ "forward", GUEST, GUEST, OWN_PEER6, NULL, AS_IT_SAYS },
 	{ "forward", OTHER, GUEST, OWN_IN4, NULL, AS_IT_SAYS },
 	{ "forward", OTHER, GUEST, OWN_IN6, NULL, AS_IT_SAYS },
 	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
-	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP },
+	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP_SENT },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
-	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP },
+	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP_RECEIVED },
 	/* The metadata service of the cloud that the host itself may run in, and such. */
-	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP },
+	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP_SENT },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
-	{ "forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP },
+	{ "forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
 	/* Last: what they allow gets no further than what everybody may. */
 	{ "forward", GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
 	{ "forward", GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
 
 	/* What is dropped above uses nothing up. */
-	{ ALLOWED, ANY, ANY, RATE_IN, OVER_RATE, DROP },
-	{ ALLOWED, ANY, ANY, PACKETS_IN, OVER_RATE, DROP },
-	{ ALLOWED, ANY, ANY, RATE_OUT, OVER_RATE, DROP },
-	{ ALLOWED, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP },
+	{ ALLOWED, ANY, ANY, RATE_IN, OVER_RATE, DROP_SENT },
+	{ ALLOWED, ANY, ANY, PACKETS_IN, OVER_RATE, DROP_SENT },
+	{ ALLOWED, ANY, ANY, RATE_OUT, OVER_RATE, DROP_RECEIVED },
+	{ ALLOWED, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP_RECEIVED },
 	{ ALLOWED, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
 	{ ALLOWED, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
-	{ "input", ANY, ANY, FAST_IN, TOO_FAST, DROP },
-	{ "input", ANY, ANY, MANY_IN, TOO_MANY, DROP },
+	{ "input", ANY, ANY, FAST_IN, TOO_FAST, DROP_SENT },
+	{ "input", ANY, ANY, MANY_IN, TOO_MANY, DROP_SENT },
 	{ "input", ANY, ANY, ICMP4, NULL, ACCEPT },
 	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
-	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP },
+	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP_SENT },
 
 	/* The answer must come back this way, even to the guest that asked for its own port. */
 	{ "postrouting", GUEST, GUEST, PUBLISHED, NULL, MASQUERADE },
 	{ "postrouting", ANY, OTHER, FROM_POOL4, NULL, MASQUERADE },
 	{ "postrouting", ANY, OTHER, FROM_POOL6, NULL, MASQUERADE },
+
+	/* A rule that counts ends when it cannot: what drops stands behind it, not in it. */
+	{ DROP_SENT_CHAIN, ANY, ANY, COUNT_SENT, NULL, GO_ON },
+	{ DROP_SENT_CHAIN, ANY, ANY, NOTHING, NULL, DROP },
+	{ DROP_RECEIVED_CHAIN, ANY, ANY, COUNT_RECEIVED, NULL, GO_ON },
+	{ DROP_RECEIVED_CHAIN, ANY, ANY, NOTHING, NULL, DROP },
+
+	{ ARP, OTHER, ANY, NOTHING, NULL, ACCEPT },
+	{ ARP, ANY, ANY, OWN_CLAIM, NULL, ACCEPT },
+	{ ARP, ANY, ANY, COUNT_ARP, NULL, GO_ON },
+	{ ARP, ANY, ANY, NOTHING, SPOOFED_ARP, DROP },
 };
 
 /* What a guest may send beside its own addresses: to its next hop (RFC 4861, 2710, 3810, 4443). */
@@ -279,7 +324,8 @@ static const uint8_t discovery_types[] = { ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY,
 static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
 static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
 static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
-static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80 }, 16, 10 };
+/* LINK_GUEST6 */
+static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80, [15] = 2 }, 16, 128 };
 static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
 
 static void *must(void *p)
@@ -287,10 +333,27 @@ static void *must(void *p)
 	return p ?: (abort(), NULL);
 }
 
-static struct nlmsghdr *start(struct netlink *nl, uint16_t type, uint16_t flags, const char *what)
+static struct nlmsghdr *start(
+	struct netlink *nl, uint8_t family, uint16_t type, uint16_t flags, const char *what)
 {
 	return nftnl_nlmsg_build_hdr(
-		netlink_room(nl, POLICY_ROOM, what), type, NFPROTO_INET, flags, nl->next_seq);
+		netlink_room(nl, POLICY_ROOM, what), type, family, flags, nl->next_seq);
+}
+
+uint8_t policy_family(const char *set)
+{
+	return !strcmp(set, POLICY_ARP) || !strcmp(set, POLICY_DROPPED_ARP) ? NFPROTO_ARP :
+									      NFPROTO_INET;
+}
+
+static uint8_t family_of_chain(const char *chain)
+{
+	return strcmp(chain, ARP) ? NFPROTO_INET : NFPROTO_ARP;
+}
+
+static uint8_t family_of_counter(const char *counter)
+{
+	return strcmp(counter, SPOOFED_ARP) ? NFPROTO_INET : NFPROTO_ARP;
 }
 
 /* The next of the prefixes in *text, which is moved on; 1, 0 at the end, or ERR_USAGE. */
@@ -388,7 +451,8 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 	return 0;
 }
 
-void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags)
+static void put_table(
+	struct netlink *nl, const struct policy *p, uint8_t family, uint16_t type, uint32_t flags)
 {
 	struct nftnl_table *t = must(nftnl_table_alloc());
 	bool new = type == NFT_MSG_NEWTABLE;
@@ -398,10 +462,16 @@ void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type,
 	/* Only where there are some: without the attribute an owned table stays as it is. */
 	if (flags)
 		nftnl_table_set_u32(t, NFTNL_TABLE_FLAGS, flags);
-	msg = start(nl, type, new ? NLM_F_CREATE : 0, new ? "add it" : "delete it");
+	msg = start(nl, family, type, new ? NLM_F_CREATE : 0, new ? "add it" : "delete it");
 	nftnl_table_nlmsg_build_payload(msg, t);
 	netlink_commit(nl, msg);
 	nftnl_table_free(t);
+}
+
+void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags)
+{
+	put_table(nl, p, NFPROTO_INET, type, flags);
+	put_table(nl, p, NFPROTO_ARP, type, flags);
 }
 
 /* Have nft(8) print a lone interface name: it takes keys for big-endian if it is not told. */
@@ -422,7 +492,7 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
 	nftnl_set_set_str(s, NFTNL_SET_NAME, def->name);
-	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, policy_family(def->name));
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, def->type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, def->len);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
@@ -443,7 +513,7 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 		describe_key(s);
 	if (def->unit)
 		nftnl_set_add_expr(s, expr_limit(def->unit, POLICY_LEAST));
-	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
+	msg = start(nl, policy_family(def->name), NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
 	nftnl_set_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
 	nftnl_set_free(s);
@@ -462,7 +532,7 @@ static void put_discovery_types(struct netlink *nl, const struct policy *p, uint
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, TYPE_ICMP6_TYPE);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, 1);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, id);
-	msg = start(nl, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set of ICMPv6 types");
+	msg = start(nl, NFPROTO_INET, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set of ICMPv6 types");
 	nftnl_set_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
 	for (size_t i = 0; i < sizeof(discovery_types); i++) {
@@ -471,7 +541,7 @@ static void put_discovery_types(struct netlink *nl, const struct policy *p, uint
 		nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, &discovery_types[i], 1);
 		nftnl_set_elem_add(s, e);
 	}
-	msg = start(nl, NFT_MSG_NEWSETELEM, NLM_F_CREATE, "add ICMPv6 types");
+	msg = start(nl, NFPROTO_INET, NFT_MSG_NEWSETELEM, NLM_F_CREATE, "add ICMPv6 types");
 	nftnl_set_elems_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
 	nftnl_set_free(s);
@@ -485,7 +555,7 @@ static void put_counter(struct netlink *nl, const struct policy *p, const char *
 	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, p->table);
 	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, name);
 	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
-	msg = start(nl, NFT_MSG_NEWOBJ, NLM_F_CREATE, "add a counter");
+	msg = start(nl, family_of_counter(name), NFT_MSG_NEWOBJ, NLM_F_CREATE, "add a counter");
 	nftnl_obj_nlmsg_build_payload(msg, o);
 	netlink_commit(nl, msg);
 	nftnl_obj_free(o);
@@ -498,11 +568,13 @@ static void put_chain(struct netlink *nl, const struct policy *p, const struct c
 
 	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
 	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, def->name);
-	nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, def->type);
-	nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, def->hook);
-	nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, def->priority);
-	nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
-	msg = start(nl, NFT_MSG_NEWCHAIN, NLM_F_CREATE, "add a chain");
+	if (def->type) {
+		nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, def->type);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, def->hook);
+		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, def->priority);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+	}
+	msg = start(nl, family_of_chain(def->name), NFT_MSG_NEWCHAIN, NLM_F_CREATE, "add a chain");
 	nftnl_chain_nlmsg_build_payload(msg, c);
 	netlink_commit(nl, msg);
 	nftnl_chain_free(c);
@@ -560,9 +632,21 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_known_source(r, AF_INET, POLICY_SOURCE4);
 	case OWN_SOURCE6:
 		return expr_known_source(r, AF_INET6, POLICY_SOURCE6);
+	case OWN_SOURCE6_BUT_ICMP:
+		expr_known_source(r, AF_INET6, POLICY_SOURCE6);
+		return expr_no_protocol(r, IPPROTO_ICMPV6);
+	case OWN_CLAIM:
+		return expr_known_claim(r, POLICY_ARP);
+	case ROUTER_ADVERT:
+		return expr_icmp6(r, ND_ROUTER_ADVERT);
+	case ROUTER_REDIRECT:
+		return expr_icmp6(r, ND_REDIRECT);
+	case NEIGHBOR_ADVERT:
+		expr_icmp6(r, ND_NEIGHBOR_ADVERT);
+		return expr_foreign_target(r, &link_local6, POLICY_SOURCE6);
 	case DISCOVERY_LOCAL:
 	case DISCOVERY_NONE:
-		expr_known_interface(r, true, POLICY_GUESTS);
+		expr_known_link(r, POLICY_GUESTS);
 		expr_address(r, EXPR_SOURCE,
 			def->match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
 		expr_protocol(r, IPPROTO_ICMPV6);
@@ -612,6 +696,12 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_account(r, true, POLICY_SENT);
 	case ACCOUNT_OUT:
 		return expr_account(r, false, POLICY_RECEIVED);
+	case COUNT_SENT:
+		return expr_account(r, true, POLICY_DROPPED);
+	case COUNT_RECEIVED:
+		return expr_account(r, false, POLICY_DROPPED);
+	case COUNT_ARP:
+		return expr_account(r, true, POLICY_DROPPED_ARP);
 	case TO_POOL4:
 		return expr_address(r, EXPR_DESTINATION, &p->pool4);
 	case TO_POOL6:
@@ -646,7 +736,7 @@ static struct nftnl_rule *make_rule(
 
 	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
-	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, family_of_chain(def->chain));
 	if (def->in != ANY)
 		expr_interface(r, true, p->prefix, def->in == GUEST);
 	if (def->out != ANY)
@@ -658,6 +748,8 @@ static struct nftnl_rule *make_rule(
 		expr_masquerade(r);
 	else if (def->verdict == REDIRECT)
 		expr_redirect(r, def->match == HOST_PORT6 ? AF_INET6 : AF_INET);
+	else if (def->verdict == DROP_SENT || def->verdict == DROP_RECEIVED)
+		expr_goto(r, def->verdict == DROP_SENT ? DROP_SENT_CHAIN : DROP_RECEIVED_CHAIN);
 	else if (def->verdict != AS_IT_SAYS && def->verdict != GO_ON)
 		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
 	return r;
@@ -672,7 +764,7 @@ static void put_rule(struct netlink *nl, const struct policy *p, const struct ru
 	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
 		put_discovery_types(nl, p, set_id);
 	r = make_rule(p, def, nth, set_id);
-	msg = start(nl, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
+	msg = start(nl, family_of_chain(def->chain), NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
 	nftnl_rule_nlmsg_build_payload(msg, r);
 	netlink_commit(nl, msg);
 	nftnl_rule_free(r);
@@ -694,10 +786,12 @@ void policy_each_rule(const struct policy *p,
 			}
 }
 
-void policy_each_counter(void (*fn)(void *data, const char *name, const char *meaning), void *data)
+void policy_each_counter(
+	void (*fn)(void *data, uint8_t family, const char *name, const char *meaning), void *data)
 {
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
-		fn(data, counters[i].name, counters[i].meaning);
+		fn(data, family_of_counter(counters[i].name), counters[i].name,
+			counters[i].meaning);
 }
 
 void policy_put_chain_queries(struct netlink *nl, const struct policy *p)
@@ -708,7 +802,7 @@ void policy_put_chain_queries(struct netlink *nl, const struct policy *p)
 
 		nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
 		nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chains[i].name);
-		msg = start(nl, NFT_MSG_GETCHAIN, NLM_F_ACK, "look for a chain");
+		msg = start(nl, family_of_chain(chains[i].name), NFT_MSG_GETCHAIN, NLM_F_ACK, "look for a chain");
 		nftnl_chain_nlmsg_build_payload(msg, c);
 		netlink_commit(nl, msg);
 		nftnl_chain_free(c);
@@ -729,8 +823,11 @@ uint32_t policy_rule_count(const struct policy *p)
 {
 	uint32_t count = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-		count += rule_times(&rules[i], p);
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		bool goes_on = rules[i].verdict == DROP_SENT || rules[i].verdict == DROP_RECEIVED;
+
+		count += rule_times(&rules[i], p) * (goes_on ? 2 : 1);
+	}
 	return count;
 }
 

@@ -17,9 +17,11 @@ struct nftnl_rule;
  * The sets whose elements a guest is, and the maps of published ports. A guest that has a rate is an
  * element that carries it: bytes a second that it sends and receives, and packets.
  */
-#define POLICY_GUESTS  "guests"	 /* interface */
-#define POLICY_SOURCE4 "source4" /* interface . IPv4 address */
-#define POLICY_SOURCE6 "source6" /* interface . IPv6 address */
+#define POLICY_GUESTS  "guests"	 /* interface . MAC */
+#define POLICY_SOURCE4 "source4" /* interface . MAC . IPv4 address */
+#define POLICY_SOURCE6 "source6" /* interface . MAC . IPv6 address */
+/* Of table arp: interface . MAC of the frame . MAC and IPv4 address that it claims */
+#define POLICY_ARP "claims"
 #define POLICY_PUBLISH4 "publish4" /* protocol . port : IPv4 address . port */
 #define POLICY_PUBLISH6 "publish6"
 /* interface . protocol . port . address of the other side : verdict; ranges */
@@ -37,6 +39,9 @@ struct nftnl_rule;
 /* Those that the rules add guests to, with what passed. */
 #define POLICY_SENT	"sent"
 #define POLICY_RECEIVED "received"
+/* The same with what was dropped; both tables have one. */
+#define POLICY_DROPPED	   "dropped"
+#define POLICY_DROPPED_ARP "dropped_arp"
 
 /*
  * Room for one nftables message, and for each element in it: libnftnl checks no bounds, so every
@@ -78,26 +83,33 @@ bool policy_has(const struct policy *p, const struct address *a);
 #define POLICY_TABLE_OWNER   (1 << 1)
 #define POLICY_TABLE_PERSIST (1 << 2)
 
-/* Add (type NFT_MSG_NEWTABLE, with these flags) or delete (NFT_MSG_DELTABLE) the table. */
+/*
+ * Which of the two tables of one name holds the set of this name: NFPROTO_INET, or NFPROTO_ARP, for a
+ * table inet sees no ARP.
+ */
+uint8_t policy_family(const char *set);
+
+/* Add (type NFT_MSG_NEWTABLE, with these flags) or delete (NFT_MSG_DELTABLE) both tables. */
 void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags);
 
-/* The table's sets, empty; its counters, zero; its chains, with all rules. */
+/* The tables' sets, empty; its counters, zero; its chains, with all rules. */
 void policy_put_contents(struct netlink *nl, const struct policy *p);
 
 /* Ask for each chain; the replies are for policy_sum_rules. -ENOENT when one is missing. */
 void policy_put_chain_queries(struct netlink *nl, const struct policy *p);
 
-/* A reply (mnl_cb_t): add the number of the chain's rules to *(uint32_t *)total. */
+/* A reply (mnl_cb_t): add how many rules the chain has, and go to it, to *(uint32_t *)total. */
 int policy_sum_rules(const struct nlmsghdr *msg, void *total);
 
-/* Call fn with the name and the meaning of each counter. */
-void policy_each_counter(void (*fn)(void *data, const char *name, const char *meaning), void *data);
+/* Call fn with the name and the meaning of each counter, and the table that has it. */
+void policy_each_counter(
+	void (*fn)(void *data, uint8_t family, const char *name, const char *meaning), void *data);
 
 /* Call fn with each chain, and with each of its rules in order: as the kernel shall have them. */
 void policy_each_rule(const struct policy *p,
 	void (*fn)(void *data, const char *chain, struct nftnl_rule *rule), void *data);
 
-/* How many rules all chains have together. */
+/* How many that is for all chains together. */
 uint32_t policy_rule_count(const struct policy *p);
 
 #endif

@@ -76,6 +76,7 @@ const char *firewall_probe(void)
 		return "the kernel has no nftables: it needs CONFIG_NF_TABLES (modprobe nf_tables)";
 	if (r < 0)
 		return "the kernel lacks a part of nftables: it needs CONFIG_NF_TABLES_INET, "
+		       "NF_TABLES_ARP, "
 		       "NFT_CT, NFT_CONNLIMIT, NFT_LIMIT, NFT_FIB_INET, NFT_NAT and NFT_MASQ";
 	return NULL;
 }

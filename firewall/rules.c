@@ -50,11 +50,12 @@ static int commit(struct netlink *nl, const char *subject, struct err *err)
 
 static void put_list(struct netlink *nl, uint16_t type, struct nftnl_set *s, size_t count)
 {
+	uint8_t family = policy_family(nftnl_set_get_str(s, NFTNL_SET_NAME));
 	bool new = type == NFT_MSG_NEWSETELEM;
 	struct nlmsghdr *msg = nftnl_nlmsg_build_hdr(
 		netlink_room(nl, POLICY_ROOM + count * POLICY_ELEMENT_ROOM,
 			new ? "add elements" : "delete elements"),
-		type, NFPROTO_INET, new ? NLM_F_CREATE : 0, nl->next_seq);
+		type, family, new ? NLM_F_CREATE : 0, nl->next_seq);
 
 	nftnl_set_elems_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
@@ -463,7 +464,8 @@ int rules_remove(const struct rules_base *base, struct err *err)
 
 int traffic_forget(const struct rules_base *base, uint32_t number, struct err *err)
 {
-	static const char *const sets[] = { POLICY_SENT, POLICY_RECEIVED };
+	static const char *const sets[] = { POLICY_SENT, POLICY_RECEIVED, POLICY_DROPPED,
+		POLICY_DROPPED_ARP };
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct err why = { 0 };
 	char name[IFNAMSIZ];

@@ -17,6 +17,8 @@
 
 /* Each part of a key or of data fills whole registers of 4 bytes. */
 #define PORT_PART 4
+#define MAC_PART  8
+#define MAC_LEN	  6
 #define VERDICT	  1 /* one byte is enough to compare */
 
 static const struct {
@@ -25,9 +27,9 @@ static const struct {
 	bool ranges;
 	enum expr_unit unit;
 } sets[RULESET_SETS] = {
-	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + 4, 0 },
-	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + 16, 0 },
-	[RULESET_GUESTS] = { POLICY_GUESTS, IFNAMSIZ, 0 },
+	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + MAC_PART + 4, 0 },
+	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + MAC_PART + 16, 0 },
+	[RULESET_GUESTS] = { POLICY_GUESTS, IFNAMSIZ + MAC_PART, 0 },
 	[RULESET_PUBLISH4] = { POLICY_PUBLISH4, 2 * PORT_PART, 4 + PORT_PART },
 	[RULESET_PUBLISH6] = { POLICY_PUBLISH6, 2 * PORT_PART, 16 + PORT_PART },
 	[RULESET_IN4] = { POLICY_IN4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
@@ -40,6 +42,7 @@ static const struct {
 	[RULESET_DOWN] = { POLICY_DOWN, IFNAMSIZ, .unit = EXPR_BYTES },
 	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, IFNAMSIZ, .unit = EXPR_PACKETS },
 	[RULESET_PACKETS_DOWN] = { POLICY_PACKETS_DOWN, IFNAMSIZ, .unit = EXPR_PACKETS },
+	[RULESET_ARP] = { POLICY_ARP, IFNAMSIZ + 2 * MAC_PART + 4, 0 },
 };
 
 void ruleset_free(struct ruleset *s)
@@ -127,29 +130,57 @@ int ruleset_add_rates(
 	return r;
 }
 
-/* The name is zero-filled, as the kernel has it. */
-static void add_source(
-	struct ruleset *s, const char *interface, const struct address *a, bool optional)
-{
-	struct ruleset_element *e =
-		ruleset_add(s, a->family == AF_INET ? RULESET_SOURCE4 : RULESET_SOURCE6);
+/* What a guest is known by. */
+struct guest_link {
+	char interface[IFNAMSIZ]; /* zero-filled, as the kernel has it */
+	uint8_t mac[MAC_LEN];
+	bool optional;
+};
 
-	memcpy(e->key, interface, strlen(interface));
-	memcpy(e->key + IFNAMSIZ, a->bytes, a->len);
-	e->optional = optional;
+static int find_link(const struct policy *p, uint32_t number, bool optional, struct guest_link *ret,
+	struct err *err)
+{
+	*ret = (struct guest_link){ .optional = optional };
+	link_mac(number, true, ret->mac);
+	return name_interface(p, number, ret->interface, err);
+}
+
+static struct ruleset_element *add_link(
+	struct ruleset *s, enum ruleset_set set, const struct guest_link *l)
+{
+	struct ruleset_element *e = ruleset_add(s, set);
+
+	memcpy(e->key, l->interface, strlen(l->interface));
+	memcpy(e->key + IFNAMSIZ, l->mac, MAC_LEN);
+	e->optional = l->optional;
+	return e;
+}
+
+/* Of IPv4, ARP names it too. */
+static void add_source(struct ruleset *s, const struct guest_link *l, const struct address *a)
+{
+	bool four = a->family == AF_INET;
+	struct ruleset_element *e = add_link(s, four ? RULESET_SOURCE4 : RULESET_SOURCE6, l);
+
+	memcpy(e->key + IFNAMSIZ + MAC_PART, a->bytes, a->len);
+	if (!four)
+		return;
+	e = add_link(s, RULESET_ARP, l);
+	memcpy(e->key + IFNAMSIZ + MAC_PART, l->mac, MAC_LEN);
+	memcpy(e->key + IFNAMSIZ + 2 * MAC_PART, a->bytes, a->len);
 }
 
 int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t number,
 	const char *address, struct err *err)
 {
-	char interface[IFNAMSIZ] = "";
+	struct guest_link l;
 	struct address a;
-	int r = name_interface(p, number, interface, err);
+	int r = find_link(p, number, false, &l, err);
 
 	if (r == 0)
 		r = address_parse(address, strchr(address, ':') ? AF_INET6 : AF_INET, &a, err);
 	if (r == 0)
-		add_source(s, interface, &a, false);
+		add_source(s, &l, &a);
 	return r;
 }
 
@@ -161,29 +192,26 @@ int ruleset_add_guest(
 		[RULESET_PACKETS_UP] = g->packets,
 		[RULESET_PACKETS_DOWN] = g->packets };
 	struct address four = { 0 }, six = { 0 }, other;
-	struct ruleset_element *e;
 	const char *more = g->more;
-	char interface[IFNAMSIZ] = "";
+	struct guest_link l;
 	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
 
 	if (r == 0)
-		r = name_interface(p, g->number, interface, err);
+		r = find_link(p, g->number, g->optional, &l, err);
 	if (r != 0)
 		return r;
 	if (four.family)
-		add_source(s, interface, &four, g->optional);
+		add_source(s, &l, &four);
 	if (six.family)
-		add_source(s, interface, &six, g->optional);
+		add_source(s, &l, &six);
 	while ((r = address_next(&more, &other, err)) == 1)
-		add_source(s, interface, &other, g->optional);
+		add_source(s, &l, &other);
 	if (r != 0)
 		return r;
-	e = ruleset_add(s, RULESET_GUESTS);
-	memcpy(e->key, interface, strlen(interface));
-	e->optional = g->optional;
+	add_link(s, RULESET_GUESTS, &l);
 	for (int set = 0; set < RULESET_SETS; set++)
 		if (rates[set])
-			add_rate(s, set, interface, g, rates[set]);
+			add_rate(s, set, l.interface, g, rates[set]);
 	return 0;
 }
 
@@ -270,6 +298,11 @@ static void put_address(struct buf *b, int family, const uint8_t *bytes)
 	buf_puts(b, text);
 }
 
+static void put_mac(struct buf *b, const uint8_t *m)
+{
+	buf_printf(b, " . %02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
 static uint16_t port_at(const uint8_t *bytes)
 {
 	return (uint16_t)(bytes[0] << 8 | bytes[1]);
@@ -322,11 +355,21 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	switch ((enum ruleset_set)e->set) {
 	case RULESET_GUESTS:
 		buf_printf(b, "\"%.16s\"", (const char *)e->key);
+		put_mac(b, e->key + IFNAMSIZ);
+		break;
+	case RULESET_ARP:
+		buf_printf(b, "\"%.16s\"", (const char *)e->key);
+		put_mac(b, e->key + IFNAMSIZ);
+		put_mac(b, e->key + IFNAMSIZ + MAC_PART);
+		buf_puts(b, " . ");
+		put_address(b, AF_INET, e->key + IFNAMSIZ + 2 * MAC_PART);
 		break;
 	case RULESET_SOURCE4:
 	case RULESET_SOURCE6:
-		buf_printf(b, "\"%.16s\" . ", (const char *)e->key);
-		put_address(b, six ? AF_INET6 : AF_INET, e->key + IFNAMSIZ);
+		buf_printf(b, "\"%.16s\"", (const char *)e->key);
+		put_mac(b, e->key + IFNAMSIZ);
+		buf_puts(b, " . ");
+		put_address(b, six ? AF_INET6 : AF_INET, e->key + IFNAMSIZ + MAC_PART);
 		break;
 	case RULESET_PUBLISH4:
 	case RULESET_PUBLISH6:

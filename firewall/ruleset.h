@@ -31,6 +31,7 @@ enum ruleset_set {
 	RULESET_DOWN,
 	RULESET_PACKETS_UP,
 	RULESET_PACKETS_DOWN,
+	RULESET_ARP,
 	RULESET_SETS, /* how many there are */
 };
 

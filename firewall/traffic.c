@@ -48,7 +48,36 @@ static struct traffic_count *count_of(struct traffic *t, uint32_t number)
 struct reading {
 	const struct policy *policy;
 	struct traffic *traffic;
-	bool received;
+	void (*add)(struct traffic_count *c, uint64_t packets, uint64_t bytes);
+};
+
+static void add_sent(struct traffic_count *c, uint64_t packets, uint64_t bytes)
+{
+	c->sent_packets = packets;
+	c->sent_bytes = bytes;
+}
+
+static void add_received(struct traffic_count *c, uint64_t packets, uint64_t bytes)
+{
+	c->received_packets = packets;
+	c->received_bytes = bytes;
+}
+
+/* By IP and by ARP. */
+static void add_dropped(struct traffic_count *c, uint64_t packets, uint64_t bytes)
+{
+	(void)bytes;
+	c->dropped += packets;
+}
+
+static const struct {
+	const char *set;
+	void (*add)(struct traffic_count *c, uint64_t packets, uint64_t bytes);
+} sources[] = {
+	{ POLICY_SENT, add_sent },
+	{ POLICY_RECEIVED, add_received },
+	{ POLICY_DROPPED, add_dropped },
+	{ POLICY_DROPPED_ARP, add_dropped },
 };
 
 /* nftnl_set_elem_foreach */
@@ -59,9 +88,8 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 	uint32_t key_len = 0, len = 0;
 	const char *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &key_len);
 	const struct nftnl_expr *counter = nftnl_set_elem_get(e, NFTNL_SET_ELEM_EXPR, &len);
-	struct traffic_count *c;
 	char name[RULESET_KEY_MAX] = "";
-	uint64_t number = 0, packets, bytes;
+	uint64_t number = 0;
 
 	if (!key || !counter || key_len >= sizeof(name))
 		return 0;
@@ -69,19 +97,22 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 	if (strncmp(name, r->policy->prefix, prefix) != 0 ||
 		parse_u64(name + prefix, NUMBER_MAX, &number) < 0)
 		return 0;
-	packets = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS);
-	bytes = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES);
-	c = count_of(r->traffic, (uint32_t)number);
-	*(r->received ? &c->received_packets : &c->sent_packets) = packets;
-	*(r->received ? &c->received_bytes : &c->sent_bytes) = bytes;
+	r->add(count_of(r->traffic, (uint32_t)number),
+		nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS),
+		nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES));
 	return 0;
 }
 
-static int read_set(const struct policy *p, bool received, struct traffic *ret, struct err *err)
+static int read_sets(const struct policy *p, struct traffic *ret, struct err *err)
 {
-	struct reading reading = { p, ret, received };
+	int r = 0;
 
-	return listing_elements(p, received ? POLICY_RECEIVED : POLICY_SENT, take_element, &reading, err);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(sources); i++) {
+		struct reading reading = { p, ret, sources[i].add };
+
+		r = listing_elements(p, sources[i].set, take_element, &reading, err);
+	}
+	return r;
 }
 
 /* mnl_cb_t */
@@ -141,9 +172,7 @@ static int read_all(const struct policy *p, struct traffic *ret, struct err *err
 		traffic_free(ret);
 		r = read_handle(p, &before, err);
 		if (r == 0)
-			r = read_set(p, false, ret, err);
-		if (r == 0)
-			r = read_set(p, true, ret, err);
+			r = read_sets(p, ret, err);
 		if (r == 0)
 			r = read_handle(p, &after, err);
 	}

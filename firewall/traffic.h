@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each guest has sent and received: elements of two sets that the rules themselves add to, by
- * the guests' numbers. They outlive a guest's link and end with the table. Counted is what was let
+ * What each guest has sent and received, and what was dropped: elements of sets that the rules
+ * themselves add to, by the guests' numbers. They outlive a guest's link and end with the table. Counted is what was let
  * through between a guest and others, in packets and bytes of IP.
  */
 #ifndef VM2_FIREWALL_TRAFFIC_H
@@ -13,6 +13,7 @@
 
 struct traffic_count {
 	uint64_t sent_packets, sent_bytes, received_packets, received_bytes;
+	uint64_t dropped; /* packets of it, or to it, that were not let through */
 };
 
 /* Zeroed is empty; to be freed with traffic_free(). */

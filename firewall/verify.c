@@ -150,7 +150,8 @@ static void compare_rule(void *data, const char *chain, struct nftnl_rule *rule)
 	w->next++;
 }
 
-static int ask_rules(const struct policy *p, struct rule_list *ret, struct err *err)
+static int ask_rules(
+	const struct policy *p, uint8_t family, struct rule_list *ret, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct nftnl_rule *r = nftnl_rule_alloc();
@@ -162,7 +163,7 @@ static int ask_rules(const struct policy *p, struct rule_list *ret, struct err *
 	if (n == 0) {
 		nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
 		msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "list its rules"),
-			NFT_MSG_GETRULE, NFPROTO_INET, NLM_F_DUMP, nl.next_seq);
+			NFT_MSG_GETRULE, family, NLM_F_DUMP, nl.next_seq);
 		nftnl_rule_nlmsg_build_payload(msg, r);
 		netlink_commit(&nl, msg);
 		n = netlink_exchange(&nl, p->subject, take_rule, ret, err);
@@ -175,7 +176,10 @@ static int verify_rules(const struct policy *p, struct report *report, struct er
 {
 	__attribute__((cleanup(free_rules))) struct rule_list list = { 0 };
 	struct rule_walk walk = { .report = report, .list = &list };
-	int r = ask_rules(p, &list, err);
+	int r = ask_rules(p, NFPROTO_INET, &list, err);
+
+	if (r == 0)
+		r = ask_rules(p, NFPROTO_ARP, &list, err);
 
 	if (r != 0)
 		return r;
@@ -318,7 +322,7 @@ static int take_counter(const struct nlmsghdr *msg, void *data)
 	return MNL_CB_OK;
 }
 
-static void ask_counter(void *data, const char *name, const char *meaning)
+static void ask_counter(void *data, uint8_t family, const char *name, const char *meaning)
 {
 	struct counter_list *l = data;
 	struct rules_counter c = { name, meaning, 0, 0 };
@@ -337,7 +341,7 @@ static void ask_counter(void *data, const char *name, const char *meaning)
 	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, name);
 	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	msg = nftnl_nlmsg_build_hdr(netlink_room(&nl, POLICY_ROOM, "read a counter"), NFT_MSG_GETOBJ,
-		NFPROTO_INET, NLM_F_ACK, nl.next_seq);
+		family, NLM_F_ACK, nl.next_seq);
 	nftnl_obj_nlmsg_build_payload(msg, o);
 	netlink_commit(&nl, msg);
 	nftnl_obj_free(o);

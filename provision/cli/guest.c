@@ -36,6 +36,7 @@ static const struct column show_columns[] = {
 	{ "received_bytes", "RECEIVED", COLUMN_SIZE, false },
 	{ "sent_packets", "PACKETS SENT", COLUMN_NUMBER, false },
 	{ "sent_bytes", "SENT", COLUMN_SIZE, false },
+	{ "dropped", "DROPPED", COLUMN_NUMBER, false },
 	{ "counted", "COUNTED", COLUMN_TIME, false },
 	{ 0 },
 };

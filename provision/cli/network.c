@@ -23,6 +23,8 @@ static const struct column top_columns[] = {
 	{ "sends_packets", "PACKETS/S", COLUMN_NUMBER, false },
 	{ "received_bytes", "RECEIVED", COLUMN_SIZE, false },
 	{ "sent_bytes", "SENT", COLUMN_SIZE, false },
+	{ "drops", "DROPS/S", COLUMN_NUMBER, false },
+	{ "dropped", "DROPPED", COLUMN_NUMBER, false },
 	{ 0 },
 };
 
@@ -32,15 +34,16 @@ static const struct column history_columns[] = {
 	{ "received_bytes", "RECEIVED", COLUMN_SIZE, false },
 	{ "sent_packets", "PACKETS OUT", COLUMN_NUMBER, false },
 	{ "sent_bytes", "SENT", COLUMN_SIZE, false },
+	{ "dropped", "DROPPED", COLUMN_NUMBER, false },
 	{ 0 },
 };
 
-enum { RECEIVED_BYTES, SENT_BYTES, RECEIVED_PACKETS, SENT_PACKETS, VALUES };
+enum { RECEIVED_BYTES, SENT_BYTES, RECEIVED_PACKETS, SENT_PACKETS, DROPPED, VALUES };
 
 static const char *const fields[VALUES] = { "received_bytes", "sent_bytes", "received_packets",
-					     "sent_packets" };
+					     "sent_packets", "dropped" };
 static const char *const rates[VALUES] = { "receives", "sends", "receives_packets",
-					    "sends_packets" };
+					    "sends_packets", "drops" };
 
 struct line {
 	char tenant[NAME_LEN_MAX + 1], interface[16];

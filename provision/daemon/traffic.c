@@ -15,8 +15,8 @@
 #define HOURS_MAX 876000 /* a hundred years: more is a slip */
 #define HOURS_STANDARD 24
 
-/* One is read as the other: both are plain, and of four numbers. */
-_Static_assert(sizeof(struct traffic_count) == sizeof(struct store_traffic), "the same four");
+/* One is read as the other: both are plain, and of five numbers. */
+_Static_assert(sizeof(struct traffic_count) == sizeof(struct store_traffic), "the same five");
 
 struct reading {
 	const struct config *config;
@@ -42,7 +42,7 @@ static int read_counts(void *data, struct store_counts_read *ret, struct err *er
 	for (uint32_t i = 0; i < r->traffic.n; i++)
 		r->of[i] = (struct store_traffic){ r->traffic.of[i].sent_packets,
 			r->traffic.of[i].sent_bytes, r->traffic.of[i].received_packets,
-			r->traffic.of[i].received_bytes };
+			r->traffic.of[i].received_bytes, r->traffic.of[i].dropped };
 	*ret = (struct store_counts_read){ r->traffic.epoch, r->of, r->traffic.n };
 	return 0;
 }
@@ -78,12 +78,13 @@ void traffic_save(const struct config *config)
 
 /* --- requests --- */
 
-static void add_four(struct msg *row, const struct store_traffic *t)
+static void add_counts(struct msg *row, const struct store_traffic *t)
 {
 	msg_add_u64(row, "received_packets", t->received_packets);
 	msg_add_u64(row, "received_bytes", t->received_bytes);
 	msg_add_u64(row, "sent_packets", t->sent_packets);
 	msg_add_u64(row, "sent_bytes", t->sent_bytes);
+	msg_add_u64(row, "dropped", t->dropped);
 }
 
 int traffic_fields(struct request *r, const char *tenant, struct msg *row)
@@ -94,7 +95,7 @@ int traffic_fields(struct request *r, const char *tenant, struct msg *row)
 
 	if (n != 0)
 		return n;
-	add_four(row, &t);
+	add_counts(row, &t);
 	msg_add_i64(row, "counted", updated);
 	return 0;
 }
@@ -129,7 +130,7 @@ static int send_hour(void *data, int64_t hour, const struct store_traffic *t)
 
 	request_row_begin(&row);
 	msg_add_i64(&row, "hour", hour);
-	add_four(&row, t);
+	add_counts(&row, t);
 	return request_row(data, &row);
 }
 

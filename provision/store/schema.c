@@ -149,6 +149,10 @@ const char *const schema_migrations[] = {
 	" received_packets INTEGER NOT NULL, received_bytes INTEGER NOT NULL,"
 	" PRIMARY KEY (tenant, hour)) WITHOUT ROWID;"
 	"CREATE INDEX traffic_hour_hour ON traffic_hour(hour);",
+	/* And what was dropped. */
+	"ALTER TABLE traffic ADD COLUMN seen_dropped INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE traffic ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE traffic_hour ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

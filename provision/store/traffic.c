@@ -29,7 +29,7 @@ static uint64_t newer(bool same, uint64_t seen, uint64_t now)
 	return same && now >= seen ? now - seen : now;
 }
 
-/* What the row has seen ends at column 6; those of another epoch, or number, are worth nothing. */
+/* What the row has seen ends at column 7; those of another epoch, or number, are worth nothing. */
 static void compare(sqlite3_stmt *s, const struct store_counts_read *now, struct changes *c)
 {
 	uint64_t number = db_u64(s, 1);
@@ -52,8 +52,9 @@ static void compare(sqlite3_stmt *s, const struct store_counts_read *now, struct
 	to->more = (struct store_traffic){ newer(same, db_u64(s, 3), to->seen.sent_packets),
 		newer(same, db_u64(s, 4), to->seen.sent_bytes),
 		newer(same, db_u64(s, 5), to->seen.received_packets),
-		newer(same, db_u64(s, 6), to->seen.received_bytes) };
-	c->n += to->more.sent_packets || to->more.received_packets;
+		newer(same, db_u64(s, 6), to->seen.received_bytes),
+		newer(same, db_u64(s, 7), to->seen.dropped) };
+	c->n += to->more.sent_packets || to->more.received_packets || to->more.dropped;
 }
 
 static int find_changes(struct store *store, const struct store_counts_read *now,
@@ -62,7 +63,7 @@ static int find_changes(struct store *store, const struct store_counts_read *now
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
 		"SELECT g.tenant, g.number, t.epoch, t.seen_sent_packets, t.seen_sent_bytes,"
-		" t.seen_received_packets, t.seen_received_bytes"
+		" t.seen_received_packets, t.seen_received_bytes, t.seen_dropped"
 		" FROM guest g LEFT JOIN traffic t ON t.tenant = g.tenant AND t.number = g.number",
 		"");
 
@@ -77,29 +78,32 @@ static int add_sum(struct store *store, const struct change *c, uint64_t epoch, 
 	struct err *err)
 {
 	return db_run(store, NULL, err,
-		"INSERT INTO traffic VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+		"INSERT INTO traffic VALUES"
+		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
 		" ON CONFLICT (tenant) DO UPDATE SET number = ?2, epoch = ?3,"
 		" seen_sent_packets = ?4, seen_sent_bytes = ?5, seen_received_packets = ?6,"
 		" seen_received_bytes = ?7, sent_packets = sent_packets + ?8,"
 		" sent_bytes = sent_bytes + ?9, received_packets = received_packets + ?10,"
-		" received_bytes = received_bytes + ?11, updated = ?12",
-		"iiiiiiiiiiii", c->tenant, c->number, (int64_t)epoch,
+		" received_bytes = received_bytes + ?11, updated = ?12, seen_dropped = ?13,"
+		" dropped = dropped + ?14",
+		"iiiiiiiiiiiiii", c->tenant, c->number, (int64_t)epoch,
 		(int64_t)c->seen.sent_packets, (int64_t)c->seen.sent_bytes,
 		(int64_t)c->seen.received_packets, (int64_t)c->seen.received_bytes,
 		(int64_t)c->more.sent_packets, (int64_t)c->more.sent_bytes,
-		(int64_t)c->more.received_packets, (int64_t)c->more.received_bytes, now);
+		(int64_t)c->more.received_packets, (int64_t)c->more.received_bytes, now,
+		(int64_t)c->seen.dropped, (int64_t)c->more.dropped);
 }
 
 static int add_hour(struct store *store, const struct change *c, int64_t now, struct err *err)
 {
 	return db_run(store, NULL, err,
-		"INSERT INTO traffic_hour VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+		"INSERT INTO traffic_hour VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 		" ON CONFLICT (tenant, hour) DO UPDATE SET sent_packets = sent_packets + ?3,"
 		" sent_bytes = sent_bytes + ?4, received_packets = received_packets + ?5,"
-		" received_bytes = received_bytes + ?6",
-		"iiiiii", c->tenant, now - now % HOUR_S, (int64_t)c->more.sent_packets,
+		" received_bytes = received_bytes + ?6, dropped = dropped + ?7",
+		"iiiiiii", c->tenant, now - now % HOUR_S, (int64_t)c->more.sent_packets,
 		(int64_t)c->more.sent_bytes, (int64_t)c->more.received_packets,
-		(int64_t)c->more.received_bytes);
+		(int64_t)c->more.received_bytes, (int64_t)c->more.dropped);
 }
 
 static int add_all(struct store *store, const struct store_counts_read *counts, int64_t now,
@@ -134,10 +138,10 @@ int store_traffic_collect(struct store *store,
 	return db_end(store, r, err);
 }
 
-static void read_four(sqlite3_stmt *s, int column, struct store_traffic *ret)
+static void read_counts(sqlite3_stmt *s, int column, struct store_traffic *ret)
 {
 	*ret = (struct store_traffic){ db_u64(s, column), db_u64(s, column + 1),
-		db_u64(s, column + 2), db_u64(s, column + 3) };
+		db_u64(s, column + 2), db_u64(s, column + 3), db_u64(s, column + 4) };
 }
 
 int store_traffic_get(struct store *store, const char *tenant, struct store_traffic *ret,
@@ -145,7 +149,7 @@ int store_traffic_get(struct store *store, const char *tenant, struct store_traf
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	int r = db_prepare(store, &s, err,
-		"SELECT sent_packets, sent_bytes, received_packets, received_bytes, updated"
+		"SELECT sent_packets, sent_bytes, received_packets, received_bytes, dropped, updated"
 		" FROM traffic WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
 		"s", tenant);
 
@@ -156,8 +160,8 @@ int store_traffic_get(struct store *store, const char *tenant, struct store_traf
 	*ret = (struct store_traffic){ 0 };
 	*ret_updated = 0;
 	if (r == 1) {
-		read_four(s, 0, ret);
-		*ret_updated = sqlite3_column_int64(s, 4);
+		read_counts(s, 0, ret);
+		*ret_updated = sqlite3_column_int64(s, 5);
 	}
 	return 0;
 }
@@ -172,13 +176,14 @@ int store_traffic_hours(struct store *store, const char *tenant, int64_t since, 
 
 	if (r == 0)
 		r = db_prepare(store, &s, err,
-			"SELECT hour, sent_packets, sent_bytes, received_packets, received_bytes"
+			"SELECT hour, sent_packets, sent_bytes, received_packets, received_bytes,"
+			" dropped"
 			" FROM traffic_hour WHERE tenant = ? AND hour >= ? ORDER BY hour",
 			"ii", id, since - since % HOUR_S);
 	if (r != 0)
 		return r;
 	while ((r = db_step(store, s, err)) == 1) {
-		read_four(s, 1, &t);
+		read_counts(s, 1, &t);
 		r = fn(data, sqlite3_column_int64(s, 0), &t);
 		if (r != 0)
 			return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What guests sent and received: sums since a tenant's first guest, and of each hour. The kernel's
+ * What guests sent and received, and what of it was dropped: sums since a tenant's first guest, and of each hour. The kernel's
  * counts begin at zero now and then (another epoch); what was seen of them last is kept beside the
  * sums, so that each byte is added once, whoever is killed when.
  */
@@ -11,6 +11,7 @@
 
 struct store_traffic {
 	uint64_t sent_packets, sent_bytes, received_packets, received_bytes;
+	uint64_t dropped; /* packets */
 };
 
 /* What the kernel has counted, by the guests' numbers below n; epoch 0: nothing is known. */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The fence: out allowed, in, across and to the host blocked, spoofing dropped. */
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/integration/lib.h"
 
@@ -289,6 +293,61 @@ Test(network, root_inside_may_have_the_network_for_its_own)
 	ok("vm2 tenant set nete --network host-configured && vm2 guest stop nete && vm2 guest start nete");
 	ok("! vm2 guest exec nete -- ip link set eth0 down");
 	ok("vm2 tenant remove --yes nete");
+}
+
+static const char *packets(void)
+{
+	static char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	cr_assert_gt(n, 0);
+	return ok("echo %s/packets", dirname(self));
+}
+
+static int dropped(const char *family, const char *counter)
+{
+	return atoi(ok("nft -j list counter %s vm2 %s | jq '.nftables[] | .counter? // empty | .packets'",
+		       family, counter));
+}
+
+/* From within its network, by `enter`: dropped, each counted by its reason and all for the guest. */
+static void claims_are_dropped(const char *guest, const char *enter)
+{
+	static const struct {
+		const char *family, *counter;
+		int more;
+	} expected[] = { { "inet", "spoofed", 1 }, { "arp", "spoofed_arp", 1 },
+		{ "inet", "advertised", 2 }, { "inet", "guest_to_host", 1 } };
+	int before[4], all = atoi(ok("vm2 guest show %s --json | jq .dropped", guest));
+
+	for (int i = 0; i < 4; i++)
+		before[i] = dropped(expected[i].family, expected[i].counter);
+	ok("%s %s claim %s %s %s", enter, packets(), address(guest, 4), address("netb", 4),
+	   address("netb", 6));
+	for (int i = 0; i < 4; i++)
+		cr_expect_eq(dropped(expected[i].family, expected[i].counter) - before[i],
+			     expected[i].more, "%s", expected[i].counter);
+	cr_expect_eq(atoi(ok("vm2 guest show %s --json | jq .dropped", guest)) - all, 5);
+	ok("! ip neighbour show dev %s | grep -e 02:00:00:00:00:63 -e '%s '",
+	   ok("vm2 guest show %s --json | jq -r .interface", guest), address("netb", 4));
+}
+
+Test(network, who_claims_to_be_another_is_dropped_and_counted)
+{
+	const char *pid;
+
+	ready();
+	pid = ok("vm2 guest show neta --json | jq -r .pid");
+	/* Root inside may not even try; whoever may, from the host, gets no further. */
+	ok("! nsenter -t %s -U -n %s claim 10.82.0.9 10.82.0.9 fd82::9", pid, packets());
+	claims_are_dropped("neta", ok("echo nsenter -t %s -n", pid));
+	tenant_ready("netg");
+	ok("vm2 tenant set netg --network own");
+	assert_status(ssh("netg", "", "true"), 0);
+	claims_are_dropped("netg", ok("echo nsenter -t $(vm2 guest show netg --json | jq -r .pid) -U -n"));
+	ok("vm2 guest exec netg -- ping -c 1 -W 3 198.51.100.1");
+	cr_expect_geq(atoi(ok("vm2 network top --interval 1 --json | jq '.[] | select(.tenant == \"netg\") | .dropped'")), 5);
+	ok("vm2 tenant remove --yes netg");
 }
 
 Test(network, a_guest_may_have_ipv6_alone)

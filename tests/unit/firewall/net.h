@@ -321,17 +321,22 @@ static inline void output(const char *command, char *ret, size_t cap)
 	pclose(f);
 }
 
-/* How many packets a counter of table inet vm2 has seen. */
-static inline unsigned int counter(const char *name)
+/* How many packets a counter of table inet vm2, or another family's, has seen. */
+static inline unsigned int counter_of(const char *family, const char *name)
 {
 	char command[128], text[1024];
 	const char *at;
 
-	snprintf(command, sizeof(command), "nft list counter inet vm2 %s", name);
+	snprintf(command, sizeof(command), "nft list counter %s vm2 %s", family, name);
 	output(command, text, sizeof(text));
 	at = strstr(text, "packets ");
 	cr_assert(at, "no counter %s: %s", name, text);
 	return strtoul(at + 8, NULL, 10);
+}
+
+static inline unsigned int counter(const char *name)
+{
+	return counter_of("inet", name);
 }
 
 #endif

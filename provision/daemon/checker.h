@@ -29,7 +29,7 @@ struct facts {
 
 /* One thing that is not as it should be. Texts are static, but for the name. */
 struct finding {
-	const char *kind; /* row, uids, files, snapshots, folder, state, lock, process, cgroup, … */
+	const char *kind; /* row, uids, files, snapshots, folder, state, lock, process, cgroup, rule, … */
 	const char *name;
 	const char *state; /* "lost", "left" or "half" */
 };

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The firewall shown, compared with what it should be, and restored. */
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/daemon/drift.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/handlers.h"
-
-/* What is under way while it is compared looks like a difference: look again. */
-#define TRIES	 4
-#define PAUSE_MS 250
 
 /* --- show --- */
 
@@ -92,57 +88,20 @@ int firewall_show(struct request *r)
 
 /* --- plan --- */
 
-struct drifts {
-	size_t n;
-	struct {
-		char *how, *what;
-	} *of;
-};
-
-static void free_drifts(struct drifts *d)
-{
-	for (size_t i = 0; i < d->n; i++) {
-		free(d->of[i].how);
-		free(d->of[i].what);
-	}
-	free(d->of);
-	*d = (struct drifts){ 0 };
-}
-
-static void note_drift(void *data, const char *how, const char *what)
-{
-	struct drifts *d = data;
-
-	d->of = reallocarray(d->of, d->n + 1, sizeof(*d->of));
-	if (!d->of)
-		abort();
-	d->of[d->n].how = xstrdup(how);
-	d->of[d->n++].what = xstrdup(what);
-}
-
 int firewall_plan(struct request *r)
 {
-	__attribute__((cleanup(free_drifts))) struct drifts drifts = { 0 };
-	int n = fence_verify(r->config, r->store, note_drift, &drifts, &r->err);
+	CLEANUP_DRIFTS struct drifts drifts = { 0 };
+	int n = drifts_find(r->config, r->store, &drifts, &r->err);
 
-	for (int i = 1; n > 0 && i < TRIES; i++) {
-		free_drifts(&drifts);
-		poll(NULL, 0, PAUSE_MS);
-		n = fence_verify(r->config, r->store, note_drift, &drifts, &r->err);
-	}
-	if (n < 0)
-		return n;
-	for (size_t i = 0; i < drifts.n; i++) {
+	for (size_t i = 0; n == 0 && i < drifts.n; i++) {
 		CLEANUP_MSG struct msg row = { 0 };
 
 		request_row_begin(&row);
 		msg_add(&row, "difference", drifts.of[i].how);
 		msg_add(&row, "what", drifts.of[i].what);
 		n = request_row(r, &row);
-		if (n != 0)
-			return n;
 	}
-	return 0;
+	return n;
 }
 
 int firewall_restore(struct request *r)

@@ -11,6 +11,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/checker.h"
+#include "provision/daemon/fence.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
@@ -51,7 +52,8 @@ static void mark(void *data, const struct finding *f)
 	struct list *list = data;
 
 	for (size_t i = 0; i < list->n; i++)
-		if (!strcmp(list->of[i].kind, f->kind) && !strcmp(list->of[i].name, f->name))
+		if (!strcmp(list->of[i].kind, f->kind) &&
+			!strncmp(list->of[i].name, f->name, sizeof(list->of->name) - 1))
 			list->of[i].again = true;
 }
 
@@ -81,6 +83,16 @@ static void mend_guest(struct request *r, const struct one *o)
 	if (!strcmp(o->kind, "cgroup") && !strcmp(o->state, "left") && manager &&
 		!guest_alive(r->config, o->name))
 		manager->remove(r->config->instance, o->name, NULL);
+}
+
+/* One of them stands for all: the whole table is put in. */
+static void mend_rules(struct request *r, const struct list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->of[i].kind, "rule") || !strcmp(list->of[i].kind, "rules")) {
+			fence_restore(r->config, r->store, NULL);
+			return;
+		}
 }
 
 static void mend(struct request *r, const struct one *o)
@@ -135,6 +147,7 @@ int host_repair(struct request *r)
 		recover_all(r->config, r->store);
 		for (size_t i = 0; i < list.n; i++)
 			mend(r, &list.of[i]);
+		mend_rules(r, &list);
 		n = checker_survey(r->config, r->store, mark, &list, &r->err);
 	}
 	if (n == 0)

@@ -14,6 +14,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/checker.h"
+#include "provision/daemon/drift.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
@@ -240,9 +241,20 @@ static void look_at_rules(struct survey *s)
 {
 	const struct rules_base base = fence_base(s->config);
 	const struct finding f = { "rules", s->config->instance, "lost" };
+	CLEANUP_DRIFTS struct drifts drifts = { 0 };
 
-	if (rules_present(&base, NULL) == 0)
+	if (rules_present(&base, NULL) == 0) {
 		s->fn(s->data, &f);
+		return;
+	}
+	if (drifts_find(s->config, s->store, &drifts, NULL) != 0)
+		return;
+	for (size_t i = 0; i < drifts.n; i++) {
+		bool left = !strcmp(drifts.of[i].how, "unexpected");
+		const struct finding one = { "rule", drifts.of[i].what, left ? "left" : "lost" };
+
+		s->fn(s->data, &one);
+	}
 }
 
 static int look_at_session(void *data, const struct store_session *session)

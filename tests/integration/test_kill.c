@@ -58,6 +58,8 @@ static void works(const char *after)
 	cr_assert_fail("after %s: %d %s", after, r.status, r.err);
 }
 
+#define EXPORT "/run/vm2-test/kills.guest"
+
 /* What is done to a guest, and what must be so before. */
 static const struct {
 	const char *name, *before, *act;
@@ -69,6 +71,10 @@ static const struct {
 	  "vm2 guest snapshot kills s" },
 	{ "restore", "vm2 guest start kills; vm2 guest snapshot kills s",
 	  "vm2 guest restore --yes kills s" },
+	{ "export", "vm2 guest start kills; rm -f " EXPORT "*", "vm2 guest export kills " EXPORT },
+	{ "import",
+	  "rm -f " EXPORT "*; vm2 guest start kills; vm2 guest export kills " EXPORT "; vm2 guest destroy --yes kills",
+	  "vm2 guest import kills " EXPORT },
 	{ "destroy", "vm2 guest start kills", "vm2 guest destroy --yes kills" },
 };
 
@@ -126,9 +132,12 @@ Test(kill, at_every_step)
 	cr_expect_geq(died, (int)(ACTS * each / 2), "only %d were killed", died);
 }
 
-/* Victims: one of vm2d's workers, the guest's vm2-guest, vm2d itself, all at once. */
+/* Victims: one of vm2d's workers, the guest's vm2-guest, vm2d itself, what reads archives, all at once. */
 static const char *const victims[] = { "pgrep -x vm2d | shuf -n 1", "pgrep -x vm2-guest | shuf -n 1",
-				       "pgrep -ox vm2d", "pgrep -x 'vm2d|vm2-guest'" };
+				       "pgrep -ox vm2d", "pgrep -x vm2-archive",
+				       "pgrep -x 'vm2d|vm2-guest|vm2-archive'" };
+
+#define VICTIMS (sizeof(victims) / sizeof(victims[0]))
 
 Test(kill, at_any_instant)
 {
@@ -136,7 +145,7 @@ Test(kill, at_any_instant)
 	tenant_ready("kills");
 	srand((unsigned int)atoi(ok("date +%%s")));
 	for (int i = 0; i < kills(); i++) {
-		size_t act = (size_t)rand() % ACTS, victim = (size_t)rand() % 4;
+		size_t act = (size_t)rand() % ACTS, victim = (size_t)rand() % VICTIMS;
 		int ms = rand() % 120;
 		char how[96];
 

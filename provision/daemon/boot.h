@@ -2,7 +2,8 @@
 /*
  * After a boot of the host the guests that were running when it went down start again. Which those
  * are stands in the database: set when a guest starts, taken back when staff stops it, and by the
- * keeper within its next round when it has ended by itself.
+ * keeper within its next round when it has ended by itself. One whose vm2-guest was killed has not:
+ * it starts again, if its plan's `restart` does not say no.
  */
 #ifndef VM2_DAEMON_BOOT_H
 #define VM2_DAEMON_BOOT_H
@@ -15,7 +16,16 @@
  */
 void boot_start(const struct config *config);
 
-/* Note of guests that have ended by themselves that they are not to run. */
+/*
+ * Note of guests that have ended by themselves that they are not to run, and start those that ended
+ * otherwise, whatever is left of them. Looks at all that are to run: for every now and then.
+ */
 void boot_note(const struct config *config, struct store *store);
+
+/*
+ * Start the guests whose vm2-guest was killed and that nobody has cleared away yet. Costs a few system
+ * calls for each that runs: for every few seconds.
+ */
+void boot_revive(const struct config *config);
 
 #endif

@@ -23,7 +23,9 @@
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
 
-#define KEEP_INTERVAL_S 15
+/* In every few rounds all is looked at; in each, who was killed. */
+#define ROUND_S	   3
+#define KEEP_ROUNDS 5
 #define FOLDER_MODE	0700
 
 static int folder(const char *path, mode_t mode, struct err *err)
@@ -132,8 +134,12 @@ int recover_keep(const struct config *config)
 	}
 	recover_all(config, store);
 	boot_start(config);
-	for (;;) {
-		sleep(KEEP_INTERVAL_S);
+	boot_note(config, store);
+	for (unsigned int round = 1;; round++) {
+		sleep(ROUND_S);
+		boot_revive(config);
+		if (round % KEEP_ROUNDS != 0)
+			continue;
 		boot_note(config, store);
 		empty_trash(config);
 		if (store_checkpoint(store, &err) != 0)

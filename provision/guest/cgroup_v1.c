@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,10 +21,11 @@
 
 #define TOP "/sys/fs/cgroup/"
 #define UNIFIED TOP "unified"
+#define CPUSET TOP "cpuset"
 #define PERIOD 100000
 
 /* Those with limits, in the order of joining. */
-static const char *const trees[] = { TOP "memory", TOP "pids", TOP "cpu", TOP "devices" };
+static const char *const trees[] = { TOP "memory", TOP "pids", TOP "cpu", TOP "devices", CPUSET };
 
 /*
  * The character devices that a guest may use; all others are refused even if a node of one were
@@ -110,13 +112,40 @@ static int v1_limit(const char *instance, const char *name, const struct limits 
 	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
 
+/*
+ * Holds a guest to no processor: lxcfs(1) looks for the limit of time, with which it makes up
+ * /proc/cpuinfo, at the path of the group that a guest has in this tree. Children of the instance's
+ * group begin with what that has (cgroup.clone_children). Without it the guest shows the host's.
+ */
+static void make_cpuset(const char *instance, const char *name)
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	char text[4096];
+
+	if (cgroup_make(CPUSET, instance, "", NULL) < 0)
+		return;
+	for (size_t i = 0; !cgroup_number(CPUSET, instance, "", "cgroup.clone_children") &&
+			   i < ARRAY_LEN(files); i++) {
+		CLEANUP_FREE char *from = xasprintf(CPUSET "/%s", files[i]);
+		CLEANUP_FREE char *to = xasprintf(CPUSET "/%s/%s", instance, files[i]);
+
+		if (fd_read_path(AT_FDCWD, from, text, sizeof(text)) < 0 ||
+		    fd_write_path(AT_FDCWD, to, text) < 0)
+			return;
+	}
+	if (cgroup_set(CPUSET, instance, "", "cgroup.clone_children", "1") >= 0)
+		cgroup_make(CPUSET, instance, name, NULL);
+}
+
 static int v1_create(const char *instance, const char *name, uid_t owner,
 		     const struct limits *limits, struct err *err)
 {
 	int r;
 
+	if (limits->cpu && have(CPUSET))
+		make_cpuset(instance, name);
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
-		if (!have(trees[i]))
+		if (!have(trees[i]) || !strcmp(trees[i], CPUSET))
 			continue;
 		r = cgroup_make(trees[i], instance, "", err);
 		if (r == 0)
@@ -164,6 +193,8 @@ static int v1_open_way(const char *instance, const char *name, bool session, str
 		fd = open_tasks(trees[i], instance, name);
 		if (fd >= 0)
 			ret->tasks[ret->n_tasks++] = fd;
+		else if (!strcmp(trees[i], CPUSET))
+			fd = 0; /* a guest without a limit has none */
 	}
 	if (fd >= 0)
 		return 0;

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -81,6 +82,23 @@ void confine_limits(void)
 		set_limit(limits[i].resource, limits[i].soft, limits[i].hard);
 	/* Written with CAP_SYS_RESOURCE it is also the lowest that the process may ask for: proc(5). */
 	fd_write_path(AT_FDCWD, "/proc/self/oom_score_adj", "0");
+}
+
+void confine_processors(uint64_t percent)
+{
+	uint64_t wanted = (percent + 99) / 100;
+	cpu_set_t all, ours;
+	int at = sched_getcpu();
+
+	/* More than CPU_SETSIZE of them (EINVAL): what they are is not worth a set of any size. */
+	if (!percent || at < 0 || at >= CPU_SETSIZE || sched_getaffinity(0, sizeof(all), &all) < 0 ||
+	    (uint64_t)CPU_COUNT(&all) <= wanted)
+		return;
+	CPU_ZERO(&ours);
+	for (int i = 0; i < CPU_SETSIZE && (uint64_t)CPU_COUNT(&ours) < wanted; i++)
+		if (CPU_ISSET((at + i) % CPU_SETSIZE, &all))
+			CPU_SET((at + i) % CPU_SETSIZE, &ours);
+	sched_setaffinity(0, sizeof(ours), &ours);
 }
 
 void confine_profile(void)

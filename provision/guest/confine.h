@@ -7,6 +7,7 @@
 #ifndef VM2_GUEST_CONFINE_H
 #define VM2_GUEST_CONFINE_H
 
+#include <stdint.h>
 #include <sys/resource.h>
 
 #include "provision/base/err.h"
@@ -33,6 +34,14 @@ int confine_become_root(struct err *err);
  * `vm2 host setup` loads. Without AppArmor, or where it was not loaded, nothing.
  */
 void confine_profile(void);
+
+/*
+ * Show a guest that may use `percent` of one processor (0: all there are) no more processors than it can
+ * keep busy: nproc(1) and language runtimes count those that a process may run on. The caller stays
+ * where the kernel's balancing has put it, and has those next to it for more. It is no bound (that is
+ * the control group's): whoever would rather have others takes them with taskset(1).
+ */
+void confine_processors(uint64_t percent);
 
 /* The rest: bounding set and system call filter. The last thing before exec. */
 int confine_restrict(struct err *err);

@@ -444,6 +444,7 @@ static int container_launch(const struct config *config, const struct guest_spec
 	start_init(&s);
 	s.in.storage = storage_of(spec);
 	s.in.name = spec->name;
+	s.in.cpu = spec->limits.cpu;
 	s.in.terminals = spec->limits.terminals;
 	cgroup = cgroup_pick(&why);
 	if (!cgroup)

@@ -14,10 +14,22 @@
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
 #include "provision/guest/lxcfs.h"
+#include "provision/guest/run.h"
 
 #define NAMESPACES                                                                         \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |     \
 	 CLONE_NEWNET | CLONE_NEWTIME)
+
+/* What its vm2-guest goes by, too. */
+static uint64_t look_cpu(const struct config *config, const char *name)
+{
+	CLEANUP_CLOSE int dirfd = run_open(config, name, false);
+	struct limits limits = { 0 };
+
+	if (dirfd >= 0)
+		run_read_limits(dirfd, &limits);
+	return limits.cpu;
+}
 
 int guest_enter_prepare(const struct config *config, const char *name, struct guest_run *run,
 			struct err *err)
@@ -32,6 +44,7 @@ int guest_enter_prepare(const struct config *config, const char *name, struct gu
 	if (r < 0)
 		return r;
 	run->lxcfs = lxcfs_device(config);
+	run->cpu = look_cpu(config, name);
 	/* Only children are born there; the caller keeps its own processes in sight. */
 	if (setns(run->init_pidfd, CLONE_NEWPID) < 0)
 		return err_sys(err, errno, "cannot enter the processes of guest %s", name);
@@ -93,6 +106,7 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 	if (chdir("/") < 0)
 		return err_sys(err, errno, "cannot enter the guest's root");
 	lxcfs_drop_dead(run->lxcfs);
+	confine_processors(run->cpu);
 	r = close_others(keep, n_keep);
 	if (r < 0)
 		return err_sys(err, -r, "cannot close the host's descriptors");

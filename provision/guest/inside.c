@@ -153,6 +153,7 @@ static int become_init(const struct inside *in, const char *path, struct err *er
 	/* All but the standard three close themselves; sync does it last and so tells the parent. */
 	if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot mark descriptors");
+	confine_processors(in->cpu);
 	r = confine_restrict(err);
 	if (r < 0)
 		return r;

@@ -122,11 +122,14 @@ Test(inside, proc_shows_the_limits_of_the_guest)
 		cr_skip_test("this machine has no lxcfs or no FUSE");
 	ok("/usr/libexec/vm2/supervise start vm2-lxcfs -- /usr/libexec/vm2/lxcfs");
 	wait_for(20, "vm2 host check | grep 'lxcfs  *ok'");
-	sh("vm2 plan add cramped --memory 200M");
+	sh("vm2 plan add cramped --memory 200M --cpu 100");
 	sh("vm2 tenant remove --yes cramped");
 	ok("vm2 tenant add cramped --plan cramped --key /run/vm2-test/key.pub");
 	cr_assert_str_eq(ssh("cramped", "", "free -m | awk \"/^Mem/ { print \\$2 }\"").out, "200\n");
 	assert_has(ssh("cramped", "", "cat /proc/loadavg").out, "/");
+	cr_expect_str_eq(ssh("cramped", "", "nproc; grep -c ^processor /proc/cpuinfo; "
+			     "getconf _NPROCESSORS_ONLN; cat /sys/devices/system/cpu/online").out,
+			 "1\n1\n1\n0\n");
 	assert_lacks(ssh("cramped", "", "df").out, "lxcfs");
 	/* One that crashes takes no guest with it: the kernel's numbers are to be seen again. */
 	ok("kill -KILL $(cat /run/vm2/lxcfs.pid)");

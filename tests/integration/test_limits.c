@@ -35,6 +35,11 @@ Test(limits, change_in_a_running_guest)
 	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "70");
 	ok("vm2 plan set live-plan --processes none");
 	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "max");
+	/* What begins counts as many processors as it can keep busy; init has since the start. */
+	cr_assert_str_eq(ssh("live", "", "nproc").out, "1\n");
+	cr_assert_str_eq(ssh("live", "", "grep Cpus_allowed_list /proc/1/status | grep -c [,-]").out, "0\n");
+	ok("vm2 plan set live-plan --cpu none");
+	cr_assert_str_eq(ok("vm2 guest exec live -- nproc"), ok("nproc"));
 }
 
 Test(limits, outlive_a_reboot_from_inside)

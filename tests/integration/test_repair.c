@@ -23,6 +23,12 @@ Test(repair, finds_and_mends)
 	cr_assert_str_eq(ok("%s", list), "[]");
 	ok("! ip link show vm2-9999 && ! test -e /run/vm2/guests/nobody");
 	assert_status(ssh("near", "", "true"), 0);
+	/* A single element of the firewall: others cannot change it, but the database may mean another. */
+	ok("vm2 publish add near udp 8077");
+	ok("sqlite3 /var/lib/vm2/tenants.db \"UPDATE publish SET host_port = 8078 WHERE host_port = 8077\"");
+	cr_assert_str_eq(ok("%s", list), "[\"rule\",\"rule\",\"rule\",\"rule\"]");
+	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")' && vm2 firewall verify");
+	ok("vm2 publish remove near udp 8078");
 	/* Files of no row may be somebody's: they are named, and kept. */
 	ok("mkdir /var/lib/vm2/guests/whose");
 	ok("vm2 host repair --json | jq -e '.[0].kind == \"files\" and (.[0].outcome | startswith(\"kept\"))'");

@@ -14,7 +14,7 @@
 
 /*
  * Not uptime: the guest's time namespace shows it. Not diskstats and slabinfo: they are the host's.
- * nproc(1) looks at none of these but at the processors that a process may run on.
+ * What nproc(1) looks at is confine_processors()'s.
  */
 const char *const lxcfs_files[LXCFS_FILES] = {
 	"/proc/meminfo", "/proc/cpuinfo", "/proc/stat",

@@ -102,6 +102,24 @@ static void names(const struct config *config, struct finding *f)
 		      "vm2 in passwd, group and shadow of nsswitch.conf");
 }
 
+/* Each PAM file of a program that would run something as a tenant, where there is such a program. */
+static void doors(const struct config *config, struct finding *f)
+{
+	static const char *const services[] = { "su", "login", "cron", "atd" };
+
+	found(f, CHECK_OK, "su, login, cron and at know tenants");
+	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+		CLEANUP_FREE char *path = xasprintf(VM2_SYSCONFDIR "/pam.d/%s", services[i]);
+		char text[16384] = "";
+
+		if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) >= 0 &&
+		    !strstr(text, "@include vm2-doors\n")) {
+			found(f, CHECK_MISSING, "%s has no line '@include vm2-doors'", path);
+			return;
+		}
+	}
+}
+
 static bool is_on(const char *path)
 {
 	char text[16] = "";
@@ -282,6 +300,7 @@ const struct check check_setup[] = {
 	{ "pam-module", false, pam_module, "install VM2 again" },
 	{ "nss-module", false, nss_module, "install VM2 again; ldconfig" },
 	{ "names", false, names, SETUP },
+	{ "doors", false, doors, "/usr/libexec/vm2/doors open --local" },
 	{ "forwarding", false, forwarding, SETUP },
 	{ "vm2d", false, daemon_answers, "systemctl start vm2d, or see provision/quickstart" },
 	{ "gateway", false, gateway, "systemctl start vm2-gateway, or see provision/quickstart" },

@@ -26,6 +26,7 @@ static const struct step steps[] = {
 	{ "host keys", setup_keys_up, NULL },
 	{ "PAM", setup_pam_up, setup_pam_down },
 	{ "names", setup_names_up, setup_names_down },
+	{ "doors", setup_doors_up, setup_doors_down },
 	{ "AppArmor", setup_apparmor_up, setup_apparmor_down },
 	{ "forwarding", setup_forwarding_up, setup_forwarding_down },
 };

@@ -52,6 +52,8 @@ int setup_pam_up(struct setup *s, struct err *err);
 int setup_pam_down(struct setup *s, struct err *err);
 int setup_names_up(struct setup *s, struct err *err);
 int setup_names_down(struct setup *s, struct err *err);
+int setup_doors_up(struct setup *s, struct err *err);
+int setup_doors_down(struct setup *s, struct err *err);
 int setup_apparmor_up(struct setup *s, struct err *err);
 int setup_apparmor_down(struct setup *s, struct err *err);
 int setup_forwarding_up(struct setup *s, struct err *err);

@@ -154,6 +154,36 @@ int setup_pam_down(struct setup *s, struct err *err)
 	return 0;
 }
 
+/* --- doors: su, login, cron and at ask pam_vm2 about tenants, and nobody runs their jobs here --- */
+
+#define DOORS VM2_LIBEXECDIR "/doors"
+#define DOORS_FILE VM2_SYSCONFDIR "/pam.d/vm2-doors"
+
+int setup_doors_up(struct setup *s, struct err *err)
+{
+	struct err why = { 0 };
+	bool was = access(DOORS_FILE, F_OK) == 0;
+
+	/* A PAM file that somebody wrote anew may have no place for the line: host check names it. */
+	if (setup_run(&why, DOORS, "open", "--local", NULL) != 0)
+		setup_note(s, "not all of su, login, cron and at are told of tenants: %s", why.text);
+	else if (!was)
+		setup_note(s, "told su, login, cron and at of tenants (%s)", DOORS_FILE);
+	return 0;
+}
+
+int setup_doors_down(struct setup *s, struct err *err)
+{
+	int r;
+
+	if (access(DOORS_FILE, F_OK) < 0)
+		return 0;
+	r = setup_run(err, DOORS, "close", NULL);
+	if (r == 0)
+		setup_note(s, "removed %s", DOORS_FILE);
+	return r;
+}
+
 /* --- names --- */
 
 static int change_names(struct setup *s, bool (*change)(const char *text, struct buf *out),

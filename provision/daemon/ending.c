@@ -7,6 +7,7 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
 
 /* vm2-session has so long to hang up, to close the recording and to say how it ended. */
@@ -78,7 +79,8 @@ int life_end_sessions(struct store *store, const char *name, struct err *err)
 		 * change.
 		 */
 		for (int i = 0; i < batch.n; i++)
-			store_session_lost(store, batch.of[i].id, time(NULL), NULL);
+			if (store_session_lost(store, batch.of[i].id, time(NULL), NULL) == 0)
+				hostlog_end(batch.of[i].id, batch.of[i].pid);
 	} while (r == ERR_BUSY);
 	return 0;
 }

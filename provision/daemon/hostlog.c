@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/daemon/hostlog.h"
 
+#include <fcntl.h>
 #include <paths.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "provision/session/login.h"
+
+#define LOGIN_DEFS "/etc/login.defs"
 
 /* ADDRESS:PORT or [ADDRESS]:PORT without what is no address; ret: NUL-terminated, cut at size. */
 static void copy_address(const char *source, char *ret, size_t size)
@@ -32,7 +41,42 @@ static void put(struct utmp *record, const char *id)
 	login_write("", _PATH_WTMP, record);
 }
 
-void hostlog_begin(const struct store_session *s)
+/* The last LASTLOG_UID_MAX that is set; without one, as with pam_lastlog(8), there is no end. */
+static uint64_t last_uid(void)
+{
+	CLEANUP_FCLOSE FILE *in = fopen(LOGIN_DEFS, "re");
+	uint64_t ret = UINT64_MAX;
+	char line[512];
+
+	while (in && fgets(line, sizeof(line), in)) {
+		unsigned long long value;
+
+		if (sscanf(line, " LASTLOG_UID_MAX %llu", &value) == 1)
+			ret = value;
+	}
+	return ret;
+}
+
+/* lastlog(8): an array of records by uid, nearly all of it a hole. */
+static void put_last(const struct store_session *s, const char *host, uint64_t uid)
+{
+	struct lastlog last = { .ll_time = (int32_t)s->started };
+	CLEANUP_CLOSE int fd = -1;
+	struct stat st;
+	ssize_t n;
+
+	if (uid > last_uid())
+		return;
+	fd = open(_PATH_LASTLOG, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	memcpy(last.ll_line, s->id, strnlen(s->id, sizeof(last.ll_line) - 1));
+	memcpy(last.ll_host, host, strlen(host)); /* an address */
+	n = pwrite(fd, &last, sizeof(last), (off_t)(uid * sizeof(last)));
+	(void)n; /* a full disk costs the record, not the session */
+}
+
+void hostlog_begin(const struct store_session *s, uint64_t uid)
 {
 	struct login l = { .pid = s->pid, .line = s->id };
 	struct utmp record;
@@ -48,6 +92,7 @@ void hostlog_begin(const struct store_session *s)
 	memset(record.ut_user, 0, sizeof(record.ut_user));
 	memcpy(record.ut_user, s->tenant, strnlen(s->tenant, sizeof(record.ut_user)));
 	put(&record, s->id);
+	put_last(s, host, uid);
 }
 
 void hostlog_end(const char *id, pid_t pid)

@@ -253,7 +253,7 @@ static int add_row(struct opening *o)
 	int n = store_session_open(o->r->store, &row, &o->r->err);
 
 	if (n == 0 && o->pty)
-		hostlog_begin(&row);
+		hostlog_begin(&row, o->tenant.uid);
 	return n;
 }
 

@@ -11,6 +11,8 @@ here=$(dirname "$self")
 source "$here/../lib/report"
 source_dir=$(dirname "$(dirname "$here")")
 quickstart=$source_dir/provision/quickstart
+# How it is run: on one release of two with the host's sshd.
+up=("$quickstart")
 
 # --- within the host ---
 
@@ -46,7 +48,7 @@ runs_first() {
 	local status=0 from=$SECONDS halted=0 pid
 
 	set -m
-	"$quickstart" </dev/null >first 2>&1 &
+	"${up[@]}" </dev/null >first 2>&1 &
 	pid=$!
 	set +m
 	until grep -q 'configuring the build' first || ! kill -0 "$pid"; do
@@ -82,7 +84,7 @@ runs_again() {
 	local from=$EPOCHREALTIME status=0
 
 	cp /var/log/dpkg.log dpkg.before
-	"$quickstart" </dev/null >"$1" 2>&1 || status=$?
+	"${up[@]}" </dev/null >"$1" 2>&1 || status=$?
 	echo "$1: $(seconds_since "$from") s" >>times
 	cat "$1"
 	((status == 0))
@@ -103,7 +105,7 @@ gives_prompt() {
 	local out=$PWD/terminal pid try
 
 	mkfifo keys
-	script -qec "$quickstart" /dev/null <keys >"$out" 2>&1 &
+	script -qec "${up[*]}" /dev/null <keys >"$out" 2>&1 &
 	pid=$!
 	# Not for writing only: whoever reads may have ended.
 	exec 8<>keys
@@ -127,6 +129,20 @@ processes() {
 		[[ $line == *"$self"* || ! $line =~ vm2|supervise|sbin/init|ssh ]] ||
 			echo "process ${dir#/proc/} is $line"
 	done 2>/dev/null
+}
+
+# By the host's own sshd, which is started as at a boot.
+opens_sshd() {
+	local made= status=0
+
+	[[ -d /run/sshd ]] || { mkdir /run/sshd && made=1; }
+	/usr/sbin/sshd -p 2299 -o PidFile=/run/quickstart/sshd.pid &&
+		ssh -p 2299 -i ~/.ssh/vm2_demo_ed25519 -o StrictHostKeyChecking=no \
+			-o UserKnownHostsFile=/dev/null demo@127.0.0.1 'id; hostname' >by-sshd 2>&1 || status=$?
+	kill "$(cat sshd.pid)"
+	[[ -z $made ]] || rmdir /run/sshd
+	cat by-sshd
+	((status == 0)) && grep -q '^uid=0(root) gid=0(root)' by-sshd && grep -qx 'demo' by-sshd
 }
 
 is_down() {
@@ -189,6 +205,7 @@ survives_kills() {
 
 inside() {
 	mkdir /run/quickstart && cd /run/quickstart || exit
+	[[ $1 == bookworm ]] || up+=(--with-sshd)
 	check "$1_refuses_users" fails_with 'as root' setpriv --reuid 65534 --clear-groups "$quickstart"
 	check "$1_first_run" runs_first
 	check "$1_names_packages" names_packages
@@ -197,6 +214,7 @@ inside() {
 	check "$1_second_run_ends_in_guest" shows_guest second
 	check "$1_nothing_done_twice" does_nothing_twice
 	check "$1_prompt_at_terminal" gives_prompt
+	[[ $1 == bookworm ]] || check "$1_opens_sshd" opens_sshd
 	check "$1_down" is_down
 	check "$1_down_keeps" stays_when_down
 	check "$1_up_again" runs_again 'up again'

@@ -19,9 +19,17 @@ static const char to_sshd[] = "-F none -p 2201 -i /run/vm2-test/key -o Identitie
 static void open_doors(void)
 {
 	ok("setsid python3 $VM2_SOURCE/tests/integration/syslog.py /run/vm2-test/syslog "
-	   "</dev/null >/dev/null 2>&1 & ssh-keygen -A; mkdir -p /run/sshd; cp -a /etc/pam.d /run/vm2-test");
+	   "</dev/null >/dev/null 2>&1 & ssh-keygen -A; mkdir -p /run/sshd");
 	wait_for(10, "test -S /dev/log");
 	ok("/usr/sbin/sshd -p 2201");
+	/* Set up, the host has its own programs told of tenants, and sshd not. */
+	ok("/usr/libexec/vm2/doors open --local");
+	ok("for i in su login cron atd; do grep -qx '@include vm2-doors' /etc/pam.d/$i || exit 1; done; "
+	   "! grep vm2 /etc/pam.d/sshd && vm2 host check | grep -E '^doors +ok'");
+	ok("sed -i /vm2-doors/d /etc/pam.d/atd");
+	assert_has(sh("vm2 host check").out, "/etc/pam.d/atd has no line '@include vm2-doors'");
+	ok("/usr/libexec/vm2/doors close");
+	ok("cp -a /etc/pam.d /run/vm2-test");
 	/* Closed again, the host is as it was. */
 	ok("/usr/libexec/vm2/doors open && /usr/libexec/vm2/doors close && /usr/libexec/vm2/doors close");
 	ok("diff -r /etc/pam.d /run/vm2-test/pam.d && test ! -e /etc/ssh/sshd_config.d/vm2.conf");
@@ -224,7 +232,21 @@ Test(doors, su_and_sudo_at_a_terminal_pass_the_exit_status)
 	cr_assert_eq(r.status, 1, "%d %s", r.status, r.out);
 }
 
-/* cron runs what a crontab says by the host's own shell: it is refused before. */
+Test(doors, su_at_a_terminal_relays_size_jobs_and_signals)
+{
+	struct result r;
+
+	ready();
+	r = at_terminal("su - doored",
+			"await \"~#\"; exec stty rows 33 columns 77 <$spawn_out(slave,name); "
+			"say {until [ \"$(stty size)\" = \"33 77\" ]; do :; done; echo SIZED-$((6*7))}; "
+			"await SIZED-42; say {bash -c \"echo UP; exec sleep 1002\"}; await {[\\r\\n]UP}; "
+			"send \\032; await Stopped; say {fg; echo LEFT-$?}; await sleep; send \\003; "
+			"await LEFT-130; say {kill -TERM $$; kill -9 $$}");
+	cr_assert_eq(r.status, 137, "%d %s", r.status, r.out);
+}
+
+/* cron and at run what a job says by the host's own shell: it is refused before. */
 Test(doors, cron_runs_nothing_of_a_tenant_on_the_host)
 {
 	ready();
@@ -235,6 +257,11 @@ Test(doors, cron_runs_nothing_of_a_tenant_on_the_host)
 	ok("cron");
 	wait_for(20, "grep -q plain /var/tmp/cron-plain && "
 		     "test $(grep -cE 'CRON.*(failure|denied)' /run/vm2-test/syslog) -ge 2");
+	ok("rm -f /var/tmp/at-*; echo 'touch /var/tmp/at-plain' | runuser -u plain -- at -M now && "
+	   "echo 'touch /var/tmp/at-doored' | setpriv --reuid doored --regid plain --clear-groups at -M now && "
+	   "{ atd -f -b 1 >/var/tmp/at-log 2>&1 & }");
+	wait_for(20, "test -e /var/tmp/at-plain && grep -c . /var/tmp/at-log /run/vm2-test/syslog");
+	ok("cat /var/tmp/at-log; grep at /run/vm2-test/syslog; atq; ! test -e /var/tmp/at-doored");
 	ok("kill $(cat /run/crond.pid); rm -f /etc/cron.d/doored; crontab -u doored -r; crontab -u plain -r");
 	ok("cat /run/vm2-test/syslog >&2; test ! -e /var/tmp/cron-doored");
 }
@@ -255,6 +282,22 @@ Test(doors, pamtester_finds_each_function)
 	/* A service that asks for the tenant without a password, as a key does. */
 	ok("pamtester vm2-gateway tested acct_mgmt open_session close_session");
 	assert_has(ok("vm2 guest list"), "tested");
+}
+
+/* The manual's way to have new passwords judged, as it stands there. */
+Test(doors, pwquality_judges_a_new_password)
+{
+	ready();
+	sh("vm2 tenant remove --yes judged");
+	ok("vm2 tenant add judged --key /run/vm2-test/key.pub && echo 'first horse' | vm2 tenant passwd judged");
+	ok("{ sed 's/^password.*//' /etc/pam.d/vm2-gateway; "
+	   "sed -n 's/^\\(password.*pam_pwquality.*\\)/\\1 enforce_for_root dictcheck=0/p; "
+	   "/^password.*use_authtok/p' $VM2_SOURCE/docs/man/pam_vm2.8; } >/etc/pam.d/vm2-judged; "
+	   "test $(grep -c ^password /etc/pam.d/vm2-judged) = 2");
+	assert_has(sh("yes short | head -9 | pamtester vm2-judged judged chauthtok 2>&1").out, "BAD PASSWORD");
+	ok("echo 'first horse' | pamtester vm2-judged judged authenticate");
+	ok("yes 'a horse of seventeen hands' | head -9 | pamtester vm2-judged judged chauthtok");
+	ok("echo 'a horse of seventeen hands' | pamtester vm2-judged judged authenticate");
 }
 
 /* Which door it was stands in the row, and in the ledger. */
@@ -298,4 +341,42 @@ Test(doors, the_hosts_log_has_each_login_once)
 	id = ok("ssh -tt %s doored@127.0.0.1 'echo $VM2_SESSION' </dev/null | tr -d '\\r'", to_sshd);
 	assert_has(ok("%s | grep 'pts/.* doored 127.0.0.1'", wtmp), "7 pts/");
 	assert_status(sh("%s | grep ' %s '", wtmp, id), 1);
+}
+
+/* lastlog(8) is no program of Debian 13: the record's time, line and host by its place. */
+static const char last[] = "python3 -c 'import os, struct, pwd; f = os.open(\"/var/log/lastlog\", os.O_RDONLY); "
+			   "d = os.pread(f, 292, pwd.getpwnam(\"lastly\").pw_uid * 292); "
+			   "t, line, host = struct.unpack(\"<i32s256s\", d); "
+			   "print(line.decode().strip(chr(0)), host.decode().strip(chr(0)))'";
+
+Test(doors, the_hosts_lastlog_has_the_last_login)
+{
+	const char *id;
+
+	ready();
+	sh("vm2 tenant remove --yes lastly");
+	ok("touch /var/log/lastlog; vm2 tenant add lastly --key /run/vm2-test/key.pub");
+	ok("ssh %s lastly@127.0.0.1 true", ssh_options);
+	id = ok("ssh -tt %s lastly@127.0.0.1 'echo $VM2_SESSION' </dev/null | tr -d '\r'", ssh_options);
+	ok("%s | grep -qx '%s 127.0.0.1'", last, id);
+	ok("cp /etc/login.defs /run/vm2-test && echo 'LASTLOG_UID_MAX 60000' >>/etc/login.defs");
+	ok("ssh -tt %s lastly@127.0.0.1 true </dev/null", ssh_options);
+	ok("cat /run/vm2-test/login.defs >/etc/login.defs");
+	assert_has(ok("%s", last), id);
+}
+
+/* A session that ends with its processes killed has its end in the host's log, too. */
+Test(doors, the_hosts_log_has_the_end_of_a_killed_session)
+{
+	const char *id;
+
+	ready();
+	sh("touch /var/log/wtmp");
+	ok("(ssh -tt %s doored@127.0.0.1 'echo $VM2_SESSION; exec sleep 1001' >/run/vm2-test/killed 2>&1 "
+	   "</dev/null &)", ssh_options);
+	wait_for(20, "grep -q . /run/vm2-test/killed");
+	id = ok("head -1 /run/vm2-test/killed | tr -d '\r\n'");
+	ok("kill -9 $(pgrep -f '[v]m2-session .*doored')");
+	ok("/usr/libexec/vm2/supervise stop vm2d && /usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "%s | grep -q '^8 %s '", wtmp, id);
 }

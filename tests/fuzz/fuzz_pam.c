@@ -160,7 +160,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int r;
 
-	if (size == 0)
+	/* What vm2d says may be logged: it is not to look like the secret by chance. */
+	if (size == 0 || memmem(data, size, "123456", 6))
 		return 0;
 	script.data = data + 1;
 	script.size = size - 1;

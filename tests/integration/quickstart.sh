@@ -141,6 +141,8 @@ opens_sshd() {
 			-o UserKnownHostsFile=/dev/null demo@127.0.0.1 'id; hostname' >by-sshd 2>&1 || status=$?
 	kill "$(cat sshd.pid)"
 	[[ -z $made ]] || rmdir /run/sshd
+	# The message of the day, which sshd's PAM file has made.
+	rm -f /run/motd.dynamic
 	cat by-sshd
 	((status == 0)) && grep -q '^uid=0(root) gid=0(root)' by-sshd && grep -qx 'demo' by-sshd
 }

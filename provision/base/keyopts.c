@@ -177,6 +177,14 @@ static int set_flag(struct keyopts *o, const char *name, struct err *err)
 		o->no |= ALL;
 		return 0;
 	}
+	if (!strcasecmp(name, "no-touch-required")) {
+		o->touchless = true;
+		return 0;
+	}
+	if (!strcasecmp(name, "verify-required")) {
+		o->verify = true;
+		return 0;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
 		if (strcasecmp(name + (no ? 3 : 0), flags[i].name))
 			continue;
@@ -226,17 +234,22 @@ static int take_one(struct keyopts *o, const char **p, struct err *err)
 
 int keyopts_parse(const char *text, struct keyopts *ret, struct err *err)
 {
+	*ret = (struct keyopts){ 0 };
+	return keyopts_add(text, ret, err);
+}
+
+int keyopts_add(const char *text, struct keyopts *o, struct err *err)
+{
 	const char *p = text;
 	int r = 0;
 
-	*ret = (struct keyopts){ 0 };
 	if (strlen(text) > KEYOPTS_MAX)
 		return err_set(err, ERR_USAGE, "the options of a key are longer than %d bytes", KEYOPTS_MAX);
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return err_set(err, ERR_USAGE, "the options of a key hold a control character");
 	while (r == 0 && *p) {
-		r = take_one(ret, &p, err);
+		r = take_one(o, &p, err);
 		if (r == 0 && *p && *p != ',')
 			r = err_set(err, ERR_USAGE, "between options of a key there is a comma, not '%.20s'", p);
 		else if (r == 0 && *p && !*++p)
@@ -290,6 +303,10 @@ void keyopts_write(const struct keyopts *o, struct buf *b)
 		if (o->no & flags[i].bit)
 			add_name(b, name);
 	}
+	if (o->touchless)
+		add_name(b, "no-touch-required");
+	if (o->verify)
+		add_name(b, "verify-required");
 	add_words(b, "permitopen", &o->permit);
 	add_words(b, "permitlisten", &o->listen);
 	if (o->command)

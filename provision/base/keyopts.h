@@ -2,7 +2,8 @@
 /*
  * What a public key may do, as it stands before the key's type in authorized_keys (sshd(8)): from,
  * expiry-time, command, permitopen, permitlisten, restrict, and [no-]pty, [no-]port-forwarding,
- * [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc. Computes only.
+ * [no-]agent-forwarding, [no-]X11-forwarding, [no-]user-rc; of keys in authenticators
+ * no-touch-required and verify-required. Computes only.
  */
 #ifndef VM2_BASE_KEYOPTS_H
 #define VM2_BASE_KEYOPTS_H
@@ -36,6 +37,8 @@ struct keyopts {
 	struct buf permit;   /* HOST:PORT, each with a space after it; PORT may be * */
 	struct buf listen;   /* [HOST:]PORT, the same */
 	int64_t expires;     /* seconds since the epoch; 0: never */
+	bool touchless;	     /* no-touch-required: its authenticator need not be touched */
+	bool verify;	     /* verify-required: it must have checked who touches it */
 };
 
 /* How many bytes of a line are options: up to the first blank that is not in quotes. */
@@ -46,6 +49,9 @@ size_t keyopts_span(const char *line);
  * is not known is an error: it might be a restriction.
  */
 int keyopts_parse(const char *text, struct keyopts *ret, struct err *err);
+
+/* The same, for further ones: they count after those that are there. */
+int keyopts_add(const char *text, struct keyopts *o, struct err *err);
 
 /* The text again, in one form; a stock sshd understands it. */
 void keyopts_write(const struct keyopts *o, struct buf *b);

@@ -65,6 +65,8 @@ enum limit_kind {
 	  "of a guest whose init has ended: on-failure, always or no") \
 	X(forwarding, WORD, 0, 0, 0, "yes no", "WHETHER", "FORWARDING", \
 	  "of ports, by ssh: yes or no") \
+	X(methods, WORD, 0, 0, 0, "any publickey publickey,password publickey,keyboard-interactive", "LIST", \
+	  "METHODS", "that a login by ssh takes, all of them, in this order") \
 	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \
 	  "required (no record, no session) or best-effort")
 /* clang-format on */
@@ -84,6 +86,10 @@ struct limits {
 
 #define LIMITS_ONE(...) +1
 enum { LIMITS_COUNT = 0 LIMITS(LIMITS_ONE) };
+
+/* The place of a row in the table. */
+#define LIMITS_PLACE(name, ...) LIMITS_AT_##name,
+enum { LIMITS(LIMITS_PLACE) };
 
 struct limit {
 	const char *name;

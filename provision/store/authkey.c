@@ -2,14 +2,12 @@
 #include "provision/store/authkey.h"
 
 #include <nettle/sha2.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/sshwire.h"
 #include "provision/base/str.h"
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /*
  * What stands in a key's blob after its type (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4,
@@ -48,88 +46,29 @@ static const struct kind *find_kind(const char *type, size_t len)
 	return NULL;
 }
 
-/* Strict: whole groups of four, padding only at the end, no stray bits. Length, or -1. */
-static int decode(const char *text, size_t len, unsigned char *out)
-{
-	size_t n = 0, pad = 0;
-
-	if (len == 0 || len % 4 != 0)
-		return -1;
-	while (pad < 2 && text[len - 1 - pad] == '=')
-		pad++;
-	for (size_t i = 0; i < len; i += 4) {
-		uint32_t group = 0;
-		size_t have = i + 4 == len ? 4 - pad : 4;
-
-		for (size_t j = 0; j < 4; j++) {
-			const char *at = j < have ? strchr(alphabet, text[i + j]) : alphabet;
-
-			if (!at || !text[i + j])
-				return -1;
-			group = group << 6 | (uint32_t)(at - alphabet);
-		}
-		if ((have == 3 && group & 0xff) || (have == 2 && group & 0xffff))
-			return -1;
-		for (size_t j = 0; j + 1 < have; j++)
-			out[n++] = (unsigned char)(group >> (16 - 8 * j));
-	}
-	return (int)n;
-}
-
-/* A string of the SSH wire: uint32 length and bytes (RFC 4251 5). */
-static bool take(const unsigned char **p, size_t *left, const unsigned char **ret, size_t *ret_len)
-{
-	size_t n;
-
-	if (*left < 4)
-		return false;
-	n = (size_t)(*p)[0] << 24 | (size_t)(*p)[1] << 16 | (size_t)(*p)[2] << 8 | (*p)[3];
-	if (n > *left - 4)
-		return false;
-	*ret = *p + 4;
-	*ret_len = n;
-	*p += 4 + n;
-	*left -= 4 + n;
-	return true;
-}
-
-static size_t mpint_bits(const unsigned char *p, size_t n)
-{
-	size_t bits;
-
-	while (n > 0 && *p == 0) {
-		p++;
-		n--;
-	}
-	bits = n * 8;
-	for (unsigned char top = n ? *p : 0x80; !(top & 0x80); top = (unsigned char)(top << 1))
-		bits--;
-	return bits;
-}
-
 /* NULL when the part is right, else what is wrong with the key. */
-static const char *check_part(
-	const struct kind *k, enum part part, const unsigned char *p, size_t n)
+static const char *check_part(const struct kind *k, enum part part, const struct sshwire *p)
 {
+	bool positive = p->left > 0 && !(p->at[0] & 0x80);
+
 	switch (part) {
 	case ED25519:
-		return n == 32 ? NULL : "its key is not of 32 bytes";
+		return p->left == 32 ? NULL : "its key is not of 32 bytes";
 	case CURVE:
-		return n == strlen(k->curve) && !memcmp(p, k->curve, n) ?
-			NULL :
-			"its curve is not that of its type";
+		return sshwire_is(p, k->curve) ? NULL : "its curve is not that of its type";
 	case POINT:
-		return n == k->point && p[0] == 4 ? NULL : "its point is not of the curve's length";
+		return p->left == k->point && p->at[0] == 4 ? NULL :
+							      "its point is not of the curve's length";
 	case RSA_E:
-		return n > 0 && !(p[0] & 0x80) && (p[n - 1] & 1) && mpint_bits(p, n) > 1 ?
+		return positive && (p->at[p->left - 1] & 1) && sshwire_bits(p) > 1 ?
 			NULL :
 			"its exponent makes no sense";
 	case RSA_N:
-		if (n == 0 || p[0] & 0x80)
+		if (!positive)
 			return "its modulus makes no sense";
-		return mpint_bits(p, n) >= AUTHKEY_RSA_MIN ? NULL : "it has less than 2048 bits";
+		return sshwire_bits(p) >= AUTHKEY_RSA_MIN ? NULL : "it has less than 2048 bits";
 	case APPLICATION:
-		return n > 0 ? NULL : "its application is empty";
+		return p->left > 0 ? NULL : "its application is empty";
 	case END:
 		break;
 	}
@@ -138,21 +77,20 @@ static const char *check_part(
 
 static const char *check_blob(const struct kind *k, const unsigned char *p, size_t left)
 {
-	const unsigned char *part;
-	size_t n;
+	struct sshwire blob = { p, left }, part;
 
-	if (!take(&p, &left, &part, &n) || n != strlen(k->type) || memcmp(part, k->type, n))
+	if (!sshwire_string(&blob, &part) || !sshwire_is(&part, k->type))
 		return "what it holds is not of the type that it says";
 	for (size_t i = 0; i < ARRAY_LEN(k->parts) && k->parts[i] != END; i++) {
 		const char *wrong;
 
-		if (!take(&p, &left, &part, &n))
+		if (!sshwire_string(&blob, &part))
 			return "it is cut short";
-		wrong = check_part(k, k->parts[i], part, n);
+		wrong = check_part(k, k->parts[i], &part);
 		if (wrong)
 			return wrong;
 	}
-	return left == 0 ? NULL : "there is something after its end";
+	return blob.left == 0 ? NULL : "there is something after its end";
 }
 
 static void copy_comment(const char *from, size_t len, char *ret, size_t size)
@@ -266,7 +204,7 @@ int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 	line += n;
 	len = len > n ? len - n : 0;
 	n = strcspn(line, " \t\n");
-	blob = decode(line, n < len ? n : len, ret->blob);
+	blob = sshwire_decode(line, n < len ? n : len, ret->blob);
 	if (blob < 0)
 		return err_set(err, ERR_USAGE, "the %s key is no valid base64", ret->type);
 	ret->len = (size_t)blob;
@@ -280,20 +218,14 @@ int authkey_parse(const char *line, struct authkey *ret, struct err *err)
 
 void authkey_fingerprint(const void *blob, size_t len, char ret[64])
 {
-	unsigned char digest[SHA256_DIGEST_SIZE + 1] = { 0 };
-	char *p = ret + sprintf(ret, "SHA256:");
+	unsigned char digest[SHA256_DIGEST_SIZE];
+	CLEANUP_BUF struct buf text = { 0 };
 	struct sha256_ctx context;
 
 	sha256_init(&context);
 	sha256_update(&context, len, blob);
-	sha256_digest(&context, SHA256_DIGEST_SIZE, digest);
-	for (size_t i = 0; i < SHA256_DIGEST_SIZE; i += 3) {
-		uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 |
-			(i + 2 < sizeof(digest) ? digest[i + 2] : 0);
-
-		for (int j = 0; j < 4; j++)
-			*p++ = alphabet[group >> (18 - 6 * j) & 63];
-	}
-	/* 32 bytes are 43 characters; the group's last one is padding. */
-	ret[7 + 43] = '\0';
+	sha256_digest(&context, sizeof(digest), digest);
+	sshwire_encode(digest, sizeof(digest), &text);
+	/* 32 bytes are 43 characters and one of padding. */
+	snprintf(ret, 64, "SHA256:%.43s", text.data);
 }

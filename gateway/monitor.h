@@ -26,6 +26,21 @@ enum monitor_state {
 	STATE_ENDING = 32,	 /* the wire was told to end the connection: nothing is allowed */
 };
 
+/* How somebody may show who they are. */
+enum method {
+	METHOD_NONE,
+	METHOD_KEY,
+	METHOD_PASSWORD,
+	METHOD_KBDINT,
+};
+
+/* What a login takes: one after the other, ended by METHOD_NONE; nothing named: any one. */
+#define METHODS_MAX 2
+struct sequence {
+	const char *words; /* as the plan has it (provision/base/limits.h) */
+	enum method steps[METHODS_MAX + 1];
+};
+
 /* A session in the guest, as the monitor sees it: vm2d's connection for it. */
 struct session {
 	struct session *next;
@@ -49,6 +64,9 @@ struct monitor {
 	char *key_credential;
 	struct keyopts offered; /* what the offered key may do */
 	struct keyopts may;	/* what they may who were let in with it */
+	const struct sequence *sequence; /* NULL: not yet asked for */
+	unsigned int step;		 /* how many of it are done */
+	bool decoy; /* PAM is asked as if it counted, but it is not its turn: no answer is right */
 	uint64_t tries;
 	int64_t deadline; /* of authentication, by clock_ms() */
 	pam_handle_t *pam;
@@ -84,6 +102,13 @@ int auth_password(struct monitor *m, const struct msg *request, struct err *err)
 int auth_key_offer(struct monitor *m, const struct msg *request, struct err *err);
 int auth_key_proved(struct monitor *m, const struct msg *request, struct err *err);
 int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *err);
+
+/*
+ * certificate.c: have a certificate, as the text of a key, read and its authority's signature verified,
+ * in a process of its own. 0 with what it says in reply (gateway/certify.c): authentic, but whether the
+ * authority counts is vm2d's to say. ERR_DENIED says what is wrong with it.
+ */
+int certificate_check(const struct monitor *m, const char *key, struct msg *reply, struct err *err);
 
 /* pam.c: the PAM transaction of a connection. All return a PAM_* code, PAM_SUCCESS for done. */
 

@@ -90,7 +90,7 @@ static int converse(struct monitor *m, int n, const struct pam_message **questio
 			continue;
 		answer = msg_next_value(&answers, "answer", &at);
 		if (answer && strlen(answer) < PAM_MAX_RESP_SIZE)
-			ret[i].resp = xstrdup(answer);
+			ret[i].resp = xstrdup(m->decoy ? "" : answer);
 		else
 			r = PAM_CONV_ERR;
 	}
@@ -109,7 +109,7 @@ static int give_password(struct monitor *m, int n, const struct pam_message **qu
 			continue;
 		if (!m->password || style == PAM_PROMPT_ECHO_ON)
 			return PAM_CONV_ERR;
-		ret[i].resp = xstrdup(m->password);
+		ret[i].resp = xstrdup(m->decoy ? "" : m->password);
 		m->password = NULL;
 	}
 	return PAM_SUCCESS;
@@ -187,6 +187,8 @@ int pam_check(struct monitor *m)
 
 	if (r == PAM_SUCCESS)
 		r = pam_authenticate(m->pam, 0);
+	if (m->decoy)
+		return PAM_AUTH_ERR;
 	return r == PAM_SUCCESS ? same_user(m) : r;
 }
 

@@ -99,6 +99,8 @@ static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
 /* Everything that reads files or makes memory executable happens here, before the sandbox. */
 static int prepare(struct wire *w, const struct msg *settings, struct err *err)
 {
+	if (!wire_touch_setup())
+		return err_set(err, ERR_FAILED, "libcrypto has no EVP_DigestVerify");
 	if (ssh_init() != SSH_OK)
 		return err_set(err, ERR_FAILED, "libssh does not start");
 	w->bind = ssh_bind_new();

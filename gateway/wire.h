@@ -96,6 +96,14 @@ struct wire {
 /* wire_auth.c: register what answers authentication requests. */
 void wire_auth_setup(struct wire *w);
 
+/* wire_touch.c: before any signature is verified. False: the library has no such function. */
+bool wire_touch_setup(void);
+
+/* The flags of the authenticator's signature that was verified last, once; -1 when it was none. */
+#define WIRE_TOUCHED  0x01 /* PROTOCOL.u2f: user present */
+#define WIRE_VERIFIED 0x04 /* user verified */
+int wire_touch_take(void);
+
 /*
  * Ask the monitor and wait for its answer (before authentication only). 0 with an answer in reply,
  * or -errno; then the connection is finished.

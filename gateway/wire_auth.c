@@ -70,19 +70,67 @@ static bool know_user(struct wire *w, const char *user)
 	return result && !strcmp(result, "ok");
 }
 
-static int ask_simple(struct wire *w, const char *user, const char *op, const char *key,
-		      const char *value)
+/* One of several methods is done: which is due. */
+static void offer_next(struct wire *w, const char *method)
 {
-	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
-	const char *result;
+	static const struct {
+		const char *name;
+		int method;
+	} methods[] = {
+		{ "publickey", SSH_AUTH_METHOD_PUBLICKEY },
+		{ "password", SSH_AUTH_METHOD_PASSWORD },
+		{ "keyboard-interactive", SSH_AUTH_METHOD_INTERACTIVE },
+	};
+
+	for (size_t i = 0; method && i < ARRAY_LEN(methods); i++)
+		if (!strcmp(methods[i].name, method))
+			ssh_set_auth_methods(w->session, methods[i].method);
+}
+
+/* The monitor's answer as libssh's callbacks return it. */
+static int outcome(struct wire *w, const char *result, const struct msg *reply)
+{
+	if (result && !strcmp(result, "ok"))
+		return SSH_AUTH_SUCCESS;
+	if (!result || strcmp(result, "partial"))
+		return SSH_AUTH_DENIED;
+	offer_next(w, msg_get(reply, "method"));
+	return SSH_AUTH_PARTIAL;
+}
+
+static int ask_request(struct wire *w, const char *user, struct msg *request)
+{
+	CLEANUP_MSG struct msg reply = { 0 };
 
 	if (!know_user(w, user))
 		return SSH_AUTH_DENIED;
+	return outcome(w, decide(w, request, &reply), &reply);
+}
+
+static int ask_simple(struct wire *w, const char *user, const char *op, const char *key,
+		      const char *value)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+
 	msg_add(&request, "op", op);
 	if (key)
 		msg_add(&request, key, value);
-	result = decide(w, &request, &reply);
-	return result && !strcmp(result, "ok") ? SSH_AUTH_SUCCESS : SSH_AUTH_DENIED;
+	return ask_request(w, user, &request);
+}
+
+/* libssh has verified the key's signature; of an authenticator's it is told what that said. */
+static int ask_proved(struct wire *w, const char *user, const char *key)
+{
+	CLEANUP_MSG struct msg request = { 0 };
+	int flags = wire_touch_take();
+
+	msg_add(&request, "op", "key-proved");
+	msg_add(&request, "key", key);
+	if (flags >= 0 && flags & WIRE_TOUCHED)
+		msg_add(&request, "touched", "1");
+	if (flags >= 0 && flags & WIRE_VERIFIED)
+		msg_add(&request, "verified", "1");
+	return ask_request(w, user, &request);
 }
 
 static int on_none(ssh_session session, const char *user, void *data)
@@ -121,7 +169,7 @@ static int on_key(ssh_session session, const char *user, struct ssh_key_struct *
 		return SSH_AUTH_SUCCESS;
 	free(w->offered);
 	w->offered = NULL;
-	return ask_simple(w, user, "key-proved", "key", text.data);
+	return ask_proved(w, user, text.data);
 }
 
 /* Pass the monitor's prompts to the client. */
@@ -164,10 +212,16 @@ static int on_interactive(struct wire *w, ssh_message message)
 	result = decide(w, &request, &reply);
 	if (result && !strcmp(result, "prompt"))
 		return send_prompts(w, message, &reply) == SSH_OK ? 0 : 1;
-	if (!result || strcmp(result, "ok"))
+	switch (outcome(w, result, &reply)) {
+	case SSH_AUTH_SUCCESS:
+		ssh_message_auth_reply_success(message, 0);
+		return 0;
+	case SSH_AUTH_PARTIAL:
+		ssh_message_auth_reply_success(message, 1);
+		return 0;
+	default:
 		return 1;
-	ssh_message_auth_reply_success(message, 0);
-	return 0;
+	}
 }
 
 /* What no other callback takes. 1: libssh's standard answer, which is a refusal of all but services. */

@@ -5,7 +5,8 @@
  *	AuthorizedKeysCommandUser vm2-gateway
  * vm2d is asked for this one key, which is printed when it is the tenant's, with all forwarding
  * off: it would leave from the host, whatever else sshd is told. Nothing printed means no, and sshd
- * goes on as it would without us; so accounts that are no tenants' are left alone.
+ * goes on as it would without us; so accounts that are no tenants' are left alone. For a certificate
+ * its authority is printed, with the names that count: sshd verifies it, and keeps what it says.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/config.h"
 #include "provision/base/log.h"
+#include "provision/base/sshcert.h"
 
 /* Of the key in base64: more than vm2d takes. */
 #define KEY_LEN_MAX 32768
@@ -30,19 +32,51 @@ static int usage(void)
 	return ERR_USAGE;
 }
 
-/* *ret is what sshd is to hold the key to; the reply's. */
-static int ask(const struct config *config, const char *user, const char *key, struct msg *reply,
-	       const char **ret, struct err *err)
+/* The line about a key: its options, and the key. */
+static int ask_key(const struct config *config, const char *user, const char *key, struct err *err)
 {
-	CLEANUP_MSG struct msg request = { 0 };
+	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
+	const char *options;
 	int r;
 
 	msg_add(&request, "op", "auth.key");
 	msg_add(&request, "tenant", user);
 	msg_add(&request, "key", key);
 	msg_add(&request, "source", "sshd");
-	r = client_call(config->socket, &request, ANSWER_MS, NULL, reply, err);
-	*ret = r == 0 ? msg_get(reply, "options") : NULL;
+	r = client_call(config->socket, &request, ANSWER_MS, NULL, &reply, err);
+	if (r != 0)
+		return r;
+	options = msg_get(&reply, "options");
+	printf("%s%s" NO_FORWARDING " %s\n", options ? options : "", options && *options ? "," : "", key);
+	return 0;
+}
+
+/* The line about a certificate's authority: the names that let in, and its key. */
+static int ask_authority(const struct config *config, const char *user, const char *key,
+			 struct err *err)
+{
+	CLEANUP_FREE unsigned char *blob = xcalloc(1, SSHCERT_MAX);
+	CLEANUP_SSHCERT struct sshcert c = { 0 };
+	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
+	CLEANUP_BUF struct buf ca = { 0 };
+	struct sshwire rest, type;
+	int r = sshcert_parse_text(key, blob, &c, err);
+
+	rest = c.ca;
+	if (r != 0 || !sshwire_string(&rest, &type))
+		return ERR_DENIED;
+	buf_printf(&ca, "%.*s ", (int)type.left, (const char *)type.at);
+	sshwire_encode(c.ca.at, c.ca.left, &ca);
+	msg_add(&request, "op", "auth.ca");
+	msg_add(&request, "tenant", user);
+	msg_add(&request, "key", ca.data);
+	for (size_t i = 0; i < c.n_principals; i++)
+		msg_add(&request, "principal", c.principals[i]);
+	msg_add(&request, "source", "sshd");
+	r = client_call(config->socket, &request, ANSWER_MS, NULL, &reply, err);
+	if (r == 0)
+		printf("cert-authority,principals=\"%s\"," NO_FORWARDING " %s\n",
+		       msg_get(&reply, "principals"), ca.data);
 	return r;
 }
 
@@ -50,8 +84,6 @@ int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
 	CLEANUP_FREE char *key = NULL;
-	CLEANUP_MSG struct msg reply = { 0 };
-	const char *options = NULL;
 	struct err err = { 0 };
 	int r;
 
@@ -63,11 +95,9 @@ int main(int argc, char **argv)
 	key = xasprintf("%s %s", argv[2], argv[3]);
 	r = config_load(NULL, &config, &err);
 	if (r == 0)
-		r = ask(config, argv[1], key, &reply, &options, &err);
-	if (r == 0)
-		printf("%s%s" NO_FORWARDING " %s\n", options ? options : "",
-		       options && *options ? "," : "", key);
-	else if (r != ERR_DENIED)
+		r = sshcert_type(key) ? ask_authority(config, argv[1], key, &err) :
+					ask_key(config, argv[1], key, &err);
+	if (r != 0 && r != ERR_DENIED)
 		log_err("%s", err.text);
 	return r == 0 || r == ERR_DENIED ? 0 : err_exit_status(r);
 }

@@ -132,7 +132,7 @@ int command_confirm(const struct cli *cli, struct err *err);
 
 #define OPTION_YES { "yes", OPTION_FLAG, NULL, NULL, "do not ask", false }
 
-extern const struct noun noun_host, noun_template, noun_plan, noun_tenant, noun_key, noun_guest,
+extern const struct noun noun_host, noun_template, noun_plan, noun_tenant, noun_key, noun_ca, noun_guest,
 	noun_address, noun_publish, noun_rule, noun_firewall, noun_network, noun_session;
 
 #endif

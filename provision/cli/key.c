@@ -22,6 +22,8 @@ static const struct {
 	{ "restrict", "restrict" },
 	{ "no-pty", "no-pty" },
 	{ "no-port-forwarding", "no-port-forwarding" },
+	{ "no-touch-required", "no-touch-required" },
+	{ "verify-required", "verify-required" },
 	{ "from", "from" },
 	{ "expires", "expiry-time" },
 	{ "permit-open", "permitopen" },
@@ -38,6 +40,8 @@ static const struct option_spec add_options[] = {
 	{ "no-pty", OPTION_FLAG, NULL, NULL, "may have no terminal", false },
 	{ "no-port-forwarding", OPTION_FLAG, NULL, NULL, "may forward nothing", false },
 	{ "restrict", OPTION_FLAG, NULL, NULL, "may neither: nothing but run commands", false },
+	{ "no-touch-required", OPTION_FLAG, NULL, NULL, "its authenticator need not be touched", false },
+	{ "verify-required", OPTION_FLAG, NULL, NULL, "its authenticator must know who touches it", false },
 	{ "comment", OPTION_TEXT, "TEXT", "comment", "instead of the line's own", false },
 	{ 0 },
 };

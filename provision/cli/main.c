@@ -28,7 +28,7 @@ static int run(struct cli *cli, struct err *err)
 
 int main(int argc, char **argv)
 {
-	const struct noun nouns[] = { noun_host, noun_template, noun_plan, noun_tenant, noun_key,
+	const struct noun nouns[] = { noun_host, noun_template, noun_plan, noun_tenant, noun_key, noun_ca,
 				      noun_guest, noun_address, noun_publish, noun_rule, noun_firewall, noun_network, noun_session, { 0 } };
 	struct err err = { 0 };
 	struct cli cli;

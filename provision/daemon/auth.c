@@ -71,6 +71,29 @@ int auth_key(struct request *r)
 	return 0;
 }
 
+/* A name that is nobody's takes what most do: it is told apart from none. */
+int auth_methods(struct request *r)
+{
+	const struct limit *limit = &limit_table[LIMITS_AT_methods];
+	CLEANUP_BUF struct buf text = { 0 };
+	const char *tenant = NULL;
+	struct limits limits;
+	struct store_tenant t;
+	int n = msg_need(&r->in, "tenant", &tenant, &r->err);
+
+	if (n != 0)
+		return n;
+	limits_default(&limits);
+	n = name_valid(tenant) ? store_tenant_get(r->store, tenant, &t, &r->err) : ERR_NOT_FOUND;
+	if (n == 0)
+		limits = t.limits;
+	else if (n != ERR_NOT_FOUND)
+		return n;
+	limit_print(limit, limits.methods, &text);
+	msg_add(&r->out, "methods", text.data);
+	return 0;
+}
+
 /*
  * One of as many locks as there are processors: each verification costs 70 ms of one, so that a
  * flood of guesses waits for itself and not for the guests.

@@ -54,6 +54,12 @@ int key_remove(struct request *r);
 /* A parsed key as a row; the blob stays the parsed one's. */
 void key_fill(const struct authkey *parsed, struct store_key *ret);
 
+/* ca.c */
+int ca_add(struct request *r);
+int ca_list(struct request *r);
+int ca_remove(struct request *r);
+int auth_ca(struct request *r);
+
 /* guest.c */
 int guest_rows(struct request *r);
 int guest_row(struct request *r);
@@ -109,6 +115,7 @@ int session_open(struct request *r);
 
 /* auth.c */
 int auth_key(struct request *r);
+int auth_methods(struct request *r);
 int auth_password(struct request *r);
 int auth_change(struct request *r);
 int auth_account(struct request *r);

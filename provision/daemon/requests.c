@@ -56,6 +56,11 @@ const struct request_kind request_kinds[] = {
 	{ "key.list", OWNERS, 0, "tenant", key_list, "a tenant's keys" },
 	{ "key.remove", STAFF, CHANGES, "tenant fingerprint", key_remove, "let a key in no more" },
 
+	{ "ca.add", STAFF, CHANGES, "key [tenant] [principal*] [comment]", ca_add,
+		"let an authority's certificates in" },
+	{ "ca.list", READERS, 0, "[tenant]", ca_list, "the authorities" },
+	{ "ca.remove", STAFF, CHANGES, "ca", ca_remove, "let them in no more" },
+
 	{ "guest.list", READERS, 0, "", guest_rows, "the guests" },
 	{ "guest.show", OWNERS, 0, "name", guest_row, "one guest" },
 	{ "guest.start", STAFF, CHANGES, "name", guest_up, "bring it up, making it when needed" },
@@ -115,6 +120,9 @@ const struct request_kind request_kinds[] = {
 
 	{ "auth.key", ROLE_GATEWAY, 0, "tenant key [source]", auth_key,
 		"whether the key is the tenant's" },
+	{ "auth.ca", ROLE_GATEWAY, 0, "tenant key [principal*] [source]", auth_ca,
+		"whether the authority's certificates let the tenant in" },
+	{ "auth.methods", ROLE_GATEWAY, 0, "tenant", auth_methods, "what a login of it takes" },
 	{ "auth.password", ROLE_GATEWAY, 0, "tenant password [code] [source]", auth_password,
 		"whether the password is the tenant's" },
 	{ "auth.change", DOORS, CHANGES, "tenant password new [code] [source]", auth_change,

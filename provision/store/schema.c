@@ -153,6 +153,14 @@ const char *const schema_migrations[] = {
 	"ALTER TABLE traffic ADD COLUMN seen_dropped INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE traffic ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE traffic_hour ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;",
+	/* Authorities whose certificates let users in: of one tenant, or (null) of all. */
+	"CREATE TABLE ca ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" tenant INTEGER REFERENCES tenant(id) ON DELETE CASCADE,"
+	" type TEXT NOT NULL, blob BLOB NOT NULL, fingerprint TEXT NOT NULL,"
+	" comment TEXT NOT NULL, principals TEXT NOT NULL, created INTEGER NOT NULL);"
+	"CREATE UNIQUE INDEX ca_blob ON ca(blob, ifnull(tenant, 0));"
+	"CREATE INDEX ca_tenant ON ca(tenant);",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

@@ -34,6 +34,7 @@ struct store;
 #define STORE_REASON_MAX  200 /* bytes of a suspension's reason */
 #define STORE_ADDRESSES_MAX 16 /* further ones of a guest */
 #define STORE_COMMENT_MAX 100 /* bytes of a rule's comment */
+#define STORE_PRINCIPALS_MAX 1024 /* bytes of an authority's list of them */
 #define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
 
@@ -126,6 +127,19 @@ struct store_key {
 	size_t blob_len;
 };
 
+/* An authority whose certificates let users in. */
+struct store_ca {
+	int64_t id;
+	char tenant[STORE_NAME_SIZE]; /* "": all tenants of this host */
+	char type[64];
+	char fingerprint[64];
+	char comment[256];
+	char principals[STORE_PRINCIPALS_MAX + 1]; /* with spaces between; "": the tenant's own name */
+	int64_t created;
+	const void *blob; /* in only */
+	size_t blob_len;
+};
+
 /* A session. Strings may be NULL for "none" and belong to the caller (in) or the call (out). */
 struct store_session {
 	const char *id, *tenant, *kind, *command, *source, *credential, *via;
@@ -148,6 +162,7 @@ typedef int (*store_plan_fn)(void *data, const struct store_plan *plan);
 typedef int (*store_template_fn)(void *data, const struct store_template *template);
 typedef int (*store_tenant_fn)(void *data, const struct store_tenant *tenant);
 typedef int (*store_key_fn)(void *data, const struct store_key *key);
+typedef int (*store_ca_fn)(void *data, const struct store_ca *ca);
 typedef int (*store_port_fn)(void *data, const struct store_port *port);
 typedef int (*store_rule_fn)(void *data, const struct store_rule *rule);
 typedef int (*store_session_fn)(void *data, const struct store_session *session);
@@ -242,6 +257,18 @@ int store_key_each(
 int store_key_match(struct store *store, const char *tenant, const void *blob, size_t len,
 	struct store_key *ret, struct err *err);
 int store_key_remove(struct store *store, const char *tenant, const char *which, struct err *err);
+
+/*
+ * Authorities. add, for a tenant or for all (NULL), fills in id and created. each: all, or those that
+ * count for a tenant. match: those with exactly this blob that count for the tenant. remove takes an id,
+ * or a fingerprint: then wherever it is registered.
+ */
+int store_ca_add(struct store *store, const char *tenant, struct store_ca *ca, struct err *err);
+int store_ca_each(
+	struct store *store, const char *tenant, store_ca_fn fn, void *data, struct err *err);
+int store_ca_match(struct store *store, const char *tenant, const void *blob, size_t len,
+	store_ca_fn fn, void *data, struct err *err);
+int store_ca_remove(struct store *store, const char *which, struct err *err);
 
 /*
  * Guests. allocate makes the row with intent "creating", made from the tenant's template or the

@@ -16,9 +16,11 @@
 #include "gateway/monitor.h"
 #include "provision/api/client.h"
 #include "provision/base/cleanup.h"
+#include "provision/base/sshcert.h"
 
 #define TENANT	 "acme"
 #define KEY	 "ssh-ed25519 GOOD"
+#define CERTIFICATE "ssh-ed25519-cert-v01@openssh.com GOOD"
 #define PASSWORD "right"
 #define MESSAGES_MAX 40
 
@@ -29,7 +31,7 @@ static struct config config = { .socket = (char *)(uintptr_t)"/nowhere", .max_tr
 static struct {
 	struct pam_conv conv;
 	char user[256];
-	bool key_accepted, password_right, account_right, refuse_account;
+	bool key_accepted, password_right, account_right, refuse_account, both;
 	int guesses;
 } seen;
 
@@ -83,6 +85,7 @@ int pam_authenticate(pam_handle_t *pamh, int flags)
 int pam_acct_mgmt(pam_handle_t *pamh, int flags)
 {
 	NEVER(!seen.password_right && !seen.key_accepted);
+	NEVER(seen.both && (!seen.password_right || !seen.key_accepted));
 	if (seen.refuse_account || strcmp(seen.user, TENANT))
 		return PAM_ACCT_EXPIRED;
 	seen.account_right = true;
@@ -105,11 +108,42 @@ const char *pam_strerror(pam_handle_t *pamh, int code)
 	return "no";
 }
 
-/* --- vm2d --- */
+/* --- the process that reads certificates, and vm2d --- */
+
+int certificate_check(const struct monitor *m, const char *key, struct msg *reply, struct err *err)
+{
+	NEVER(!sshcert_type(key));
+	if (strcmp(key, CERTIFICATE))
+		return err_set(err, ERR_DENIED, "no");
+	msg_add(reply, "ca", "ssh-ed25519 CA");
+	msg_add(reply, "principal", TENANT);
+	msg_add(reply, "id", "x");
+	msg_add(reply, "serial", "1");
+	msg_add(reply, "options", "no-pty");
+	return 0;
+}
+
+/* Its authority counts for the tenant; what it holds the monitor had from the process that reads it. */
+static int let_certificate_in(const struct msg *request, struct msg *reply, struct err *err)
+{
+	NEVER(strcmp(msg_get(request, "key"), "ssh-ed25519 CA") ||
+	      strcmp(msg_get(request, "principal"), TENANT));
+	if (strcmp(msg_get(request, "tenant"), TENANT))
+		return err_set(err, ERR_DENIED, "no");
+	seen.key_accepted = true;
+	msg_add(reply, "fingerprint", "SHA256:ca");
+	return 0;
+}
 
 int client_call(const char *path, const struct msg *request, int timeout_ms,
 		const struct client_sink *sink, struct msg *reply, struct err *err)
 {
+	if (!strcmp(msg_get(request, "op"), "auth.methods")) {
+		msg_add(reply, "methods", seen.both ? "publickey,password" : "any");
+		return 0;
+	}
+	if (!strcmp(msg_get(request, "op"), "auth.ca"))
+		return let_certificate_in(request, reply, err);
 	NEVER(strcmp(msg_get(request, "op"), "auth.key"));
 	if (strcmp(msg_get(request, "tenant"), TENANT) || strcmp(msg_get(request, "key"), KEY))
 		return err_set(err, ERR_DENIED, "no");
@@ -141,6 +175,22 @@ static bool says(const struct msg *m, const char *key, const char *value)
 	return got && !strcmp(got, value) && !msg_next_value(m, key, &pos);
 }
 
+static bool credible(const char *credential)
+{
+	static const char *const once[] = { "password", "keyboard-interactive", "key SHA256:x",
+					    "certificate x serial 1 of SHA256:ca" };
+	static const char *const twice[] = { "key SHA256:x and password",
+					     "certificate x serial 1 of SHA256:ca and password" };
+
+	for (size_t i = 0; credential && i < ARRAY_LEN(once) && !seen.both; i++)
+		if (!strcmp(credential, once[i]))
+			return true;
+	for (size_t i = 0; credential && i < ARRAY_LEN(twice) && seen.both; i++)
+		if (!strcmp(credential, twice[i]))
+			return true;
+	return false;
+}
+
 static void check_order(const struct msg *m)
 {
 	const char *env;
@@ -149,8 +199,7 @@ static void check_order(const struct msg *m)
 	NEVER(!says(m, "op", "session.open") || !says(m, "tenant", TENANT));
 	NEVER(!says(m, "via", "gateway") || !says(m, "source", "192.0.2.1:1"));
 	NEVER(msg_get(m, "argv") || msg_get(m, "name"));
-	NEVER(!says(m, "credential", "password") && !says(m, "credential", "key SHA256:x") &&
-	      !says(m, "credential", "keyboard-interactive"));
+	NEVER(!credible(msg_get(m, "credential")));
 	while ((env = msg_next_value(m, "env", &pos)))
 		NEVER(!str_starts(env, "LANG=") && !str_starts(env, "LC_"));
 }
@@ -237,6 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&seen, 0, sizeof(seen));
 	if (size > 0) {
 		seen.refuse_account = data[0] & 1;
+		seen.both = data[0] & 2;
 		data++;
 		size--;
 	}

@@ -100,6 +100,142 @@ Test(credentials, a_key_may_do_what_its_options_say)
 	assert_has(r.err, "'everywhere' is neither an address nor a prefix");
 }
 
+/* Log in with a certificate for the key `mine`, that `ca` signs with these options. */
+static struct result certified(const char *ca, const char *options, const char *tenant, const char *rest)
+{
+	ok("cd /run/vm2-test && ssh-keygen -q -s %s -I person %s mine.pub", ca, options);
+	return with_key(tenant, "mine", rest);
+}
+
+Test(credentials, an_authoritys_certificates_let_in)
+{
+	struct result r;
+
+	tenant_ready("fired");
+	tenant_ready("certed");
+	ok("cd /run/vm2-test && rm -f mine* ca ca.pub other-ca*; for k in mine ca other-ca; do "
+	   "ssh-keygen -q -t ed25519 -N '' -f $k; done");
+	assert_status(certified("ca", "-n certed", "certed", "true"), 255);
+	ok("vm2 ca add --tenant certed /run/vm2-test/ca.pub");
+	assert_status(sh("vm2 ca add --tenant certed /run/vm2-test/ca.pub"), 6);
+	cr_assert_str_eq(certified("ca", "-n x,certed -z 7 -V -1m:+5m", "certed", "hostname").out, "certed\n");
+	wait_for(20, "vm2 session list --tenant certed --json | grep -q 'certificate person serial 7 of SHA256:'");
+	/* Another's name, no name, another authority, too late, elsewhere: nobody. */
+	assert_status(certified("ca", "-n certed", "fired", "true"), 255);
+	assert_status(certified("ca", "-n fired", "certed", "true"), 255);
+	assert_status(certified("ca", "", "certed", "true"), 255);
+	assert_status(certified("other-ca", "-n certed", "certed", "true"), 255);
+	assert_status(certified("ca", "-n certed -V -2h:-1h", "certed", "true"), 255);
+	assert_status(certified("ca", "-n certed -O source-address=192.0.2.1", "certed", "true"), 255);
+	assert_status(certified("ca", "-n certed -O critical:new@example.org=x", "certed", "true"), 255);
+	/* What it restricts, the monitor keeps. */
+	cr_assert_str_eq(certified("ca", "-n certed -O force-command='echo forced'", "certed", "id").out,
+			 "forced\n");
+	r = certified("ca", "-n certed -O clear", "certed", "-o LogLevel=INFO -tt tty");
+	assert_has(r.err, "PTY allocation request failed");
+	assert_status(certified("ca", "-n certed -O no-port-forwarding", "certed",
+				"-o ExitOnForwardFailure=yes -R 7779:localhost:22 true"), 255);
+	/* The authority of another tenant under another name, and one of all. */
+	ok("vm2 ca add --tenant fired --principal alice /run/vm2-test/ca.pub");
+	assert_status(certified("ca", "-n fired", "fired", "true"), 255);
+	assert_status(certified("ca", "-n alice", "fired", "true"), 0);
+	ok("vm2 ca add /run/vm2-test/other-ca.pub");
+	assert_status(certified("other-ca", "-n fired", "fired", "true"), 0);
+	assert_status(certified("other-ca", "-n fired", "certed", "true"), 255);
+	assert_has(ok("vm2 ca list"), "alice");
+	ok("vm2 ca remove $(ssh-keygen -lf /run/vm2-test/ca.pub | cut -d' ' -f2)");
+	assert_status(certified("ca", "-n certed", "certed", "true"), 255);
+	assert_status(sh("vm2 ca remove 9999"), 3);
+	ok("vm2 ca remove $(vm2 ca list --json | jq '.[0].id')");
+	cr_assert_str_eq(ok("vm2 ca list --json | tr -d ' \n'"), "[]");
+}
+
+Test(credentials, certificates_of_each_type_let_in)
+{
+	tenant_ready("typed");
+	ok("cd /run/vm2-test && rm -f mine* ca ca.pub && ssh-keygen -q -t ecdsa -N '' -f ca && "
+	   "vm2 ca add --tenant typed ca.pub");
+	for (int i = 0; i < 3; i++) {
+		ok("cd /run/vm2-test && rm -f mine* && ssh-keygen -q -t %s -N '' -f mine",
+		   i == 0 ? "rsa" : i == 1 ? "ecdsa" : "ed25519");
+		assert_status(certified("ca", "-n typed", "typed", "true"), 0);
+	}
+	ok("vm2 ca remove $(vm2 ca list --json | jq '.[0].id')");
+}
+
+/* The same tenant, with a key and a password: what it takes, and what each part alone is worth. */
+Test(credentials, a_plan_may_ask_for_two_methods)
+{
+	static const char with[] = "sshpass -p '%s' ssh -o LogLevel=INFO -o NumberOfPasswordPrompts=1 "
+				   "-o PreferredAuthentications=%s $(echo '%s' | sed 's,-o BatchMode=[a-z]*,,') "
+				   "twice@127.0.0.1 hostname";
+	struct result r;
+
+	tenant_ready("twice");
+	ok("echo 'correct horse 7' | vm2 tenant passwd twice");
+	ok("vm2 plan add two-steps --methods publickey,keyboard-interactive");
+	ok("vm2 tenant set twice --plan two-steps");
+	r = sh(with, "correct horse 7", "publickey,keyboard-interactive", ssh_options);
+	assert_status(r, 0);
+	cr_assert_str_eq(r.out, "twice\n");
+	wait_for(20, "vm2 session list --tenant twice --json | grep -q 'key SHA256:.* and keyboard-interactive'");
+	/* One alone, a wrong second one, another second one, the second one first: not enough. */
+	r = sh(with, "correct horse 7", "publickey", ssh_options);
+	assert_status(r, 255);
+	assert_has(r.err, "Permission denied (keyboard-interactive)");
+	cr_assert_neq(sh(with, "wrong", "publickey,keyboard-interactive", ssh_options).status, 0);
+	cr_assert_neq(sh(with, "correct horse 7", "keyboard-interactive,publickey",
+			 "-F none -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null")
+			      .status, 0);
+	ok("vm2 tenant unlock twice; vm2 tenant set twice --methods publickey,password");
+	cr_assert_str_eq(sh(with, "correct horse 7", "publickey,password", ssh_options).out, "twice\n");
+	cr_assert_neq(sh(with, "correct horse 7", "publickey,keyboard-interactive", ssh_options).status, 0);
+	ok("vm2 tenant unlock twice; vm2 tenant set twice --methods publickey");
+	assert_status(ssh("twice", "", "true"), 0);
+	cr_assert_neq(sh(with, "correct horse 7", "password",
+			 "-F none -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null")
+			      .status, 0);
+	assert_status(sh("vm2 tenant set twice --methods password,publickey"), 2);
+	ok("vm2 tenant remove --yes twice && vm2 plan remove two-steps");
+}
+
+/* An authenticator in software, from OpenSSH's own tests (package openssh-tests). */
+#define SOFT_KEY "/usr/lib/openssh/regress/misc/sk-dummy/sk-dummy.so"
+
+static void make_soft_key(const char *name, const char *options)
+{
+	ok("cd /run/vm2-test && rm -f %s*; ssh-keygen -q -N '' -w " SOFT_KEY " %s -f %s", name, options, name);
+}
+
+static int with_soft_key(const char *name)
+{
+	return with_key("touched", name, "-o SecurityKeyProvider=" SOFT_KEY " true").status;
+}
+
+Test(credentials, an_authenticator_is_to_be_touched)
+{
+	if (sh("test -e " SOFT_KEY).status != 0)
+		cr_skip_test("there is no package openssh-tests here");
+	tenant_ready("touched");
+	for (int i = 0; i < 2; i++) {
+		const char *type = i ? "-t ecdsa-sk" : "-t ed25519-sk";
+
+		make_soft_key("felt", type);
+		ok("vm2 key add touched /run/vm2-test/felt.pub");
+		cr_assert_eq(with_soft_key("felt"), 0, "%s", type);
+		ok("sed 's/^/verify-required /' /run/vm2-test/felt.pub >/run/vm2-test/line; "
+		   "vm2 key remove touched $(ssh-keygen -lf /run/vm2-test/felt.pub | cut -d' ' -f2); "
+		   "vm2 key add touched /run/vm2-test/line");
+		cr_assert_eq(with_soft_key("felt"), 255, "%s", type);
+		make_soft_key("unfelt", i ? "-O no-touch-required -t ecdsa-sk" : "-O no-touch-required -t ed25519-sk");
+		ok("vm2 key add touched /run/vm2-test/unfelt.pub");
+		cr_assert_eq(with_soft_key("unfelt"), 255, "%s", type);
+		ok("vm2 key remove touched $(ssh-keygen -lf /run/vm2-test/unfelt.pub | cut -d' ' -f2); "
+		   "vm2 key add touched /run/vm2-test/unfelt.pub --no-touch-required");
+		cr_assert_eq(with_soft_key("unfelt"), 0, "%s", type);
+	}
+}
+
 Test(credentials, a_key_forwards_where_it_may)
 {
 	tenant_ready("led");

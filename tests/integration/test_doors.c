@@ -94,6 +94,20 @@ Test(doors, sshd_refuses_a_strangers_key)
 		      255);
 }
 
+Test(doors, sshd_takes_a_certificate)
+{
+	ready();
+	ok("cd /run/vm2-test && rm -f mine* ca ca.pub && for k in mine ca; do ssh-keygen -q -t ed25519 -N '' -f $k; "
+	   "done && vm2 ca add --tenant doored ca.pub && ssh-keygen -q -s ca -I me -n doored mine.pub");
+	static const char login[] = "ssh -o BatchMode=yes -i /run/vm2-test/mine $(echo '%s' | sed 's,-i [^ ]*,,') "
+				    "doored@127.0.0.1 hostname";
+
+	cr_assert_str_eq(ok(login, to_sshd), "doored");
+	ok("cd /run/vm2-test && ssh-keygen -q -s ca -I me -n somebody mine.pub");
+	assert_status(sh(login, to_sshd), 255);
+	ok("vm2 ca remove $(vm2 ca list --json | jq '.[0].id')");
+}
+
 Test(doors, sshd_takes_a_password)
 {
 	ready();

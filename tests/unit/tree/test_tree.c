@@ -37,6 +37,7 @@ static const struct {
 } owners[] = {
 	{ "sqlite3.h", "provision/store" },
 	{ "libssh/", "gateway/wire" },
+	{ "openssl/", "gateway/certify.c gateway/wire_touch.c" },
 	{ "libnftnl/", "firewall" },
 	{ "libmnl/", "firewall" },
 	{ "security/", "pam_vm2 gateway/monitor" },

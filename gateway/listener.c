@@ -69,12 +69,19 @@ struct listener {
 	struct pollfd *polled;
 };
 
+/*
+ * Bytes that the kernel takes before it has sent those it has: a keystroke's echo waits behind them,
+ * whatever its channel. More would be no faster: what is on its way is not counted.
+ */
+#define UNSENT_MAX (128 * 1024)
+
 static void set_options(int fd)
 {
-	int yes = 1;
+	int yes = 1, unsent = UNSENT_MAX;
 
 	/* Packets are whole when libssh writes them; waiting for more would cost 40 ms each. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
 }
 

@@ -35,6 +35,13 @@
 /* Unanswered questions after which a silent client is given up: ClientAliveCountMax of sshd(8). */
 #define QUESTIONS_MAX 3
 
+/*
+ * libssh takes this much from its socket at a time (MAX_BUF_SIZE). Of more that is there a turn takes
+ * so many pieces: two packets' worth, so that pipes and the monitor have their turn too.
+ */
+#define PIECE_BYTES 4096
+#define PIECES_MAX 16
+
 /* How long a client may take to read what was sent before its connection is closed. */
 #define FAREWELL_MS 2000
 
@@ -154,6 +161,7 @@ static int start(struct wire *w, bool room, struct err *err)
 		r = msg_get_u64(&settings, "client-alive", 0, 3600, &w->alive, err);
 	w->accept_env = xstrdup(msg_get(&settings, "accept-env") ?: "");
 	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
+	w->bytes = xmalloc(WIRE_READ_MAX);
 	if (r == 0)
 		r = prepare(w, &settings, err);
 	if (settings.data.data)
@@ -197,6 +205,34 @@ static int ask_client(struct wire *w)
 	return 0;
 }
 
+/* libssh stops at a packet that must not be, but leaves the connection to us. */
+static bool broken(const struct wire *w)
+{
+	return !ssh_is_connected(w->session) ||
+	       ssh_get_status(w->session) & (SSH_CLOSED | SSH_CLOSED_ERROR);
+}
+
+/* Whether libssh has more to read at once, as far as can be told without asking the kernel. */
+static bool more_comes(const struct wire *w, uint64_t before)
+{
+	return w->traffic.in_bytes - before >= PIECE_BYTES && !w->finished && !broken(w) &&
+	       !(ssh_get_status(w->session) & SSH_WRITE_PENDING);
+}
+
+static int handle_packets(struct wire *w)
+{
+	uint64_t before;
+	int pieces = 0;
+
+	w->stalled = false;
+	do {
+		before = w->traffic.in_bytes;
+		if (ssh_event_dopoll(w->event, 0) == SSH_ERROR)
+			return -ECONNRESET;
+	} while (++pieces < PIECES_MAX && more_comes(w, before));
+	return 0;
+}
+
 /* Wait until something can be done, and let libssh handle its packets. */
 static int wait_and_handle(struct wire *w)
 {
@@ -216,14 +252,10 @@ static int wait_and_handle(struct wire *w)
 		return errno == EINTR ? 0 : -errno;
 	if (!fds[0].revents && silence(w) == 0)
 		return ask_client(w);
-	if (fds[0].revents) {
-		w->stalled = false;
-		if (ssh_event_dopoll(w->event, 0) == SSH_ERROR)
-			return -ECONNRESET;
-	}
-	if (fds[1].revents && !w->finished)
+	r = fds[0].revents ? handle_packets(w) : 0;
+	if (r == 0 && fds[1].revents && !w->finished)
 		wire_link_receive(w);
-	return 0;
+	return r;
 }
 
 /*
@@ -236,13 +268,6 @@ static void farewell(struct wire *w)
 	ssh_blocking_flush(w->session, FAREWELL_MS);
 	ssh_set_fd_towrite(w->session);
 	ssh_disconnect(w->session);
-}
-
-/* libssh stops at a packet that must not be, but leaves the connection to us. */
-static bool broken(const struct wire *w)
-{
-	return !ssh_is_connected(w->session) ||
-	       ssh_get_status(w->session) & (SSH_CLOSED | SSH_CLOSED_ERROR);
 }
 
 static void serve(struct wire *w)

@@ -15,6 +15,9 @@
 
 #include "provision/api/msg.h"
 
+/* One packet's payload (RFC 4253, 6.1); more in one write would only be cut up again. */
+#define WIRE_READ_MAX 32768
+
 /* Bytes on their way that could not be delivered yet: data from `at` on is what is left. */
 struct held {
 	struct buf data;
@@ -40,6 +43,8 @@ struct channel {
 	int in, out, err;  /* pipes to and from the session, or -1 */
 	struct held input;
 	struct held output[2]; /* [1]: stderr */
+	const struct pollfd *polled; /* what it was waited for last: so many of them */
+	int n_polled;
 	uint64_t status;
 	char signal[16]; /* empty: it ended with status */
 	bool core;
@@ -91,6 +96,7 @@ struct wire {
 	unsigned int questions; /* asked since */
 	struct listener *listeners;
 	struct pollfd *fds; /* room for all that wire.c may wait for */
+	char *bytes;	    /* of a pipe, on their way to libssh: WIRE_READ_MAX of them */
 };
 
 /* wire_auth.c: register what answers authentication requests. */
@@ -144,8 +150,11 @@ bool wire_forward_ready(struct channel *c);
 /* wire_relay.c: move what can be moved, without waiting, and end what has ended. */
 void wire_relay(struct wire *w);
 
-/* What a channel waits for: its entries in an array of 3. Returns how many were filled in. */
-int wire_relay_poll(const struct channel *c, struct pollfd *ret_fds);
+/*
+ * What a channel waits for: its entries in an array of 3, which it looks at when it is relayed next.
+ * Returns how many were filled in.
+ */
+int wire_relay_poll(struct channel *c, struct pollfd *ret_fds);
 
 /* Input from libssh: how many bytes of it the channel took. */
 uint32_t wire_relay_input(struct channel *c, const void *data, uint32_t len);

@@ -13,8 +13,8 @@
 
 #include "provision/base/cleanup.h"
 
-/* One packet's payload (RFC 4253, 6.1); more in one write would only be cut up again. */
-#define READ_MAX 32768
+/* So many packets a channel may send in its turn when it is alone; one of several sends one. */
+#define PACKETS_ALONE 4
 
 /* Memory above this is given back when it is not needed. */
 #define HELD_KEEP 65536
@@ -29,6 +29,15 @@ static void held_reset(struct held *h)
 static bool held_any(const struct held *h)
 {
 	return h->at < h->data.len;
+}
+
+/* Whether a pipe can be read or written, as poll(2) said. */
+static bool is_ready(const struct channel *c, int fd)
+{
+	for (int i = 0; i < c->n_polled; i++)
+		if (c->polled[i].fd == fd)
+			return c->polled[i].revents;
+	return false;
 }
 
 /* The session reads its end of file; of a socket the other direction goes on. */
@@ -149,25 +158,29 @@ static bool wants_output(const struct channel *c, int is_error)
 	return (is_error ? c->err : c->out) >= 0 && !held_any(&c->output[is_error]) && may_send(c);
 }
 
-static void read_output(struct channel *c, int is_error)
+/* Whether there may be more that could be sent at once. */
+static bool read_output(struct channel *c, int is_error)
 {
 	int *fd = is_error ? &c->err : &c->out;
-	uint32_t window = ssh_channel_window_size(c->ssh);
-	char bytes[READ_MAX];
+	char *bytes = c->wire->bytes;
+	size_t most, sent;
 	ssize_t n;
-	size_t sent;
 
-	if (!wants_output(c, is_error))
-		return;
-	n = read(*fd, bytes, window < READ_MAX ? window : READ_MAX);
+	if (!wants_output(c, is_error) || !is_ready(c, *fd))
+		return false;
+	most = ssh_channel_window_size(c->ssh);
+	if (most > WIRE_READ_MAX)
+		most = WIRE_READ_MAX;
+	n = read(*fd, bytes, most);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		*fd = fd_close(*fd);
-		return;
+		return false;
 	}
 	sent = send_output(c, is_error, bytes, (size_t)n);
 	buf_add(&c->output[is_error].data, bytes + sent, (size_t)n - sent);
+	return sent == most;
 }
 
 static bool output_done(const struct channel *c)
@@ -184,15 +197,16 @@ static void send_end(struct channel *c)
 		ssh_channel_request_send_exit_status(c->ssh, (int)c->status);
 }
 
-static void relay_channel(struct channel *c)
+static void relay_channel(struct channel *c, int packets)
 {
-	if (input_pending(c) && (c->in >= 0 || c->input_gone))
+	if (input_pending(c) && (c->input_gone || (c->in >= 0 && is_ready(c, c->in))))
 		pull_input(c);
 	if (c->input_eof && !input_pending(c) && c->in >= 0)
 		end_input(c);
 	for (int is_error = 0; is_error < 2; is_error++) {
 		send_held(c, is_error);
-		read_output(c, is_error);
+		for (int n = 0; n < packets && read_output(c, is_error); n++)
+			;
 	}
 }
 
@@ -214,15 +228,37 @@ static bool is_over(struct channel *c)
 	return c->ended || (c->output_eof && c->in < 0);
 }
 
+/*
+ * The first channel of a turn is the last of the next one: what fills the socket each time it is its
+ * turn must not be asked first again.
+ */
+static void take_turns(struct wire *w)
+{
+	struct channel *first = w->channels, *last = first;
+
+	if (!first || !first->next)
+		return;
+	while (last->next)
+		last = last->next;
+	w->channels = first->next;
+	first->next = NULL;
+	last->next = first;
+}
+
 void wire_relay(struct wire *w)
 {
-	struct channel **at = &w->channels;
+	struct channel **at;
 
+	int packets;
+
+	take_turns(w);
+	packets = w->channels && w->channels->next ? 1 : PACKETS_ALONE;
+	at = &w->channels;
 	while (*at) {
 		struct channel *c = *at;
 
 		if (!c->opening || wire_forward_ready(c))
-			relay_channel(c);
+			relay_channel(c, packets);
 		if (is_over(c) && !c->closed && !w->stalled) {
 			if (!c->forward)
 				send_end(c);
@@ -238,7 +274,7 @@ void wire_relay(struct wire *w)
 	}
 }
 
-int wire_relay_poll(const struct channel *c, struct pollfd *ret_fds)
+int wire_relay_poll(struct channel *c, struct pollfd *ret_fds)
 {
 	int n = 0;
 
@@ -248,6 +284,8 @@ int wire_relay_poll(const struct channel *c, struct pollfd *ret_fds)
 		ret_fds[n++] = (struct pollfd){ .fd = c->out, .events = POLLIN };
 	if (wants_output(c, 1))
 		ret_fds[n++] = (struct pollfd){ .fd = c->err, .events = POLLIN };
+	c->polled = ret_fds;
+	c->n_polled = n;
 	return n;
 }
 

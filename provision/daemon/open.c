@@ -386,7 +386,8 @@ static int prepare(struct opening *o)
 		return n;
 	trace(o);
 	n = make_id(o);
-	if (n == 0)
+	/* Only what a terminal shows is recorded: a folder for each command would stay there empty. */
+	if (n == 0 && o->pty)
 		n = make_folder(o);
 	return n;
 }

@@ -37,7 +37,7 @@
 #define REPORT_LIMIT 2000
 /* How long what forwards in the guest has to clean up. */
 #define FAREWELL_LIMIT 500
-/* Pipes to the guest's process: larger than the default 64 KiB, which is what bulk copying likes. */
+/* Pipes on both sides: larger than the default 64 KiB, which is what bulk copying likes. */
 #define PIPE_BYTES (256 * 1024)
 
 struct session {
@@ -61,8 +61,8 @@ static int prepare_descriptors(struct err *err)
 		return err_sys(err, errno, "cannot open /dev/null");
 	fd_close_from(ORDER_FD_END);
 	/* Those that a kind of session lacks: fill the gaps, so that nothing else lands there. */
-	for (fd = ORDER_FD_INPUT; fd <= ORDER_FD_ERROR; fd++)
-		if (fcntl(fd, F_GETFD) < 0)
+	for (fd = ORDER_FD_INPUT; fd < ORDER_FD_END; fd++)
+		if (fd != ORDER_FD_INIT && fcntl(fd, F_GETFD) < 0)
 			dup2(0, fd);
 	for (fd = ORDER_FD_CONTROL; fd < ORDER_FD_END; fd++)
 		if (fd_cloexec(fd, 1) < 0)
@@ -98,6 +98,19 @@ static int make_pipe(int *ours, int *theirs, bool to_child)
 	return fd_nonblock(*ours, 1);
 }
 
+/*
+ * The front door's pipes count for its user, who may have so many pages of them (pipe(7),
+ * pipe-user-pages-soft) and gets tiny ones beyond; we still may have more. Other doors' pipes are
+ * their callers'.
+ */
+static void widen_pipes(const struct order *o)
+{
+	if (strcmp(o->via, "gateway") != 0 || o->pty || o->forward)
+		return;
+	fcntl(ORDER_FD_INPUT, F_SETPIPE_SZ, PIPE_BYTES);
+	fcntl(ORDER_FD_OUTPUT, F_SETPIPE_SZ, PIPE_BYTES);
+}
+
 static int make_links(struct session *s, struct err *err)
 {
 	int pair[2], in = -1, out = -1, error = -1, r = 0;
@@ -117,6 +130,7 @@ static int make_links(struct session *s, struct err *err)
 		r = make_pipe(&error, &s->child.err, false);
 	if (r < 0)
 		return err_sys(err, -r, "cannot make the session's pipes");
+	widen_pipes(&s->order);
 	flow_init(&s->relay.in, ORDER_FD_INPUT, true, in, false);
 	flow_init(&s->relay.out, out, false, ORDER_FD_OUTPUT, true);
 	flow_init(&s->relay.error, error, false, ORDER_FD_ERROR, true);

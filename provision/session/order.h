@@ -32,7 +32,7 @@ enum {
 	ORDER_FD_OUTPUT = 6,
 	ORDER_FD_ERROR = 7,
 	ORDER_FD_INIT = 8,
-	ORDER_FD_FOLDER = 9,
+	ORDER_FD_FOLDER = 9, /* for the recording of a terminal; without one not there */
 	ORDER_FD_END = 10,
 };
 

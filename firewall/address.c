@@ -81,7 +81,7 @@ bool address_within(const struct address *a, const struct address *of)
 	return true;
 }
 
-int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err)
+static int parse_cidr(const char *text, int family, uint64_t least, struct address *ret, struct err *err)
 {
 	struct address a = { .family = family, .len = family == AF_INET6 ? 16 : 4 };
 	char base[INET6_ADDRSTRLEN];
@@ -103,10 +103,10 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 		return err_set(err, ERR_USAGE,
 			"\"%.64s\" is not an %s prefix: \"%s\" is no address", text,
 			family_word(family), base);
-	if (parse_u64(slash + 1, a.len * 8, &bits) < 0 || bits == 0)
+	if (parse_u64(slash + 1, a.len * 8, &bits) < 0 || bits < least)
 		return err_set(err, ERR_USAGE,
-			"\"%.64s\" is not an %s prefix: the bits must be 1 to %d", text,
-			family_word(family), a.len * 8);
+			"\"%.64s\" is not an %s prefix: the bits must be %u to %d", text,
+			family_word(family), (unsigned int)least, a.len * 8);
 	a.prefix = bits;
 	address_mask(&a, mask);
 	for (int i = 0; i < a.len; i++)
@@ -117,6 +117,16 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 				text, family_word(family), a.prefix);
 	*ret = a;
 	return 0;
+}
+
+int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err)
+{
+	return parse_cidr(text, family, 1, ret, err);
+}
+
+int address_parse_range(const char *text, int family, struct address *ret, struct err *err)
+{
+	return parse_cidr(text, family, 0, ret, err);
 }
 
 int address_check_instance(const char *instance, struct err *err)

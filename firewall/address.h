@@ -32,6 +32,9 @@ int address_parse(const char *text, int family, struct address *ret, struct err 
  */
 int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err);
 
+/* The same, and all of the family besides: 0.0.0.0/0, ::/0. */
+int address_parse_range(const char *text, int family, struct address *ret, struct err *err);
+
 /* The mask of a prefix, in network order. */
 void address_mask(const struct address *a, uint8_t ret[16]);
 

@@ -147,7 +147,7 @@ static bool box_of(const struct rules_own *rule, int family, struct box *ret)
 
 	if (family_of(rule) && family_of(rule) != family)
 		return false;
-	if (rule->prefix && address_parse_cidr(rule->prefix, family, &a, NULL) != 0)
+	if (rule->prefix && address_parse_range(rule->prefix, family, &a, NULL) != 0)
 		return false;
 	ret->of[PROTOCOL] = numbers(protocol, protocol ? protocol : UINT8_MAX);
 	ret->of[PORT] = rule->last_port ? numbers(rule->first_port, rule->last_port) :
@@ -186,7 +186,7 @@ static int check_form(const struct rules_own *rule, uint32_t number, struct err 
 	struct address a;
 	int r = 0;
 
-	if (rule->prefix && address_parse_cidr(rule->prefix, family_of(rule), &a, err) != 0)
+	if (rule->prefix && address_parse_range(rule->prefix, family_of(rule), &a, err) != 0)
 		r = ERR_USAGE;
 	else if (!has_ports && rule->protocol != IPPROTO_ICMP && rule->protocol)
 		r = err_set(err, ERR_USAGE, "its protocol is none of tcp, udp, icmp and any");
@@ -222,7 +222,7 @@ static int check_reach(
 
 	if (!rule->prefix)
 		return 0;
-	if (address_parse_cidr(rule->prefix, family_of(rule), &a, err) != 0)
+	if (address_parse_range(rule->prefix, family_of(rule), &a, err) != 0)
 		return ERR_USAGE;
 	for (uint32_t i = 0; rule->direction != RULES_IN && i < p->n_protect; i++)
 		if (address_within(&a, &p->protect[i]))

@@ -54,6 +54,12 @@ enum limit_kind {
 	X(down, RATE, 64000, 1000000000000ULL, 0, NULL, "RATE", "DOWN", "that it receives") \
 	X(packets, NUMBER, 10, 100000000, 0, NULL, "N", "PACKETS/S", \
 	  "that it sends a second, and receives") \
+	X(quota, SIZE, 1ULL << 20, 1ULL << 60, 0, NULL, "SIZE", "QUOTA", \
+	  "that it sends and receives in a month of UTC's") \
+	X(beyond, WORD, 0, 0, 0, "log throttle block", "WHAT", "BEYOND QUOTA", \
+	  "what becomes of one that has used it up: log, throttle or block") \
+	X(throttle, RATE, 64000, 1000000000000ULL, 1000000, NULL, "RATE", "THROTTLED TO", \
+	  "up and down, of one that is throttled; 1mbit") \
 	X(ipv4, WORD, 0, 0, 0, "pool none", "WHENCE", "IPV4", \
 	  "of new guests: an address of the pool, or none") \
 	X(ipv6, WORD, 0, 0, 0, "pool none", "WHENCE", "IPV6", "the same") \
@@ -73,6 +79,7 @@ enum limit_kind {
 
 /* The words, by their places in the table. */
 enum { LIMITS_SWAP_NEVER, LIMITS_SWAP_ALLOWED };
+enum { LIMITS_BEYOND_LOG, LIMITS_BEYOND_THROTTLE, LIMITS_BEYOND_BLOCK };
 enum { LIMITS_ADDRESS_POOL, LIMITS_ADDRESS_NONE };
 enum { LIMITS_NETWORK_HOST, LIMITS_NETWORK_OWN };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };

@@ -38,6 +38,9 @@ static const struct column show_columns[] = {
 	{ "sent_bytes", "SENT", COLUMN_SIZE, false },
 	{ "dropped", "DROPPED", COLUMN_NUMBER, false },
 	{ "counted", "COUNTED", COLUMN_TIME, false },
+	{ "month_bytes", "THIS MONTH", COLUMN_SIZE, false },
+	{ "quota", "OF", COLUMN_SIZE_LIMIT, false },
+	{ "quota_state", "QUOTA", COLUMN_TEXT, false },
 	{ 0 },
 };
 

@@ -8,17 +8,21 @@ static const struct column columns[] = {
 	{ 0 },
 };
 
-static const struct option_spec options[] = { LIMITS(OPTION_LIMIT) { 0 } };
+static const struct option_spec options[] = {
+	LIMITS(OPTION_LIMIT)
+	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show it, but change nothing", false },
+	{ 0 },
+};
 
 #define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
 
 static const struct verb verbs[] = {
 	{ .name = "add", .help = "Make a plan. What is not given, or none, has no limit.", ONE_NAME,
-	  .op = "plan.add", .options = options },
+	  .op = "plan.add", .options = options, .columns = columns, .shape = TABLE_ONE },
 	{ .name = "list", .help = "List the plans.", .op = "plan.list", .columns = columns,
 	  .shape = TABLE_MANY },
 	{ .name = "set", .help = "Change a plan; running guests have it at once.", ONE_NAME,
-	  .op = "plan.set", .options = options, .slow = true },
+	  .op = "plan.set", .options = options, .columns = columns, .shape = TABLE_ONE, .slow = true },
 	{ .name = "remove", .help = "Forget a plan that no tenant has.", ONE_NAME,
 	  .op = "plan.remove" },
 	{ 0 },

@@ -150,6 +150,7 @@ static const struct option_spec set_options[] = {
 	  "whether it must be changed at the next login with it", false },
 	{ "sources", OPTION_TEXT, "PREFIXES", "sources", "where logins may come from, or: any", false },
 	{ "hours", OPTION_TEXT, "HOURS", "hours", "when they may: Wk0800-1800, or: any", false },
+	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show limits, but change nothing", false },
 	{ 0 },
 };
 

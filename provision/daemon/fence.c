@@ -13,6 +13,7 @@
 #include "provision/base/log.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
+#include "provision/daemon/quota.h"
 #include "provision/daemon/traffic.h"
 
 /* Those that start or stop a guest hold the lock shared for as long as that takes. */
@@ -27,7 +28,7 @@ struct state {
 	struct store_guest *guests;
 	struct store_port *ports;
 	struct fence_rules rules;
-	struct limits *limits; /* of the guests */
+	struct rules_guest *rates; /* of the guests: up, down and packets alone */
 	bool *optional;
 	uint32_t n_guests, cap_guests, n_ports, cap_ports;
 	struct rules_guest *rules_guests;
@@ -98,7 +99,7 @@ static void free_state(struct state *s)
 {
 	free(s->guests);
 	free(s->ports);
-	free(s->limits);
+	free(s->rates);
 	free(s->optional);
 	free(s->rules_guests);
 	free(s->rules_ports);
@@ -127,6 +128,17 @@ struct rules_base fence_base(const struct config *config)
 		(uint32_t)config->new_connections, config->pools };
 }
 
+/* Bits are said, bytes are counted. */
+static struct rules_guest rates_of(const struct store_tenant *t)
+{
+	struct rules_guest ret = { .packets = t->limits.packets };
+
+	quota_rates(t, &ret.up, &ret.down);
+	ret.up /= 8;
+	ret.down /= 8;
+	return ret;
+}
+
 /*
  * The row is written before a guest's rules are, and says so before they are taken away: what a row
  * means is never less than what may run, and nothing that is being destroyed comes back.
@@ -143,12 +155,12 @@ static int add_guest(void *data, const struct store_tenant *t)
 		s->cap_guests = s->cap_guests ? 2 * s->cap_guests : 64;
 		s->guests = reallocarray(s->guests, s->cap_guests, sizeof(*s->guests));
 		s->optional = reallocarray(s->optional, s->cap_guests, sizeof(*s->optional));
-		s->limits = reallocarray(s->limits, s->cap_guests, sizeof(*s->limits));
-		if (!s->guests || !s->optional || !s->limits)
+		s->rates = reallocarray(s->rates, s->cap_guests, sizeof(*s->rates));
+		if (!s->guests || !s->optional || !s->rates)
 			return -ENOMEM;
 	}
 	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t, NULL), "running");
-	s->limits[s->n_guests] = t->limits;
+	s->rates[s->n_guests] = rates_of(t);
 	s->guests[s->n_guests++] = t->guest;
 	return 0;
 }
@@ -194,9 +206,9 @@ static int collect(struct store *store, struct state *s, struct err *err)
 	for (uint32_t i = 0; i < s->n_guests; i++) {
 		s->rules_guests[i] = guest_of(&s->guests[i]);
 		s->rules_guests[i].optional = s->optional[i];
-		s->rules_guests[i].up = s->limits[i].up / 8;
-		s->rules_guests[i].down = s->limits[i].down / 8;
-		s->rules_guests[i].packets = s->limits[i].packets;
+		s->rules_guests[i].up = s->rates[i].up;
+		s->rules_guests[i].down = s->rates[i].down;
+		s->rules_guests[i].packets = s->rates[i].packets;
 	}
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->rules_ports[i] = rules_of(&s->ports[i]);
@@ -338,7 +350,7 @@ int fence_restore(const struct config *config, struct store *store, struct err *
 }
 
 /* Canonical JSON: sorted keys, no spaces. */
-static void note(const struct config *config, const struct owner_change *change)
+void fence_note(const struct config *config, const char *who, const char *what)
 {
 	CLEANUP_BUF struct buf leaf = { 0 };
 	time_t now = time(NULL);
@@ -349,9 +361,9 @@ static void note(const struct config *config, const struct owner_change *change)
 	gmtime_r(&now, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	buf_puts(&leaf, "{\"by\":");
-	buf_json(&leaf, change->who);
+	buf_json(&leaf, who);
 	buf_puts(&leaf, ",\"change\":");
-	buf_json(&leaf, change->what);
+	buf_json(&leaf, what);
 	buf_printf(&leaf, ",\"time\":\"%s\",\"type\":\"firewall\"}", text);
 	if (ledger_append(config->ledger, leaf.data, leaf.len, NULL, &err) != 0)
 		log_err("cannot note it in the ledger: %s", err.text);
@@ -402,7 +414,7 @@ static int keep(const struct config *config, struct owner *owner, struct store *
 		restore_surely(config, owner, store);
 		log_warn("%s %s of the firewall; restored", change.who[0] ? change.who : "somebody",
 			change.what);
-		note(config, &change);
+		fence_note(config, change.who, change.what);
 	}
 	return r;
 }

@@ -26,6 +26,12 @@ int fence_restore(const struct config *config, struct store *store, struct err *
 int fence_publish(
 	const struct config *config, const struct store_port *port, bool on, struct err *err);
 
+/*
+ * Note in the ledger that somebody ("vm2 (uid 7)") changed the rules, or had them restored; what fails is
+ * logged.
+ */
+void fence_note(const struct config *config, const char *who, const char *what);
+
 /* All that is a tenant's own, ports and rules, for a guest that is about to start, or that goes. */
 int fence_arrange(const struct config *config, struct store *store,
 	const struct store_tenant *tenant, bool on, struct err *err);

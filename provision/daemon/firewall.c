@@ -106,5 +106,12 @@ int firewall_plan(struct request *r)
 
 int firewall_restore(struct request *r)
 {
-	return fence_restore(r->config, r->store, &r->err);
+	char who[48];
+	int n = fence_restore(r->config, r->store, &r->err);
+
+	if (n != 0)
+		return n;
+	snprintf(who, sizeof(who), "vm2 (uid %u)", (unsigned int)r->peer.uid);
+	fence_note(r->config, who, "had the table restored");
+	return 0;
 }

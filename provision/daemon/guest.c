@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
+#include <time.h>
 
 #include "firewall/link.h"
 #include "provision/base/cleanup.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/quota.h"
 #include "provision/daemon/traffic.h"
 #include "provision/guest/cgroup.h"
 
@@ -29,6 +31,16 @@ static void add_running(const struct rows *rows, struct msg *row, const struct s
 	msg_add_u64(row, "kills", usage.kills);
 }
 
+static void add_quota(struct request *r, struct msg *row, const struct store_tenant *t)
+{
+	struct store_tenant now = *t;
+
+	(void)store_tenant_get(r->store, t->name, &now, NULL);
+	msg_add_u64(row, "quota", now.limits.quota);
+	msg_add_u64(row, "month_bytes", quota_used(&now, time(NULL)));
+	msg_add(row, "quota_state", quota_state(&now));
+}
+
 static int add_details(struct request *r, struct msg *row, const struct store_tenant *t)
 {
 	CLEANUP_FREE char *path = xasprintf("%s/%s", r->config->guests, t->name);
@@ -41,6 +53,7 @@ static int add_details(struct request *r, struct msg *row, const struct store_te
 	msg_add_i64(row, "created", t->guest.created);
 	/* As of now; where that cannot be had, as of last. */
 	(void)traffic_collect(r->config, r->store, NULL);
+	add_quota(r, row, t);
 	return traffic_fields(r, t->name, row);
 }
 

@@ -12,6 +12,7 @@
 #include "provision/daemon/check.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/locks.h"
+#include "provision/daemon/quota.h"
 #include "provision/daemon/reserve.h"
 #include "provision/daemon/traffic.h"
 #include "provision/guest/freeze.h"
@@ -38,6 +39,7 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 		.more = t->guest.more[0] ? t->guest.more : NULL,
 		.limits = t->limits,
 	};
+	quota_rates(t, &ret->up, &ret->down);
 }
 
 const char *life_state(

@@ -57,6 +57,10 @@ int life_repair(
  */
 int life_limit(const struct config *config, struct store *store, const char *name, struct err *err);
 
+/* The same, by a caller that does not wait for longer: ERR_BUSY. */
+int life_limit_within(const struct config *config, struct store *store, const char *name,
+	int patience_ms, struct err *err);
+
 /* The same for all tenants of a plan; goes on after a failure, and says how many there were. */
 int life_limit_all(
 	const struct config *config, struct store *store, const char *plan, struct err *err);

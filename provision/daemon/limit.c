@@ -4,22 +4,46 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
+#include "provision/daemon/quota.h"
+#include "provision/store/traffic.h"
 
 /* The lock first, then what the database says: whoever changes it last is who is obeyed. */
+static int limit_locked(
+	const struct config *config, struct store *store, const char *name, struct err *err)
+{
+	struct guest_spec spec;
+	struct store_tenant t;
+	int r = store_tenant_get(store, name, &t, err);
+
+	/* Another quota, too, may be one that is used up, or no longer. */
+	if (r == 0)
+		r = quota_decide(config, store, &t, err);
+	if (r == 0)
+		r = store_tenant_get(store, name, &t, err);
+	if (r == 0 && t.guest.intent == STORE_GUEST_PRESENT) {
+		life_spec(&t, &spec);
+		r = guest_limit(config, &spec, err);
+	}
+	return r == 0 && t.beyond != t.held ? store_traffic_held(store, name, t.beyond, err) : r;
+}
+
 int life_limit(const struct config *config, struct store *store, const char *name, struct err *err)
 {
 	CLEANUP_CLOSE int lock = -1;
-	struct guest_spec spec;
-	struct store_tenant t;
 	int r = life_lock(config, name, &lock, err);
 
-	if (r == 0)
-		r = store_tenant_get(store, name, &t, err);
-	if (r != 0 || t.guest.intent != STORE_GUEST_PRESENT)
-		return r;
-	life_spec(&t, &spec);
-	return guest_limit(config, &spec, err);
+	return r == 0 ? limit_locked(config, store, name, err) : r;
+}
+
+int life_limit_within(const struct config *config, struct store *store, const char *name,
+	int patience_ms, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	int r = lock_take(config, name, false, patience_ms, &lock, err);
+
+	return r == 0 ? limit_locked(config, store, name, err) : r;
 }
 
 /* The guests' locks are waited for while nobody reads the database. */

@@ -60,6 +60,17 @@ void plan_add_limits(struct msg *row, const struct limits *limits)
 	}
 }
 
+static int send_plan(void *data, const struct store_plan *p)
+{
+	CLEANUP_MSG struct msg row = { 0 };
+
+	request_row_begin(&row);
+	msg_add(&row, "name", p->name);
+	plan_add_limits(&row, &p->limits);
+	msg_add_u64(&row, "tenants", p->tenants);
+	return request_row(data, &row);
+}
+
 int plan_add(struct request *r)
 {
 	struct store_plan plan = { 0 };
@@ -74,12 +85,17 @@ int plan_add(struct request *r)
 	snprintf(plan.name, sizeof(plan.name), "%s", name);
 	limits_default(&plan.limits);
 	limits_apply(&plan.limits, &given);
-	return store_plan_add(r->store, &plan, &r->err);
+	if (store_plan_get(r->store, name, &plan, NULL) == 0)
+		return err_set(&r->err, ERR_EXISTS, "there is a plan '%s' already", name);
+	if (!msg_get(&r->in, "dry_run"))
+		n = store_plan_add(r->store, &plan, &r->err);
+	return n == 0 ? send_plan(r, &plan) : n;
 }
 
 /* The database first: a guest that starts meanwhile has the new ones, and none is missed. */
 int plan_set(struct request *r)
 {
+	struct store_plan plan;
 	struct limits_part change;
 	const char *name = NULL;
 	int n = request_name(r, "name", &name);
@@ -89,8 +105,16 @@ int plan_set(struct request *r)
 	if (n == 0 && !change.given)
 		return err_set(&r->err, ERR_USAGE, "plan '%s': nothing is to be changed", name);
 	if (n == 0)
+		n = store_plan_get(r->store, name, &plan, &r->err);
+	if (n == 0 && !msg_get(&r->in, "dry_run")) {
 		n = store_plan_change(r->store, name, &change, &r->err);
-	return n == 0 ? life_limit_all(r->config, r->store, name, &r->err) : n;
+		if (n == 0)
+			n = life_limit_all(r->config, r->store, name, &r->err);
+	}
+	if (n != 0)
+		return n;
+	limits_apply(&plan.limits, &change);
+	return send_plan(r, &plan);
 }
 
 int plan_remove(struct request *r)
@@ -102,17 +126,6 @@ int plan_remove(struct request *r)
 		return err_set(&r->err, ERR_BUSY,
 			"plan '%s' is what tenants without one get (guest.plan in vm2.conf)", name);
 	return n == 0 ? store_plan_remove(r->store, name, &r->err) : n;
-}
-
-static int send_plan(void *data, const struct store_plan *p)
-{
-	CLEANUP_MSG struct msg row = { 0 };
-
-	request_row_begin(&row);
-	msg_add(&row, "name", p->name);
-	plan_add_limits(&row, &p->limits);
-	msg_add_u64(&row, "tenants", p->tenants);
-	return request_row(data, &row);
 }
 
 int plan_list(struct request *r)

@@ -19,6 +19,7 @@
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
+#include "provision/daemon/quota.h"
 #include "provision/daemon/traffic.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
@@ -149,6 +150,7 @@ int recover_keep(const struct config *config)
 			log_warn("cannot sync the ledger: %s", err.text);
 		if (traffic_collect(config, store, &err) != 0)
 			log_warn("cannot save what guests sent and received: %s", err.text);
+		quota_keep(config, store);
 		/* A session whose process was killed ends in the books while vm2d runs, too. */
 		recover_sessions(store);
 	}

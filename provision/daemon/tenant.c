@@ -181,6 +181,23 @@ static int set_limits(struct request *r, const char *name, const char *plan,
 	return n;
 }
 
+/* As it would be. */
+static int show_changed(struct request *r, const char *name, const char *plan,
+	const struct limits_part *own)
+{
+	struct store_tenant t;
+	int n = store_tenant_get(r->store, name, &t, &r->err);
+
+	if (n == 0 && plan)
+		n = store_plan_get(r->store, plan, &t.plan, &r->err);
+	if (n != 0)
+		return n;
+	limits_merge(&t.own, own);
+	t.limits = t.plan.limits;
+	limits_apply(&t.limits, &t.own);
+	return send_tenant(r, &t, true);
+}
+
 int tenant_set(struct request *r)
 {
 	const char *name = NULL, *plan = NULL;
@@ -192,11 +209,15 @@ int tenant_set(struct request *r)
 		n = request_name(r, "plan", &plan);
 	if (n == 0)
 		n = plan_limits(r, true, &own);
+	limits = n == 0 && (plan || own.given || own.dropped);
+	if (limits && msg_get(&r->in, "dry_run"))
+		return show_changed(r, name, plan, &own);
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return err_set(&r->err, ERR_USAGE, "a dry run is of limits and the plan: name some");
 	if (n == 0)
 		n = login_set(r, name, &logins);
 	if (n != 0)
 		return n;
-	limits = plan || own.given || own.dropped;
 	if (!limits && !logins)
 		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
 	if (limits)

@@ -32,6 +32,7 @@ struct guest_spec {
 	const char *address6; /* "fd82:…::5", or NULL */
 	const char *more;     /* further addresses, separated by spaces, or NULL */
 	struct limits limits;
+	uint64_t up, down; /* bits a second that it may send and receive now; 0: all */
 };
 
 /*

@@ -58,8 +58,8 @@ static void describe_rules(const struct work *w, struct rules_base *base, struct
 		.address4 = w->spec->address4,
 		.address6 = w->spec->address6,
 		.more = w->spec->more,
-		.up = w->spec->limits.up / 8,
-		.down = w->spec->limits.down / 8,
+		.up = w->spec->up / 8,
+		.down = w->spec->down / 8,
 		.packets = w->spec->limits.packets };
 }
 

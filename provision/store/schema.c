@@ -161,6 +161,18 @@ const char *const schema_migrations[] = {
 	" comment TEXT NOT NULL, principals TEXT NOT NULL, created INTEGER NOT NULL);"
 	"CREATE UNIQUE INDEX ca_blob ON ca(blob, ifnull(tenant, 0));"
 	"CREATE INDEX ca_tenant ON ca(tenant);",
+	/*
+	 * What of the quota is used: bytes of the month that began then; whether that is beyond it, and
+	 * whether the kernel has been told.
+	 */
+	"ALTER TABLE traffic ADD COLUMN month INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE traffic ADD COLUMN month_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE traffic ADD COLUMN beyond INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE traffic ADD COLUMN held INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE traffic SET month = CAST(strftime('%s', 'now', 'start of month') AS INTEGER),"
+	" month_bytes = (SELECT coalesce(sum(sent_bytes + received_bytes), 0) FROM traffic_hour h"
+	"  WHERE h.tenant = traffic.tenant"
+	"  AND h.hour >= CAST(strftime('%s', 'now', 'start of month') AS INTEGER));",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

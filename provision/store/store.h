@@ -91,6 +91,9 @@ struct store_tenant {
 	struct limits_part own; /* what it has otherwise than its plan */
 	struct limits limits;	/* what holds for it: the plan's, and its own over them */
 	struct store_guest guest;
+	int64_t month; /* when the one began that these are of; 0: none yet */
+	uint64_t month_bytes; /* that it sent and received in it */
+	bool beyond, held; /* it has used its quota up; the kernel has been told */
 };
 
 /* A published port: what comes to host_port of the host goes to guest_port of the guest. */

@@ -80,8 +80,10 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"p.name, p.limits, t.limits, "                                                           \
 	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template, " \
 	"g.driver, g.up, " \
-	"(SELECT group_concat(address, ' ') FROM address WHERE address.tenant = t.id) " \
-	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id "
+	"(SELECT group_concat(address, ' ') FROM address WHERE address.tenant = t.id), " \
+	"u.month, u.month_bytes, u.beyond, u.held " \
+	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id " \
+	"LEFT JOIN traffic u ON u.tenant = t.id "
 
 static enum store_intent intent_of(const char *text)
 {
@@ -134,6 +136,10 @@ static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)
 	t->limits = t->plan.limits;
 	limits_apply(&t->limits, &t->own);
 	read_guest(s, 14, &t->guest);
+	t->month = sqlite3_column_int64(s, 25);
+	t->month_bytes = db_u64(s, 26);
+	t->beyond = sqlite3_column_int(s, 27);
+	t->held = sqlite3_column_int(s, 28);
 }
 
 int store_tenant_get(

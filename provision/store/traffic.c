@@ -2,6 +2,7 @@
 #include "provision/store/traffic.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/store/db.h"
@@ -22,6 +23,17 @@ struct changes {
 static void free_changes(struct changes *c)
 {
 	free(c->of);
+}
+
+int64_t store_month(int64_t now)
+{
+	time_t t = now;
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	tm.tm_mday = 1;
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	return timegm(&tm);
 }
 
 static uint64_t newer(bool same, uint64_t seen, uint64_t now)
@@ -79,19 +91,21 @@ static int add_sum(struct store *store, const struct change *c, uint64_t epoch, 
 {
 	return db_run(store, NULL, err,
 		"INSERT INTO traffic VALUES"
-		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 0, 0)"
 		" ON CONFLICT (tenant) DO UPDATE SET number = ?2, epoch = ?3,"
 		" seen_sent_packets = ?4, seen_sent_bytes = ?5, seen_received_packets = ?6,"
 		" seen_received_bytes = ?7, sent_packets = sent_packets + ?8,"
 		" sent_bytes = sent_bytes + ?9, received_packets = received_packets + ?10,"
 		" received_bytes = received_bytes + ?11, updated = ?12, seen_dropped = ?13,"
-		" dropped = dropped + ?14",
-		"iiiiiiiiiiiiii", c->tenant, c->number, (int64_t)epoch,
+		" dropped = dropped + ?14,"
+		" month_bytes = CASE month WHEN ?15 THEN month_bytes ELSE 0 END + ?16, month = ?15",
+		"iiiiiiiiiiiiiiii", c->tenant, c->number, (int64_t)epoch,
 		(int64_t)c->seen.sent_packets, (int64_t)c->seen.sent_bytes,
 		(int64_t)c->seen.received_packets, (int64_t)c->seen.received_bytes,
 		(int64_t)c->more.sent_packets, (int64_t)c->more.sent_bytes,
 		(int64_t)c->more.received_packets, (int64_t)c->more.received_bytes, now,
-		(int64_t)c->seen.dropped, (int64_t)c->more.dropped);
+		(int64_t)c->seen.dropped, (int64_t)c->more.dropped, store_month(now),
+		(int64_t)(c->more.sent_bytes + c->more.received_bytes));
 }
 
 static int add_hour(struct store *store, const struct change *c, int64_t now, struct err *err)
@@ -196,4 +210,18 @@ int store_traffic_forget(struct store *store, const char *tenant, struct err *er
 	return db_run(store, NULL, err,
 		"UPDATE traffic SET epoch = 0 WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
 		"s", tenant);
+}
+
+int store_traffic_beyond(struct store *store, const char *tenant, bool beyond, struct err *err)
+{
+	return db_run(store, NULL, err,
+		"UPDATE traffic SET beyond = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"is", (int64_t)beyond, tenant);
+}
+
+int store_traffic_held(struct store *store, const char *tenant, bool beyond, struct err *err)
+{
+	return db_run(store, NULL, err,
+		"UPDATE traffic SET held = ? WHERE tenant = (SELECT id FROM tenant WHERE name = ?)",
+		"is", (int64_t)beyond, tenant);
 }

@@ -2,7 +2,8 @@
 /*
  * What guests sent and received, and what of it was dropped: sums since a tenant's first guest, and of each hour. The kernel's
  * counts begin at zero now and then (another epoch); what was seen of them last is kept beside the
- * sums, so that each byte is added once, whoever is killed when.
+ * sums, so that each byte is added once, whoever is killed when. The sum of the month is what quotas
+ * are of.
  */
 #ifndef VM2_STORE_TRAFFIC_H
 #define VM2_STORE_TRAFFIC_H
@@ -33,6 +34,13 @@ int store_traffic_collect(struct store *store,
 /* The sums of a tenant, and when they were last added to (0: never). Unknown is all zero. */
 int store_traffic_get(struct store *store, const char *tenant, struct store_traffic *ret,
 	int64_t *ret_updated, struct err *err);
+
+/* When the month of UTC's began that `now` is in. */
+int64_t store_month(int64_t now);
+
+/* Note whether a tenant has used its quota up, and whether the kernel was told so. Unknown is success. */
+int store_traffic_beyond(struct store *store, const char *tenant, bool beyond, struct err *err);
+int store_traffic_held(struct store *store, const char *tenant, bool beyond, struct err *err);
 
 /* The hours of a tenant from `since` on, oldest first; `hour` is when it began. */
 typedef int (*store_hour_fn)(void *data, int64_t hour, const struct store_traffic *t);

@@ -127,10 +127,45 @@ Test(fence, nothing_forbidden_passes_while_others_flush)
 	ok("nft list counter inet vm2 spoofed | grep -qE 'packets [1-9]'");
 }
 
+static const char *handle(void)
+{
+	return ok("nft -aj list tables | jq '.nftables[] | .table? // empty | "
+		  "select(.family == \"inet\" and .name == \"vm2\") | .handle'");
+}
+
+/*
+ * What firewalld and ufw have nft(8) and iptables-restore(8) do when they load again: their own tables
+ * anew in one transaction, or all away first. Whatever they do, only ours is ours.
+ */
+static void reload(bool all)
+{
+	ok("printf '%%s\n' '%s' 'table inet firewalld' 'delete table inet firewalld' 'table inet firewalld {' "
+	   "' chain filter_FORWARD {' '  type filter hook forward priority filter + 10; policy accept;' "
+	   "'  ct state established,related accept' ' }' '}' 'table ip filter' 'flush table ip filter' "
+	   "'table ip filter {' ' chain ufw-user-forward { }' ' chain FORWARD {' "
+	   "'  type filter hook forward priority filter; policy accept;' '  jump ufw-user-forward' ' }' '}' "
+	   "| nft -f -", all ? "flush ruleset" : "");
+}
+
+static void reloads_are_borne(void)
+{
+	const char *before = handle();
+
+	reload(false);
+	cr_expect_str_eq(handle(), before, "it is the same table");
+	reload(true);
+	wait_for(20, "vm2 firewall verify");
+	ok("nft list table inet firewalld && nft list table ip filter");
+	ok("vm2 guest exec fencea -- ping -c 1 -W 3 198.51.100.1");
+	ok("! vm2 guest exec fencea -- ping -c 1 -W 1 %s", guest("fenceb", "address4"));
+}
+
 Test(fence, what_others_change_is_restored_and_noted)
 {
 	two_guests();
+	reloads_are_borne();
 	set_table("watched");
+	reloads_are_borne();
 	ok("nft list table inet vm2 >/run/vm2-test/table");
 	ok("nft add table inet admins && nft flush ruleset && ! nft list table inet admins");
 	wait_for(20, "nft list table inet vm2 | grep -q '\"%s\" . .* . %s'", guest("fencea", "interface"),

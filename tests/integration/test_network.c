@@ -192,6 +192,11 @@ Test(network, own_rules_say_whom_a_guest_reaches)
 	ok("! vm2 guest exec neta -- ping -c 1 -W 1 198.51.100.1");
 	ok("! vm2 guest exec neta -- ping -c 1 -W 1 2001:db8:1::1");
 	ok("vm2 guest exec netb -- ping -c 1 -W 3 198.51.100.1");
+	/* All of one family is not all. */
+	ok("vm2 rule add neta out allow icmp --prefix ::/0 --position 1 && vm2 firewall verify");
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 2001:db8:1::1");
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 198.51.100.1");
+	ok("vm2 rule remove neta 1");
 	ok("vm2 rule add neta peer allow icmp --prefix %s/32", address("netb", 4));
 	ok("vm2 guest exec neta -- ping -c 1 -W 3 %s", address("netb", 4));
 	ok("! vm2 guest exec netb -- ping -c 1 -W 1 %s", address("neta", 4));
@@ -262,6 +267,7 @@ Test(network, bad_rules_are_refused)
 	refused(2, "'sideways' is no direction: in, out, peer", "vm2 rule add neta sideways allow any");
 	refused(2, "there is no place 9", "vm2 rule add neta out deny any --position 9");
 	refused(2, "network.protect keeps all guests from", "vm2 rule add neta out allow any --prefix 100.100.100.200/32");
+	refused(2, "the bits must be 0 to 32", "vm2 rule add neta in allow tcp --prefix 0.0.0.0/33");
 	refused(2, "no guest has an address in", "vm2 rule add neta peer allow any --prefix 198.18.0.0/24");
 	refused(2, "rules of direction peer", "vm2 rule add neta out allow any --prefix 10.82.0.0/16");
 	refused(2, "control characters", "vm2 rule add neta out deny any --comment $'a\nb'");
@@ -460,8 +466,26 @@ Test(network, differences_are_named_and_mended)
 	ok("vm2 firewall plan --json | jq -e 'length == 4'");
 	ok("vm2 firewall restore --dry-run | grep 'missing .*publish6'");
 	ok("vm2 firewall restore && vm2 firewall verify");
+	ok("grep -rqs '\"by\":\"vm2 (uid 0)\",\"change\":\"had the table restored\"' /var/lib/vm2/ledger");
 	ok("vm2 publish remove neta udp 8078 && vm2 firewall verify");
 	ok("vm2 firewall show | grep 'from a guest to another'");
+}
+
+Test(network, a_dry_run_of_limits_changes_none)
+{
+	ready();
+	cr_assert_str_eq(ok("vm2 plan add dry --quota 5G --dry-run --json | jq -r '.quota'"), "5368709120");
+	refused(3, "no plan 'dry'", "vm2 plan set dry --quota 6G --dry-run");
+	ok("vm2 plan add dry --up 1mbit");
+	refused(6, "is a plan 'dry' already", "vm2 plan add dry --dry-run");
+	cr_assert_str_eq(ok("vm2 plan set dry --up 2mbit --dry-run --json | jq -r '.up'"), "2000000");
+	cr_assert_str_eq(ok("vm2 plan list --json | jq -r '.[] | select(.name == \"dry\") | .up'"), "1000000");
+	cr_assert_str_eq(ok("vm2 tenant set neta --plan dry --down 3mbit --dry-run --json | jq -r '\"\\(.plan) \\(.up) \\(.down)\"'"),
+			 "dry 1000000 3000000");
+	cr_assert_str_eq(ok("vm2 tenant show neta --json | jq -r '\"\\(.plan) \\(.up) \\(.own)\"'"), "small 0 ");
+	refused(2, "a dry run is of limits", "vm2 tenant set neta --hours any --dry-run");
+	refused(2, "down = '1' is neither", "vm2 tenant set neta --down 1 --dry-run");
+	ok("vm2 plan remove dry");
 }
 
 /* What `vm2 host check` says of a fact: its state, and what it found. */

@@ -58,6 +58,48 @@ Test(traffic, is_counted_over_all_that_happens)
 	ok("vm2 tenant remove --yes flows");
 }
 
+static void assert_quota(const char *state)
+{
+	cr_assert_str_eq(ok("vm2 guest show saver --json | jq -r .quota_state"), state);
+	ok("vm2 firewall verify");
+}
+
+#define TRY_OUTSIDE "vm2 guest exec saver -- ping -c 1 -W 1 198.51.100.1"
+
+Test(traffic, has_a_quota)
+{
+	tenant_ready("saver");
+	ok("vm2 tenant set saver --quota 1M --beyond block");
+	assert_status(ssh("saver", "", "true"), 0);
+	assert_quota("within");
+	/* 2 x 400 x 1,428 bytes; nobody asks, and the keeper finds it out. */
+	ok("vm2 guest exec saver -- ping -q -c 400 -i 0.002 -s 1400 198.51.100.1");
+	wait_for(40, "nft list set inet vm2 up | grep -q \"\\\"$(vm2 guest show saver --json | jq -r .interface)\\\" limit rate over 1 bytes\"");
+	assert_quota("block");
+	ok("! " TRY_OUTSIDE);
+	cr_assert_str_eq(ok("vm2 guest show saver --json | jq '.month_bytes > 1142000 and .quota == 1048576'"), "true");
+	ok("grep -rqs '\"change\":\"block\",\"quota\":1048576,\"tenant\":\"saver\"' /var/lib/vm2/ledger");
+	/* In force again with a new table, and a new start. Its owner still gets in. */
+	ok("vm2 firewall restore && ! " TRY_OUTSIDE);
+	ok("vm2 guest restart saver && ! " TRY_OUTSIDE);
+	assert_status(ssh("saver", "", "true"), 0);
+	/* Another end, and another quota, at once. */
+	ok("vm2 tenant set saver --beyond throttle --throttle 2mbit");
+	assert_quota("throttle");
+	ok("nft list set inet vm2 down | grep -E 'limit rate over 250 ?kbytes|limit rate over 250000 bytes'");
+	ok(TRY_OUTSIDE);
+	ok("vm2 tenant set saver --quota 1G");
+	assert_quota("within");
+	ok("! nft list set inet vm2 down | grep limit.*vm2-");
+	ok("grep -rqs '\"change\":\"lifted\",\"quota\":1073741824,\"tenant\":\"saver\"' /var/lib/vm2/ledger");
+	/* So does the next month. */
+	ok("vm2 tenant set saver --quota 1M --beyond block && ! " TRY_OUTSIDE);
+	ok("sqlite3 /var/lib/vm2/tenants.db 'UPDATE traffic SET month = month - 2678400'");
+	ok("vm2 tenant set saver --beyond block && " TRY_OUTSIDE);
+	assert_quota("within");
+	ok("vm2 tenant remove --yes saver");
+}
+
 Test(traffic, is_shown_as_it_goes)
 {
 	tenant_ready("busy");

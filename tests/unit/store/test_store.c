@@ -259,6 +259,48 @@ static int sum_hour(void *data, int64_t hour, const struct store_traffic *t)
 	return 0;
 }
 
+#define COLLECT(at) \
+	cr_assert_eq(store_traffic_collect(p.store, say, &counts, at, 7200, &p.err), 0, "%s", p.err.text)
+
+Test(store, sums_the_month)
+{
+	PLACE(p, "");
+	struct store_traffic kernel[2] = { 0 };
+	struct store_counts_read counts = { 7, kernel, 2 };
+	/* 2023-11-30 23:59:59, 2023-12-01 00:00:00, 2024-02-29 */
+	const int64_t last = 1701388799, first = 1701388800, leap = 1709164800;
+	struct store_tenant t;
+	struct store_guest g;
+
+	cr_assert_eq(store_month(last), 1698796800);
+	cr_assert_eq(store_month(first), first);
+	cr_assert_eq(store_month(leap), 1706745600);
+	add_template(&p);
+	cr_assert_eq(add_guest(&p, "acme", &g), 0, "%s", p.err.text);
+	kernel[1] = (struct store_traffic){ 10, 1000, 1, 50, 3 };
+	COLLECT(last - 7200);
+	kernel[1] = (struct store_traffic){ 20, 2000, 1, 50, 3 };
+	COLLECT(last);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), 0);
+	cr_expect(t.month == 1698796800 && t.month_bytes == 2050, "%lu", (unsigned long)t.month_bytes);
+	kernel[1] = (struct store_traffic){ 21, 2100, 1, 50, 4 };
+	COLLECT(first);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), 0);
+	cr_expect(t.month == first && t.month_bytes == 100 && !t.beyond && !t.held);
+	cr_assert_eq(store_traffic_beyond(p.store, "acme", true, &p.err), 0);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), 0);
+	cr_expect(t.beyond && !t.held);
+	cr_assert_eq(store_traffic_held(p.store, "acme", true, &p.err), 0);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), 0);
+	cr_expect(t.beyond && t.held);
+	/* What another table counts, and what the next guest does, goes on. */
+	kernel[1].sent_bytes = 2200;
+	kernel[1].dropped = 9;
+	COLLECT(first + 1);
+	cr_assert_eq(store_tenant_get(p.store, "acme", &t, &p.err), 0);
+	cr_expect(t.month_bytes == 200 && t.beyond && t.held, "%lu", (unsigned long)t.month_bytes);
+}
+
 Test(store, adds_each_byte_once)
 {
 	PLACE(p, "");
@@ -269,8 +311,6 @@ Test(store, adds_each_byte_once)
 	struct store_guest g;
 	int64_t updated = 1;
 
-#define COLLECT(at) \
-	cr_assert_eq(store_traffic_collect(p.store, say, &counts, at, 7200, &p.err), 0, "%s", p.err.text)
 #define ASSERT_SENT(packets, bytes)                                                                    \
 	cr_assert_eq(store_traffic_get(p.store, "acme", &t, &updated, &p.err), 0);                     \
 	cr_assert(t.sent_packets == (packets) && t.sent_bytes == (bytes), "%lu, %lu", (unsigned long)t.sent_packets, \

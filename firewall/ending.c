@@ -118,6 +118,38 @@ int rules_end_disallowed(const struct rules_base *base, const struct rules_guest
 	return r ? r : conntrack_end_those(is_over, &g, err);
 }
 
+struct two_guests {
+	struct guest_end of[2];
+	const struct rules_own *own[2];
+	uint32_t n_own[2];
+};
+
+/* Between the two, either way, and not by a published port or a rule of who began it. */
+static bool is_between(const void *data, const struct conntrack_flow *flow)
+{
+	const struct two_guests *g = data;
+
+	for (int i = 0; i < 2; i++)
+		if (is_guest(&g->of[i], &flow->began.address) &&
+			is_guest(&g->of[1 - i], &flow->answers.address))
+			return !flow->redirected &&
+				own_verdict(g->own[i], g->n_own[i], RULES_PEER, flow->protocol,
+					flow->answers.port, &flow->answers.address) != 1;
+	return false;
+}
+
+int rules_end_between(const struct rules_base *base, const struct rules_guest guests[2],
+	const struct rules_own *const own[2], const uint32_t n_own[2], struct err *err)
+{
+	struct two_guests g = { .own = { own[0], own[1] }, .n_own = { n_own[0], n_own[1] } };
+	struct policy policy;
+	int r = prepare(base, &guests[0], &policy, &g.of[0], err);
+
+	if (r == 0)
+		r = prepare(base, &guests[1], &policy, &g.of[1], err);
+	return r ? r : conntrack_end_those(is_between, &g, err);
+}
+
 int rules_end_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {

@@ -35,12 +35,17 @@ static struct nftnl_expr *add(struct nftnl_rule *r, const char *name)
 	return e;
 }
 
-static void meta(struct nftnl_rule *r, uint32_t key)
+static void meta_to(struct nftnl_rule *r, uint32_t key, uint32_t reg)
 {
 	struct nftnl_expr *e = add(r, "meta");
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg);
+}
+
+static void meta(struct nftnl_rule *r, uint32_t key)
+{
+	meta_to(r, key, NFT_REG_1);
 }
 
 static void cmp(struct nftnl_rule *r, uint32_t op, const void *data, uint32_t len)
@@ -155,6 +160,13 @@ void expr_known_source(struct nftnl_rule *r, int family, const char *set)
 void expr_known_link(struct nftnl_rule *r, const char *set)
 {
 	link_key(r);
+	lookup(r, set);
+}
+
+void expr_known_pair(struct nftnl_rule *r, const char *set)
+{
+	meta(r, NFT_META_IIFNAME);
+	meta_to(r, NFT_META_OIFNAME, NFT_REG_2);
 	lookup(r, set);
 }
 

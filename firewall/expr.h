@@ -46,6 +46,9 @@ void expr_known_link(struct nftnl_rule *r, const char *set);
 /* Interface, MAC, and the sender that it names, a MAC and an IPv4 address, are one: of ARP alone. */
 void expr_known_claim(struct nftnl_rule *r, const char *set);
 
+/* The interface it came in by and the one it leaves by, together, are an element of the set. */
+void expr_known_pair(struct nftnl_rule *r, const char *set);
+
 /* Interface, MAC and source, together, are an element of the set. */
 void expr_known_source(struct nftnl_rule *r, int family, const char *set);
 

@@ -390,6 +390,34 @@ int link_add_address(const char *instance, uint32_t number, int netns_fd, const 
 	return netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
 }
 
+/* The guest's side first: it never sends more than the host's takes. */
+int link_set_mtu(
+	const char *instance, uint32_t number, int netns_fd, uint32_t mtu, struct err *err)
+{
+	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
+	struct link l = { 0 };
+	int r = check_name(instance, number, l.name, err);
+
+	if (r != 0)
+		return r;
+	l.host_index = if_nametoindex(l.name);
+	if (!l.host_index)
+		return 0;
+	r = visit_guest(&l, netns_fd, &guest, err);
+	if (r == -ENODEV)
+		return 0;
+	if (r != 0)
+		return r;
+	route_set_mtu(&guest, l.guest_index, mtu);
+	r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+	if (r == 0)
+		r = netlink_open(&host, NETLINK_ROUTE, err);
+	if (r != 0)
+		return r;
+	route_set_mtu(&host, l.host_index, mtu);
+	return netlink_exchange(&host, l.name, NULL, NULL, err);
+}
+
 /* What is not there has been taken away. */
 static int take(struct netlink *nl, const char *subject, struct err *err)
 {

@@ -65,6 +65,13 @@ int link_add_address(const char *instance, uint32_t number, int netns_fd, const 
 int link_remove_address(const char *instance, uint32_t number, int netns_fd, const char *address,
 	struct err *err);
 
+/*
+ * Have both sides of a link have this MTU; netns_fd as above. A guest that took its side away, or has no
+ * link, is success.
+ */
+int link_set_mtu(
+	const char *instance, uint32_t number, int netns_fd, uint32_t mtu, struct err *err);
+
 /* Delete the host side, and with it the pair and its routes. Not there is success. */
 int link_down(const char *instance, uint32_t number, struct err *err);
 

@@ -117,6 +117,7 @@ static const struct set sets[] = {
 	{ POLICY_RECEIVED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ POLICY_DROPPED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ POLICY_DROPPED_ARP, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_SIBLINGS, TYPE_PAIR(TYPE_IFNAME, TYPE_IFNAME), 16 + 16 },
 	{ POLICY_ARP, TYPE_LINK << 12 | TYPE_PAIR(TYPE_ETHER_ADDR, TYPE_IPV4_ADDR), 16 + 8 + 8 + 4 },
 };
 
@@ -206,6 +207,7 @@ enum match {
 	OWN_OUT6,
 	OWN_PEER4,
 	OWN_PEER6,
+	SIBLINGS, /* from a guest to one of the same owner, as both their plans say */
 };
 
 enum verdict {
@@ -272,6 +274,7 @@ static const struct rule rules[] = {
 	{ "forward", OTHER, GUEST, OWN_IN4, NULL, AS_IT_SAYS },
 	{ "forward", OTHER, GUEST, OWN_IN6, NULL, AS_IT_SAYS },
 	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
+	{ "forward", GUEST, GUEST, SIBLINGS, NULL, ACCEPT },
 	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP_SENT },
 	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
 	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP_RECEIVED },
@@ -726,6 +729,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return own_rule(r, AF_INET, true, false, POLICY_PEER4);
 	case OWN_PEER6:
 		return own_rule(r, AF_INET6, true, false, POLICY_PEER6);
+	case SIBLINGS:
+		return expr_known_pair(r, POLICY_SIBLINGS);
 	}
 }
 

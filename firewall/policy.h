@@ -32,6 +32,8 @@ struct nftnl_rule;
 #define POLICY_PEER4 "peer4"
 #define POLICY_PEER6 "peer6"
 
+#define POLICY_SIBLINGS "siblings" /* interface . interface: the one may open connections to the other */
+
 #define POLICY_UP	    "up"
 #define POLICY_DOWN	    "down"
 #define POLICY_PACKETS_UP   "packets_up"

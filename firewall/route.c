@@ -86,6 +86,16 @@ void route_set_up(struct netlink *nl, int ifindex)
 	netlink_commit(nl, msg);
 }
 
+void route_set_mtu(struct netlink *nl, int ifindex, uint32_t mtu)
+{
+	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, 0, "set its MTU");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	mnl_attr_put_u32(msg, IFLA_MTU, mtu);
+	netlink_commit(nl, msg);
+}
+
 void route_await_carrier(struct netlink *nl, int ifindex)
 {
 	struct nlmsghdr *msg = start(nl, RTM_GETLINK, 0, "look for its carrier");

@@ -23,6 +23,7 @@ void route_delete_link(struct netlink *nl, const char *name);
 void route_no_own_address(struct netlink *nl, int ifindex);
 
 void route_set_up(struct netlink *nl, int ifindex);
+void route_set_mtu(struct netlink *nl, int ifindex, uint32_t mtu);
 
 /*
  * Ask for an interface that was set up. Linux lets it send only when a task in the background has

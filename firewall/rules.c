@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "firewall/link.h"
+#include "firewall/listing.h"
 #include "firewall/netlink.h"
 #include "firewall/own.h"
 #include "firewall/policy.h"
@@ -359,6 +360,109 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 	if (!r)
 		r = remove_elements(base, &p, &elements, err);
 	return r ? r : rules_end_published(ports, count, err);
+}
+
+/* --- siblings --- */
+
+struct siblings {
+	const struct policy *policy;
+	char interface[IFNAMSIZ];
+	uint32_t *of; /* whom the kernel lets it reach */
+	uint32_t n;
+};
+
+/* nftnl_set_elem_foreach() */
+static int take_sibling(struct nftnl_set_elem *e, void *data)
+{
+	struct siblings *s = data;
+	size_t prefix = strlen(s->policy->prefix);
+	uint32_t len = 0;
+	const char *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &len);
+	char other[IFNAMSIZ + 1] = "";
+	uint64_t number;
+
+	if (!key || len != 2 * IFNAMSIZ || strncmp(key, s->interface, IFNAMSIZ) != 0)
+		return 0;
+	memcpy(other, key + IFNAMSIZ, IFNAMSIZ);
+	if (strncmp(other, s->policy->prefix, prefix) != 0 ||
+		parse_u64(other + prefix, UINT32_MAX, &number) < 0)
+		return 0;
+	s->of = reallocarray(s->of, s->n + 1, sizeof(*s->of));
+	if (!s->of)
+		abort();
+	s->of[s->n++] = (uint32_t)number;
+	return 0;
+}
+
+/* What is in `a` and not in `b`, as both pairs of each. */
+static int collect_siblings(const struct policy *p, uint32_t number, const uint32_t *a, uint32_t n_a,
+	const uint32_t *b, uint32_t n_b, struct ruleset *ret, struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < n_a; i++) {
+		uint32_t j = 0;
+
+		while (j < n_b && b[j] != a[i])
+			j++;
+		if (j < n_b)
+			continue;
+		r = ruleset_add_pair(ret, p, &(struct rules_pair){ number, a[i] }, err);
+		if (r == 0)
+			r = ruleset_add_pair(ret, p, &(struct rules_pair){ a[i], number }, err);
+	}
+	return r;
+}
+
+static int change_siblings(const struct rules_base *base, const struct policy *p, uint32_t number,
+	const struct siblings *there, const uint32_t *others, uint32_t count, struct err *err)
+{
+	CLEANUP_RULESET struct ruleset gone = { 0 }, come = { 0 };
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	int r = collect_siblings(p, number, there->of, there->n, others, count, &gone, err);
+
+	if (r == 0)
+		r = collect_siblings(p, number, others, count, there->of, there->n, &come, err);
+	if (r != 0 || (!gone.n && !come.n))
+		return r;
+	r = open_batch(base, &nl, err);
+	if (r != 0)
+		return r;
+	/* Added first, so that the half that is not there does not keep the other. */
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &gone);
+	put_elements(&nl, p, NFT_MSG_DELSETELEM, &gone);
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &come);
+	return commit(&nl, p->subject, err);
+}
+
+int rules_set_siblings(const struct rules_base *base, uint32_t number, const uint32_t *others,
+	uint32_t count, uint32_t **ret_gone, uint32_t *ret_n, struct err *err)
+{
+	struct policy p;
+	struct siblings there = { .policy = &p };
+	int r = check(base, &p, err);
+
+	if (r != 0)
+		return r;
+	link_name(p.table, number, there.interface);
+	r = listing_elements(&p, POLICY_SIBLINGS, take_sibling, &there, err);
+	if (r == 0)
+		r = change_siblings(base, &p, number, &there, others, count, err);
+	if (r != 0) {
+		free(there.of);
+		return r;
+	}
+	*ret_n = 0;
+	for (uint32_t i = 0; i < there.n; i++) {
+		uint32_t j = 0;
+
+		while (j < count && others[j] != there.of[i])
+			j++;
+		if (j == count)
+			there.of[(*ret_n)++] = there.of[i];
+	}
+	*ret_gone = there.of;
+	return 0;
 }
 
 int rules_check_own(const struct rules_base *base, const struct rules_own *own, uint32_t count,

@@ -66,6 +66,11 @@ struct rules_own {
 	const char *prefix;		/* of the other side's addresses; NULL: any */
 };
 
+/* Guests, by their numbers: connections are let through that the one opens to the other. */
+struct rules_pair {
+	uint32_t from, to;
+};
+
 /* All that the table holds. */
 struct rules_state {
 	const struct rules_guest *guests;
@@ -74,6 +79,8 @@ struct rules_state {
 	uint32_t n_ports;
 	const struct rules_own *own; /* in order, and all of one guest's together */
 	uint32_t n_own;
+	const struct rules_pair *pairs;
+	uint32_t n_pairs;
 };
 
 /*
@@ -145,6 +152,13 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 	uint32_t count, struct err *err);
 
 /*
+ * Have a guest reach, and be reached by, exactly these others; those that it was let through to before
+ * and is not any more are in *ret_gone (to be freed, *ret_n of them). -ENOENT when there is no table.
+ */
+int rules_set_siblings(const struct rules_base *base, uint32_t number, const uint32_t *others,
+	uint32_t count, uint32_t **ret_gone, uint32_t *ret_n, struct err *err);
+
+/*
  * Whether these rules, of one guest and in order, can be: 0; ERR_USAGE for one that is not well-formed
  * or can never match, ERR_EXISTS for one that is there twice; the words begin "rule N".
  */
@@ -174,6 +188,9 @@ int rules_end_published(const struct rules_port *ports, uint32_t count, struct e
 int rules_end_disallowed(const struct rules_base *base, const struct rules_guest *guest,
 	const struct rules_own *from, uint32_t n_from, const struct rules_own *to, uint32_t n_to,
 	struct err *err);
+/* Those between two guests that neither's own rules allow, and that came by no published port. */
+int rules_end_between(const struct rules_base *base, const struct rules_guest guests[2],
+	const struct rules_own *const own[2], const uint32_t n_own[2], struct err *err);
 int rules_end_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
 

@@ -42,6 +42,7 @@ static const struct {
 	[RULESET_DOWN] = { POLICY_DOWN, IFNAMSIZ, .unit = EXPR_BYTES },
 	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, IFNAMSIZ, .unit = EXPR_PACKETS },
 	[RULESET_PACKETS_DOWN] = { POLICY_PACKETS_DOWN, IFNAMSIZ, .unit = EXPR_PACKETS },
+	[RULESET_SIBLINGS] = { POLICY_SIBLINGS, 2 * IFNAMSIZ, 0 },
 	[RULESET_ARP] = { POLICY_ARP, IFNAMSIZ + 2 * MAC_PART + 4, 0 },
 };
 
@@ -215,6 +216,23 @@ int ruleset_add_guest(
 	return 0;
 }
 
+int ruleset_add_pair(
+	struct ruleset *s, const struct policy *p, const struct rules_pair *pair, struct err *err)
+{
+	char from[IFNAMSIZ] = "", to[IFNAMSIZ] = "";
+	struct ruleset_element *e;
+	int r = name_interface(p, pair->from, from, err);
+
+	if (r == 0)
+		r = name_interface(p, pair->to, to, err);
+	if (r != 0)
+		return r;
+	e = ruleset_add(s, RULESET_SIBLINGS);
+	memcpy(e->key, from, strlen(from));
+	memcpy(e->key + IFNAMSIZ, to, strlen(to));
+	return 0;
+}
+
 static void add_port(struct ruleset *s, const struct rules_port *port, const struct address *a)
 {
 	struct ruleset_element *e =
@@ -254,6 +272,8 @@ int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_s
 		r = ruleset_add_guest(s, p, &state->guests[i], err);
 	for (uint32_t i = 0; r == 0 && i < state->n_ports; i++)
 		r = ruleset_add_port(s, &state->ports[i], err);
+	for (uint32_t i = 0; r == 0 && i < state->n_pairs; i++)
+		r = ruleset_add_pair(s, p, &state->pairs[i], err);
 	for (uint32_t i = 0, n; r == 0 && i < state->n_own; i += n) {
 		/* One guest's after the other's. */
 		for (n = 1; i + n < state->n_own && state->own[i + n].number == state->own[i].number;)
@@ -356,6 +376,10 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	case RULESET_GUESTS:
 		buf_printf(b, "\"%.16s\"", (const char *)e->key);
 		put_mac(b, e->key + IFNAMSIZ);
+		break;
+	case RULESET_SIBLINGS:
+		buf_printf(b, "\"%.16s\" . \"%.16s\"", (const char *)e->key,
+			(const char *)e->key + IFNAMSIZ);
 		break;
 	case RULESET_ARP:
 		buf_printf(b, "\"%.16s\"", (const char *)e->key);

@@ -32,6 +32,7 @@ enum ruleset_set {
 	RULESET_PACKETS_UP,
 	RULESET_PACKETS_DOWN,
 	RULESET_ARP,
+	RULESET_SIBLINGS,
 	RULESET_SETS, /* how many there are */
 };
 
@@ -78,6 +79,9 @@ int ruleset_add_guest(
 /* The same for one more of the guest's addresses. */
 int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t number, const char *address,
 	struct err *err);
+/* From the one to the other. */
+int ruleset_add_pair(
+	struct ruleset *s, const struct policy *p, const struct rules_pair *pair, struct err *err);
 int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct err *err);
 
 /* All of a state. */

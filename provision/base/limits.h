@@ -32,6 +32,7 @@ enum limit_kind {
  *   shares     cpu.weight of the kernel's cgroup-v2.rst
  *   processes  PID_MAX_LIMIT of the kernel
  *   terminals  NR_UNIX98_PTY_MAX of the kernel; all guests share kernel.pty.max
+ *   mtu        less than 1280 is no link for IPv6 (RFC 8200 5)
  *   up, down   less than 64kbit lets no packet of 1,500 bytes pass in time for anybody
  */
 /* clang-format off */
@@ -65,6 +66,10 @@ enum limit_kind {
 	X(ipv6, WORD, 0, 0, 0, "pool none", "WHENCE", "IPV6", "the same") \
 	X(network, WORD, 0, 0, 0, "host-configured own", "WHOSE", "NETWORK", \
 	  "host-configured, or own: root inside configures its link") \
+	X(mtu, NUMBER, 1280, 65535, 0, NULL, "BYTES", "MTU", \
+	  "of its eth0; none: network.mtu of vm2.conf") \
+	X(siblings, WORD, 0, 0, 0, "no yes", "WHETHER", "SIBLINGS", \
+	  "guests of the same owner may reach it, and it them, if theirs say so too") \
 	X(idle, TIME, 1, 31536000, 0, NULL, "TIME", "IDLE", \
 	  "without a session, then it is stopped: like 90s, 30m or 8h") \
 	X(restart, WORD, 0, 0, 0, "on-failure always no", "WHEN", "RESTART", \
@@ -82,6 +87,7 @@ enum { LIMITS_SWAP_NEVER, LIMITS_SWAP_ALLOWED };
 enum { LIMITS_BEYOND_LOG, LIMITS_BEYOND_THROTTLE, LIMITS_BEYOND_BLOCK };
 enum { LIMITS_ADDRESS_POOL, LIMITS_ADDRESS_NONE };
 enum { LIMITS_NETWORK_HOST, LIMITS_NETWORK_OWN };
+enum { LIMITS_SIBLINGS_NO, LIMITS_SIBLINGS_YES };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
 enum { LIMITS_FORWARDING_YES, LIMITS_FORWARDING_NO };
 enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };

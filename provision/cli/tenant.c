@@ -22,6 +22,7 @@ static const struct column columns[] = {
 static const struct column show_columns[] = {
 	{ "name", "name", COLUMN_TEXT, false },
 	{ "plan", "plan", COLUMN_TEXT, false },
+	{ "owner", "owner", COLUMN_TEXT, false },
 	{ "template", "template", COLUMN_TEXT, false },
 	{ "state", "state", COLUMN_TEXT, false },
 	{ "suspended_reason", "reason", COLUMN_TEXT, false },
@@ -135,6 +136,7 @@ static int passwd(struct cli *cli, struct err *err)
 static const struct option_spec add_options[] = {
 	{ "key", OPTION_TEXT, "FILE", NULL, "public key(s) to log in with; - is standard input", true },
 	{ "plan", OPTION_TEXT, "PLAN", "plan", "limits (the configuration's)", false },
+	{ "owner", OPTION_TEXT, "NAME", "owner", "whose it is, of those who have several", false },
 	{ "template", OPTION_TEXT, "NAME", "template", "of the guest (the configuration's)", false },
 	{ "password-stdin", OPTION_FLAG, NULL, NULL, "set a password too, as passwd does", false },
 	{ 0 },
@@ -142,6 +144,7 @@ static const struct option_spec add_options[] = {
 
 static const struct option_spec set_options[] = {
 	{ "plan", OPTION_TEXT, "PLAN", "plan", "the tenant's plan from now on", false },
+	{ "owner", OPTION_TEXT, "NAME", "owner", "whose it is from now on, or: none", false },
 	LIMITS(OPTION_LIMIT) /* "plan" takes one back */
 	{ "expires", OPTION_TEXT, "DATE", "expires", "when logins end: 2027-01-31, or never", false },
 	{ "password-days", OPTION_NUMBER, "N", "password_days", "how old a password may be; 0: any",

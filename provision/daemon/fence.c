@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,6 +22,12 @@
 
 #define RETRY_MS 500
 
+/* A guest that its owner's others may reach. */
+struct kin {
+	char owner[STORE_NAME_SIZE];
+	uint32_t number;
+};
+
 /* What the database means; addresses belong to the arrays of rows. */
 struct state {
 	const struct config *verify; /* to be compared: those that may be missing are marked */
@@ -34,6 +41,9 @@ struct state {
 	struct rules_guest *rules_guests;
 	struct rules_port *rules_ports;
 	struct rules_own *rules_own;
+	struct kin *kin;
+	struct rules_pair *pairs;
+	uint32_t n_kin, n_pairs;
 	struct rules_state value;
 };
 
@@ -105,6 +115,8 @@ static void free_state(struct state *s)
 	free(s->rules_ports);
 	fence_rules_free(&s->rules);
 	free(s->rules_own);
+	free(s->kin);
+	free(s->pairs);
 }
 #define CLEANUP_STATE __attribute__((cleanup(free_state)))
 
@@ -139,6 +151,13 @@ static struct rules_guest rates_of(const struct store_tenant *t)
 	return ret;
 }
 
+/* Whether it is one that its owner's others may reach. */
+static bool is_kin(const struct store_tenant *t)
+{
+	return t->owner[0] && t->limits.siblings == LIMITS_SIBLINGS_YES &&
+		(t->guest.intent == STORE_GUEST_CREATING || t->guest.intent == STORE_GUEST_PRESENT);
+}
+
 /*
  * The row is written before a guest's rules are, and says so before they are taken away: what a row
  * means is never less than what may run, and nothing that is being destroyed comes back.
@@ -162,7 +181,48 @@ static int add_guest(void *data, const struct store_tenant *t)
 	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t, NULL), "running");
 	s->rates[s->n_guests] = rates_of(t);
 	s->guests[s->n_guests++] = t->guest;
+	if (!is_kin(t))
+		return 0;
+	s->kin = reallocarray(s->kin, s->n_kin + 1, sizeof(*s->kin));
+	if (!s->kin)
+		return -ENOMEM;
+	s->kin[s->n_kin].number = t->guest.number;
+	memcpy(s->kin[s->n_kin++].owner, t->owner, sizeof(t->owner));
 	return 0;
+}
+
+static int compare_kin(const void *a, const void *b)
+{
+	return strcmp(((const struct kin *)a)->owner, ((const struct kin *)b)->owner);
+}
+
+/* Each with each of the same owner. */
+static void pair_kin(struct state *s)
+{
+	uint32_t cap = 0;
+
+	if (s->n_kin)
+		qsort(s->kin, s->n_kin, sizeof(*s->kin), compare_kin);
+	for (uint32_t i = 0, end = 0; i < s->n_kin; i++) {
+		uint32_t begin = i;
+
+		while (begin > 0 && !strcmp(s->kin[begin - 1].owner, s->kin[i].owner))
+			begin--;
+		for (end = i; end < s->n_kin && !strcmp(s->kin[end].owner, s->kin[i].owner); end++)
+			continue;
+		for (uint32_t j = begin; j < end; j++) {
+			if (j == i)
+				continue;
+			if (s->n_pairs == cap) {
+				cap = cap ? 2 * cap : 64;
+				s->pairs = reallocarray(s->pairs, cap, sizeof(*s->pairs));
+				if (!s->pairs)
+					abort();
+			}
+			s->pairs[s->n_pairs++] =
+				(struct rules_pair){ s->kin[i].number, s->kin[j].number };
+		}
+	}
 }
 
 static int add_port(void *data, const struct store_port *port)
@@ -212,8 +272,9 @@ static int collect(struct store *store, struct state *s, struct err *err)
 	}
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		s->rules_ports[i] = rules_of(&s->ports[i]);
+	pair_kin(s);
 	s->value = (struct rules_state){ s->rules_guests, s->n_guests, s->rules_ports, s->n_ports,
-		s->rules_own, s->rules.n };
+		s->rules_own, s->rules.n, s->pairs, s->n_pairs };
 	return r;
 }
 
@@ -326,12 +387,124 @@ static int arrange_ports(const struct config *config, struct store *store,
 		    rules_remove_ports(&base, s.rules_ports, s.n_ports, err);
 }
 
+/* --- siblings --- */
+
+/* The guests of an owner's tenants, but one's own; or those of some numbers. */
+struct relatives {
+	const struct store_tenant *of;
+	const uint32_t *numbers;
+	uint32_t n_numbers;
+	struct store_tenant *tenants;
+	uint32_t n;
+};
+
+static void free_relatives(struct relatives *r)
+{
+	free(r->tenants);
+}
+#define CLEANUP_RELATIVES __attribute__((cleanup(free_relatives)))
+
+static bool is_one_of(const struct store_tenant *t, const uint32_t *numbers, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (t->guest.number == numbers[i])
+			return true;
+	return false;
+}
+
+static int add_relative(void *data, const struct store_tenant *t)
+{
+	struct relatives *r = data;
+	bool wanted = r->numbers ? is_one_of(t, r->numbers, r->n_numbers) :
+				   is_kin(t) && !strcmp(t->owner, r->of->owner);
+
+	if (!t->guest.number || !wanted || t->id == r->of->id)
+		return 0;
+	r->tenants = reallocarray(r->tenants, r->n + 1, sizeof(*r->tenants));
+	if (!r->tenants)
+		return -ENOMEM;
+	r->tenants[r->n++] = *t;
+	return 0;
+}
+
+static int end_between(const struct config *config, struct store *store,
+	const struct store_tenant *a, const struct store_tenant *b, struct err *err)
+{
+	CLEANUP_FENCE_RULES struct fence_rules ra = { 0 }, rb = { 0 };
+	const struct rules_guest guests[2] = { guest_of(&a->guest), guest_of(&b->guest) };
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE struct rules_own *first = NULL, *second = NULL;
+	int r = fence_rules_get(store, a->name, &ra, err);
+
+	if (r == 0)
+		r = fence_rules_get(store, b->name, &rb, err);
+	first = own_of(&ra);
+	second = own_of(&rb);
+	if (r != 0)
+		return r;
+	return rules_end_between(&base, guests, (const struct rules_own *[]){ first, second },
+		(const uint32_t[]){ ra.n, rb.n }, err);
+}
+
+/* Under LOCK_RULES, shared. */
+static int arrange_siblings(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, bool on, struct err *err)
+{
+	CLEANUP_RELATIVES struct relatives all = { .of = tenant }, former = { .of = tenant };
+	const struct rules_base base = fence_base(config);
+	CLEANUP_FREE uint32_t *numbers = NULL, *gone = NULL;
+	uint32_t n_gone = 0;
+	int r = on && is_kin(tenant) ? store_tenant_each(store, add_relative, &all, err) : 0;
+
+	numbers = xcalloc(all.n + 1, sizeof(*numbers));
+	for (uint32_t i = 0; i < all.n; i++)
+		numbers[i] = all.tenants[i].guest.number;
+	if (r == 0)
+		r = rules_set_siblings(
+			&base, tenant->guest.number, numbers, all.n, &gone, &n_gone, err);
+	if (r != 0 || n_gone == 0)
+		return r;
+	former.numbers = gone;
+	former.n_numbers = n_gone;
+	r = store_tenant_each(store, add_relative, &former, err);
+	for (uint32_t i = 0; r == 0 && i < former.n; i++)
+		r = end_between(config, store, tenant, &former.tenants[i], err);
+	return r;
+}
+
+int fence_siblings(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, struct err *err)
+{
+	CLEANUP_CLOSE int lock = -1;
+	struct err why = { 0 };
+	int r;
+
+	if (!tenant->guest.number)
+		return 0;
+	r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
+	if (r != 0)
+		return r;
+	r = arrange_siblings(config, store, tenant, true, &why);
+	if (r == -ENOENT)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
 int fence_arrange(const struct config *config, struct store *store,
 	const struct store_tenant *tenant, bool on, struct err *err)
 {
+	struct err why = { 0 };
 	int r = arrange_rules(config, store, tenant, on, err);
 
-	return r ? r : arrange_ports(config, store, tenant, on, err);
+	if (r == 0)
+		r = arrange_ports(config, store, tenant, on, err);
+	if (r != 0)
+		return r;
+	r = arrange_siblings(config, store, tenant, on, &why);
+	/* Where there is no table nobody reaches anybody. */
+	if (r == -ENOENT && !on)
+		return 0;
+	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
 /* Exclusive: no guest comes or goes between reading what there is and putting it into the kernel. */

@@ -59,6 +59,13 @@ int fence_rules_change(const struct config *config, struct store *store,
 	const struct store_guest *guest, const struct fence_rules *from,
 	const struct fence_rules *to, struct err *err);
 
+/*
+ * Let a tenant's guest and those of its owner's other tenants reach each other, where both say so, and no
+ * others; connections that are allowed no longer end. Nothing while it has no guest, or there is no table.
+ */
+int fence_siblings(const struct config *config, struct store *store,
+	const struct store_tenant *tenant, struct err *err);
+
 /* End all connections of a guest that has stopped. */
 int fence_end_guest(
 	const struct config *config, const struct store_guest *guest, struct err *err);

@@ -15,7 +15,7 @@ static const struct {
 } defaults[] = {
 	{ "from a guest to the world", "allowed, with the host's address" },
 	{ "to a guest from the world", "blocked, save answers and published ports" },
-	{ "from a guest to another", "blocked, save published ports" },
+	{ "from a guest to another", "blocked, save published ports and siblings" },
 	{ "from a guest to the host", "blocked, save ICMP and answers" },
 	{ "from a guest to 169.254.0.0/16", "blocked" },
 	{ "from an address that is not the guest's", "blocked" },

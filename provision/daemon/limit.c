@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/daemon/fence.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
@@ -25,6 +26,8 @@ static int limit_locked(
 	if (r == 0 && t.guest.intent == STORE_GUEST_PRESENT) {
 		life_spec(&t, &spec);
 		r = guest_limit(config, &spec, err);
+		if (r == 0)
+			r = fence_siblings(config, store, &t, err);
 	}
 	return r == 0 && t.beyond != t.held ? store_traffic_held(store, name, t.beyond, err) : r;
 }

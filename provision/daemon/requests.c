@@ -31,12 +31,12 @@ const struct request_kind request_kinds[] = {
 	{ "plan.list", READERS, 0, "", plan_list, "the plans" },
 	{ "plan.remove", STAFF, CHANGES, "name", plan_remove, "forget an unused plan" },
 
-	{ "tenant.add", STAFF, CHANGES, "name [plan] [template] [key*]", tenant_add,
+	{ "tenant.add", STAFF, CHANGES, "name [plan] [template] [owner] [key*]", tenant_add,
 		"onboard a tenant" },
 	{ "tenant.list", READERS, 0, "", tenant_list, "the tenants" },
 	{ "tenant.show", OWNERS, 0, "name", tenant_show, "one tenant" },
 	{ "tenant.set", STAFF, CHANGES,
-		"name [plan] [LIMITS] [expires] [password_days] [change_password] [sources] "
+		"name [plan] [owner] [LIMITS] [expires] [password_days] [change_password] [sources] "
 		"[hours] [dry_run]",
 		tenant_set,
 		"another plan, or limits of its own, now" },

@@ -72,21 +72,36 @@ static int parse_keys(struct request *r, struct keys *k)
 	return 0;
 }
 
+/* NULL: the request says nothing; "": nobody. */
+static int read_owner(struct request *r, const char **ret)
+{
+	const char *text = msg_get(&r->in, "owner");
+
+	if (text && !strcmp(text, "none")) {
+		*ret = "";
+		return 0;
+	}
+	return text ? request_name(r, "owner", ret) : 0;
+}
+
 /* Plan and template, which may be missing. */
 static int fill_names(struct request *r, struct store_tenant *t)
 {
-	const char *plan = r->config->plan, *template = "", *name = NULL;
+	const char *plan = r->config->plan, *template = "", *name = NULL, *owner = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0 && msg_get(&r->in, "plan"))
 		n = request_name(r, "plan", &plan);
 	if (n == 0 && msg_get(&r->in, "template"))
 		n = request_name(r, "template", &template);
+	if (n == 0)
+		n = read_owner(r, &owner);
 	if (n != 0)
 		return n;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	snprintf(t->plan.name, sizeof(t->plan.name), "%s", plan);
 	snprintf(t->template, sizeof(t->template), "%s", template);
+	snprintf(t->owner, sizeof(t->owner), "%s", owner ?: "");
 	return 0;
 }
 
@@ -99,6 +114,7 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 	request_row_begin(&row);
 	msg_add(&row, "name", t->name);
 	msg_add(&row, "plan", t->plan.name);
+	msg_add(&row, "owner", t->owner);
 	msg_add(&row, "state", t->suspended ? "suspended" : "active");
 	msg_add(&row, "guest", life_state(r->config, t, NULL));
 	msg_add(&row, "address4", t->guest.address4);
@@ -168,11 +184,13 @@ int tenant_show(struct request *r)
 }
 
 /* As with plan_set(): the database first. */
-static int set_limits(struct request *r, const char *name, const char *plan,
+static int set_limits(struct request *r, const char *name, const char *plan, const char *owner,
 	const struct limits_part *own)
 {
 	int n = store_tenant_change(r->store, name, plan, own, &r->err);
 
+	if (n == 0 && owner)
+		n = store_tenant_owner(r->store, name, owner, &r->err);
 	if (n != 0)
 		return n;
 	n = life_limit(r->config, r->store, name, &r->err);
@@ -182,7 +200,7 @@ static int set_limits(struct request *r, const char *name, const char *plan,
 }
 
 /* As it would be. */
-static int show_changed(struct request *r, const char *name, const char *plan,
+static int show_changed(struct request *r, const char *name, const char *plan, const char *owner,
 	const struct limits_part *own)
 {
 	struct store_tenant t;
@@ -192,6 +210,8 @@ static int show_changed(struct request *r, const char *name, const char *plan,
 		n = store_plan_get(r->store, plan, &t.plan, &r->err);
 	if (n != 0)
 		return n;
+	if (owner)
+		snprintf(t.owner, sizeof(t.owner), "%s", owner);
 	limits_merge(&t.own, own);
 	t.limits = t.plan.limits;
 	limits_apply(&t.limits, &t.own);
@@ -200,7 +220,7 @@ static int show_changed(struct request *r, const char *name, const char *plan,
 
 int tenant_set(struct request *r)
 {
-	const char *name = NULL, *plan = NULL;
+	const char *name = NULL, *plan = NULL, *owner = NULL;
 	struct limits_part own;
 	bool limits, logins = false;
 	int n = request_name(r, "name", &name);
@@ -209,9 +229,11 @@ int tenant_set(struct request *r)
 		n = request_name(r, "plan", &plan);
 	if (n == 0)
 		n = plan_limits(r, true, &own);
-	limits = n == 0 && (plan || own.given || own.dropped);
+	if (n == 0)
+		n = read_owner(r, &owner);
+	limits = n == 0 && (plan || owner || own.given || own.dropped);
 	if (limits && msg_get(&r->in, "dry_run"))
-		return show_changed(r, name, plan, &own);
+		return show_changed(r, name, plan, owner, &own);
 	if (n == 0 && msg_get(&r->in, "dry_run"))
 		return err_set(&r->err, ERR_USAGE, "a dry run is of limits and the plan: name some");
 	if (n == 0)
@@ -221,7 +243,7 @@ int tenant_set(struct request *r)
 	if (!limits && !logins)
 		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
 	if (limits)
-		n = set_limits(r, name, plan, &own);
+		n = set_limits(r, name, plan, owner, &own);
 	return n == 0 ? show(r, name) : n;
 }
 

@@ -356,7 +356,7 @@ static int make_link(const struct start *s, struct err *err)
 		.address4 = s->spec->address4,
 		.address6 = s->spec->address6,
 		.more = s->spec->more,
-		.mtu = (uint32_t)s->config->mtu,
+		.mtu = (uint32_t)(s->spec->limits.mtu ?: s->config->mtu),
 	};
 
 	return link_up(&link, s->guest_net, err);

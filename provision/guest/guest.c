@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "firewall/link.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
@@ -167,6 +168,19 @@ int guest_destroy(const struct config *config, const struct guest_spec *spec, st
 	return r;
 }
 
+static int limit_link(const struct config *config, const struct guest_spec *spec, struct err *err)
+{
+	uint32_t mtu = (uint32_t)(spec->limits.mtu ?: config->mtu);
+	struct guest_run run;
+	int r;
+
+	if (guest_find(config, spec->name, &run, NULL) != 0)
+		return 0;
+	r = link_set_mtu(config->instance, spec->number, run.init_pidfd, mtu, err);
+	guest_run_close(&run);
+	return r;
+}
+
 static int limit_running(const struct config *config, const struct guest_spec *spec, struct err *err)
 {
 	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false), supervisor = -1;
@@ -184,8 +198,11 @@ static int limit_running(const struct config *config, const struct guest_spec *s
 	if (supervisor >= 0)
 		process_signal(supervisor, SIGHUP);
 	r = manager->limit(config->instance, spec->name, &spec->limits, err);
+	if (r != 0 || supervisor < 0)
+		return r;
 	/* One that has just ended has no rules: it gets none. */
-	return r == 0 && supervisor >= 0 ? steps_rates(&work, err) : r;
+	r = steps_rates(&work, err);
+	return r == 0 ? limit_link(config, spec, err) : r;
 }
 
 int guest_limit(const struct config *config, const struct guest_spec *spec, struct err *err)

@@ -161,6 +161,9 @@ const char *const schema_migrations[] = {
 	" comment TEXT NOT NULL, principals TEXT NOT NULL, created INTEGER NOT NULL);"
 	"CREATE UNIQUE INDEX ca_blob ON ca(blob, ifnull(tenant, 0));"
 	"CREATE INDEX ca_tenant ON ca(tenant);",
+	/* Whose tenants are, for those that have several. */
+	"ALTER TABLE tenant ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
+	"CREATE INDEX tenant_owner ON tenant(owner) WHERE owner != '';",
 	/*
 	 * What of the quota is used: bytes of the month that began then; whether that is beyond it, and
 	 * whether the kernel has been told.

@@ -82,6 +82,7 @@ struct store_tenant {
 	char name[STORE_NAME_SIZE];
 	char template[STORE_NAME_SIZE]; /* "" for the configured one */
 	char reason[STORE_REASON_MAX + 1];
+	char owner[STORE_NAME_SIZE]; /* "": nobody else's */
 	uint32_t uid;
 	bool suspended;
 	bool password;
@@ -239,6 +240,9 @@ int store_tenant_change(struct store *store, const char *name, const char *plan,
 int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err);
 
 /* Suspend with a reason (may be ""), or resume with NULL. */
+/* Give a tenant another owner, or none (""). */
+int store_tenant_owner(struct store *store, const char *name, const char *owner, struct err *err);
+
 int store_tenant_suspend(
 	struct store *store, const char *name, const char *reason, struct err *err);
 

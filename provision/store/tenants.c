@@ -33,9 +33,10 @@ static int insert_tenant(struct store *store, const struct config *config,
 	if (r != 0)
 		return r;
 	r = db_run(store, NULL, err,
-		"INSERT INTO tenant (name, uid, plan, template, created) VALUES (?, ?, ?, ?, ?)",
-		"sissi", t->name, (int64_t)uid, t->plan.name, t->template[0] ? t->template : NULL,
-		(int64_t)time(NULL));
+		"INSERT INTO tenant (name, uid, plan, template, created, owner)"
+		" VALUES (?, ?, ?, ?, ?, ?)",
+		"sissis", t->name, (int64_t)uid, t->plan.name, t->template[0] ? t->template : NULL,
+		(int64_t)time(NULL), t->owner);
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a tenant '%s' already", t->name);
 	return r;
@@ -81,7 +82,7 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"g.intent, g.number, g.uid_base, g.address4, g.address6, g.type, g.created, g.template, " \
 	"g.driver, g.up, " \
 	"(SELECT group_concat(address, ' ') FROM address WHERE address.tenant = t.id), " \
-	"u.month, u.month_bytes, u.beyond, u.held " \
+	"u.month, u.month_bytes, u.beyond, u.held, t.owner " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id " \
 	"LEFT JOIN traffic u ON u.tenant = t.id "
 
@@ -140,6 +141,7 @@ static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)
 	t->month_bytes = db_u64(s, 26);
 	t->beyond = sqlite3_column_int(s, 27);
 	t->held = sqlite3_column_int(s, 28);
+	db_text(s, 29, t->owner, sizeof(t->owner));
 }
 
 int store_tenant_get(
@@ -231,6 +233,15 @@ int store_tenant_change(struct store *store, const char *name, const char *plan,
 	int r = db_begin(store, err);
 
 	return r == 0 ? db_end(store, change_tenant(store, name, plan, own, err), err) : r;
+}
+
+int store_tenant_owner(struct store *store, const char *name, const char *owner, struct err *err)
+{
+	int changes = 0;
+	int r = db_run(store, &changes, err, "UPDATE tenant SET owner = ? WHERE name = ?", "ss", owner,
+		name);
+
+	return one_changed(r, changes, name, err);
 }
 
 int store_tenant_suspend(struct store *store, const char *name, const char *reason, struct err *err)

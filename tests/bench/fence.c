@@ -251,10 +251,12 @@ static void nft(const char *sample, const char *verb)
 	if (!f)
 		die("cannot write %s", path);
 	fprintf(f,
-		"%s element inet vm2 guests { \"vm2-20000\" }\n"
-		"%s element inet vm2 source4 { \"vm2-20000\" . 10.66.200.1 }\n"
-		"%s element inet vm2 source6 { \"vm2-20000\" . fd66::ffff }\n",
-		verb, verb, verb);
+		"%s element inet vm2 guests { \"vm2-20000\" . 02:67:00:00:4e:20 }\n"
+		"%s element inet vm2 source4 { \"vm2-20000\" . 02:67:00:00:4e:20 . 10.66.200.1 }\n"
+		"%s element inet vm2 source6 { \"vm2-20000\" . 02:67:00:00:4e:20 . fd66::ffff }\n"
+		"%s element arp vm2 claims { \"vm2-20000\" . 02:67:00:00:4e:20 . 02:67:00:00:4e:20 "
+		". 10.66.200.1 }\n",
+		verb, verb, verb, verb);
 	fclose(f);
 	from = now_us();
 	if (system(command) != 0)
@@ -430,6 +432,62 @@ static void measure_traffic(const struct network *const of[3], int round)
 		connections(of[(i + round) % 3]);
 }
 
+/* --- a flood by another guest --- */
+
+#define FLOOD_PORTS 50000
+
+/*
+ * A child in the namespace: it sends a datagram to another port each time, which begins a connection, and
+ * one to the host, which is dropped; or (quiet) only takes as much of a processor.
+ */
+static pid_t flood(int netns, bool quiet)
+{
+	struct sockaddr_in out = { .sin_family = AF_INET }, host = { .sin_family = AF_INET,
+		.sin_port = htons(PORT) };
+	pid_t pid = fork();
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	inet_pton(AF_INET, OUTSIDE, &out.sin_addr);
+	inet_pton(AF_INET, LINK_GATEWAY4, &host.sin_addr);
+	enter(netns);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (uint32_t i = 0;; i++) {
+		out.sin_port = htons((uint16_t)(10000 + i % FLOOD_PORTS));
+		(void)!sendto(quiet ? -1 : fd, "x", 1, 0, (struct sockaddr *)&out, sizeof(out));
+		(void)!sendto(quiet ? -1 : fd, "x", 1, 0, (struct sockaddr *)&host, sizeof(host));
+	}
+}
+
+static int wire_second(const struct network *n)
+{
+	const struct link_spec link = { "vm2", 2, many[1].address4, many[1].address6, 1500 };
+	struct err err;
+	int netns;
+
+	enter(n->host);
+	netns = new_netns();
+	must(link_up(&link, netns, &err), &err);
+	return netns;
+}
+
+/* The first guest's traffic, while the second floods, and while it does no more than compute. */
+static void measure_flood(const struct network *full, int second, int round)
+{
+	for (int i = 0; i < 2; i++) {
+		bool quiet = (i + round) % 2;
+		struct network n = *full;
+		pid_t pid = flood(second, quiet);
+
+		n.name = quiet ? "beside" : "flooded";
+		stream(&n);
+		connections(&n);
+		stop(pid);
+	}
+}
+
 static void track(const struct network *n)
 {
 	enter(n->host);
@@ -447,9 +505,10 @@ int main(int argc, char **argv)
 	struct network none, full, peer, tracked, bare;
 	const struct network *const traffic[] = { &full, &tracked, &bare };
 	struct err err;
+	int second;
 
-	if (rounds < 1 || count < 1 || count > GUESTS_MAX)
-		die("bench-fence FOLDER ROUNDS GUESTS: 1 to %d guests", GUESTS_MAX);
+	if (rounds < 1 || count < 2 || count > GUESTS_MAX)
+		die("bench-fence FOLDER ROUNDS GUESTS: 2 to %d guests", GUESTS_MAX);
 	folder = argv[1];
 	make_guests((uint32_t)count);
 	make_network(&none, "none");
@@ -457,6 +516,7 @@ int main(int argc, char **argv)
 	make_network(&full, "full");
 	keep_table(&full, (uint32_t)count);
 	wire(&full);
+	second = wire_second(&full);
 	make_network(&bare, "bare");
 	wire(&bare);
 	make_network(&tracked, "tracked");
@@ -468,6 +528,7 @@ int main(int argc, char **argv)
 		measure_rules(&none, &full, &peer, (uint32_t)count);
 		measure_login(&full);
 		measure_traffic(traffic, i);
+		measure_flood(&full, second, i);
 	}
 	kill(none.owner, SIGKILL);
 	kill(full.owner, SIGKILL);

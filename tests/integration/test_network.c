@@ -238,6 +238,37 @@ Test(network, what_is_no_longer_allowed_ends)
 	ok("kill $(cat /run/vm2-test/held.pid)");
 }
 
+Test(network, siblings_reach_each_other)
+{
+	ready();
+	tenant_ready("neti");
+	ok("vm2 tenant set netb --owner acme --siblings yes && vm2 tenant set neti --siblings yes");
+	assert_status(ssh("neti", "", "true"), 0);
+	ok("! vm2 guest exec neti -- ping -c 1 -W 1 %s", address("netb", 4));
+	/* Live: an owner, and what both say. */
+	ok("vm2 tenant set neti --owner acme && vm2 firewall verify");
+	cr_assert_str_eq(ok("vm2 tenant show neti --json | jq -r '\"\\(.owner) \\(.siblings)\"'"), "acme yes");
+	ok("vm2 guest exec neti -- ping -c 1 -W 3 %s", address("netb", 4));
+	ok("vm2 guest exec netb -- ping -c 1 -W 3 %s", address("neti", 6));
+	ok("! vm2 guest exec neta -- ping -c 1 -W 1 %s", address("neti", 4));
+	/* Again with the table and with the guest. */
+	ok("vm2 firewall restore && vm2 guest restart neti && vm2 firewall verify");
+	ok("vm2 guest exec netb -- sh -c 'setsid sh -c \"nc -lk 7090 >/dev/null\" >/dev/null 2>&1 </dev/null &'");
+	wait_for(10, "vm2 guest exec netb -- ss -Hltn 'sport = 7090' | grep -q 7090");
+	ok("vm2 guest exec neti -- sh -c 'setsid sh -c \"sleep 1000 | nc %s 7090\" >/dev/null 2>&1 </dev/null &'",
+	   address("netb", 4));
+	wait_for(20, "grep 'src=%s .*dport=7090 .*ASSURED' /proc/net/nf_conntrack", address("neti", 4));
+	/* A rule that allows it keeps it; without one it ends. */
+	ok("vm2 rule add neti peer allow tcp --port 7090 && vm2 tenant set netb --siblings no");
+	ok("grep 'src=%s .*dport=7090 ' /proc/net/nf_conntrack", address("neti", 4));
+	ok("! vm2 guest exec neti -- ping -c 1 -W 1 %s", address("netb", 4));
+	ok("vm2 rule remove neti 1");
+	wait_for(20, "! grep 'src=%s .*dport=7090 ' /proc/net/nf_conntrack", address("neti", 4));
+	ok("vm2 tenant set netb --owner none --siblings plan && vm2 firewall verify");
+	ok("vm2 tenant remove --yes neti && vm2 firewall verify");
+	refused(2, "is no name", "vm2 tenant set netb --owner 'a b'");
+}
+
 Test(network, rules_go_before_the_guest_and_with_it)
 {
 	tenant_ready("netd");
@@ -380,6 +411,41 @@ Test(network, path_mtu_is_told)
 		ok("vm2 guest exec neta -- ping %s -M do -c 1 -W 3 -s 1200 %s", cases[i][0], cases[i][1]);
 	}
 	ok("ip link set eth0 mtu 1500");
+}
+
+Test(network, a_plan_may_have_its_mtu)
+{
+	const char *interface;
+
+	ready();
+	interface = ok("vm2 guest show neta --json | jq -r .interface");
+	ok("vm2 tenant set neta --mtu 1400");
+	for (int i = 0; i < 2; i++) {
+		cr_assert_str_eq(ok("vm2 guest exec neta -- cat /sys/class/net/eth0/mtu"), "1400");
+		cr_assert_str_eq(ok("cat /sys/class/net/%s/mtu", interface), "1400");
+		ok("! vm2 guest exec neta -- ping -M do -c 1 -W 1 -s 1400 198.51.100.1");
+		ok("vm2 guest exec neta -- ping -M do -c 1 -W 3 -s 1300 198.51.100.1");
+		if (i == 0)
+			ok("vm2 guest restart neta");
+	}
+	ok("vm2 tenant set neta --mtu plan");
+	ok("vm2 guest exec neta -- ping -M do -c 1 -W 3 -s 1400 198.51.100.1");
+	refused(2, "mtu = '1000' is neither a number from 1280", "vm2 tenant set neta --mtu 1000");
+}
+
+/* A router further out whose next link takes less: what it says reaches the guest. */
+Test(network, path_mtu_is_told_from_afar)
+{
+	ready();
+	ok("/run/host/outside sh -ec 'ip link add far type veth peer name further; ip link set further up; ip link set far mtu 1290 up; "
+	   "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; "
+	   "ip route replace 203.0.113.128/25 dev far; ip -6 route replace 2001:db8:99::/64 dev far'");
+	ok("ip route replace 203.0.113.128/25 via 192.0.2.1 && ip -6 route replace 2001:db8:99::/64 via 2001:db8::1");
+	ok("! vm2 guest exec neta -- ping -4 -M do -c 1 -W 1 -s 1400 203.0.113.200");
+	wait_for(10, "vm2 guest exec neta -- ip -4 route get 203.0.113.200 | grep 'mtu 1290'");
+	ok("! vm2 guest exec neta -- ping -6 -M do -c 1 -W 1 -s 1400 2001:db8:99::7");
+	wait_for(10, "vm2 guest exec neta -- ip -6 route get 2001:db8:99::7 | grep 'mtu 1290'");
+	ok("ip route del 203.0.113.128/25 && ip -6 route del 2001:db8:99::/64");
 }
 
 /* Further pools, which the outside routes to the host. */

@@ -2,8 +2,11 @@
 #include "gateway/listen.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
@@ -89,6 +92,23 @@ static int handed_over(void)
 	if (!pid || !count || parse_u64(pid, INT32_MAX, &n) != 0 || (pid_t)n != getpid())
 		return 0;
 	return parse_u64(count, LISTEN_MAX, &n) == 0 ? (int)n : 0;
+}
+
+void listen_hand_over(int *fds, int n)
+{
+	char number[16];
+
+	/* Above the targets first: no dup2 may close what a later one still needs. */
+	for (int i = 0; i < n; i++)
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + LISTEN_MAX);
+	for (int i = 0; i < n; i++) {
+		dup2(fds[i], SD_LISTEN_FDS_START + i);
+		fds[i] = SD_LISTEN_FDS_START + i;
+	}
+	snprintf(number, sizeof(number), "%d", n);
+	setenv("LISTEN_FDS", number, 1);
+	snprintf(number, sizeof(number), "%d", (int)getpid());
+	setenv("LISTEN_PID", number, 1);
 }
 
 int listen_open(const char *addresses, int *ret_fds, int *ret_n, struct err *err)

@@ -23,4 +23,10 @@ int listen_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_
  */
 int listen_open(const char *addresses, int *ret_fds, int *ret_n, struct err *err);
 
+/*
+ * Have the n sockets where a program that this process becomes finds them with listen_open(). Whatever
+ * descriptors stood there are closed: there is no way back.
+ */
+void listen_hand_over(int *fds, int n);
+
 #endif

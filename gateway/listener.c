@@ -26,6 +26,7 @@
 #include "gateway/listen.h"
 #include "gateway/penalty.h"
 #include "gateway/sandbox.h"
+#include "gateway/sources.h"
 #include "gateway/starting.h"
 #include "provision/api/msg.h"
 #include "provision/base/cleanup.h"
@@ -36,6 +37,10 @@
 #include "provision/base/str.h"
 
 #define MONITOR VM2_LIBEXECDIR "/vm2-gateway-monitor"
+#define PROGRAM VM2_SBINDIR "/vm2-gateway"
+
+/* The variable that says how many monitors are children already, after SIGUSR2. */
+#define MONITORS "VM2_GATEWAY_MONITORS"
 
 /*
  * Monitors that were started in advance, each with its wire process: libraries loaded, host keys
@@ -61,6 +66,7 @@ struct listener {
 	uint64_t n_spares;
 	int64_t spares_due; /* when to start new ones */
 	uint64_t monitors;  /* processes: connections and spares */
+	struct sources sources;	  /* of all connections */
 	struct starting starting; /* connections that are not yet authenticated */
 	struct penalties *penalties;
 	int64_t penalty_told;	  /* when it was last logged that a source is not served */
@@ -142,6 +148,8 @@ static int hand_over(struct listener *l, int connection, uint64_t source, bool e
 			r = msg_send(monitor.control, &message, err);
 		fd_close(monitor.control);
 		if (r == 0)
+			sources_add(&l->sources, monitor.pid, source);
+		if (r == 0)
 			starting_add(&l->starting, &(struct starting_one){ monitor.pipe, monitor.pid,
 									    source, clock_ms(), exempt });
 		else
@@ -200,6 +208,14 @@ static bool penalised(struct listener *l, uint64_t source)
 	return true;
 }
 
+/* Whether a source has as many connections as one may have. */
+static bool crowds(const struct listener *l, uint64_t source)
+{
+	uint64_t most = l->config->max_per_source;
+
+	return most && sources_count(&l->sources, source) >= most;
+}
+
 /* Whether failed logins from there are held against nobody. */
 static bool is_exempt(const struct listener *l, const struct sockaddr_storage *from)
 {
@@ -230,6 +246,8 @@ static void take(struct listener *l, int fd)
 	set_options(connection);
 	if (connections(l) >= l->config->max_connections) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many connections");
+	} else if (!exempt && crowds(l, source)) {
+		farewell_say(&l->farewells, steal_fd(&connection), "too many connections from where you are");
 	} else if (!exempt && penalised(l, source)) {
 		farewell_say(&l->farewells, steal_fd(&connection), "too many failed logins from where you are");
 	} else if (!make_room(l, source)) {
@@ -251,6 +269,46 @@ static void replace_spares(struct listener *l)
 	l->spares_due = 0;
 }
 
+/* Whether a new program would start at all: it is asked, with the sockets left to this one. */
+static bool would_start(const struct listener *l)
+{
+	char program[] = PROGRAM, check[] = "--check", config[] = "--config";
+	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : "");
+	char *argv[] = { program, check, l->config_path ? config : NULL, path, NULL };
+	int status = -1;
+	pid_t pid;
+
+	return launch_program(argv, NULL, 0, &pid, NULL) == 0 && waitpid(pid, &status, 0) == pid &&
+	       status == 0;
+}
+
+/*
+ * Make room for a new program of the same process: it takes over the listening sockets, as from a
+ * service manager (sd_listen_fds(3)), so that no connection meets a closed door; monitors stay its
+ * children. What is forgotten: penalties, and who is connected from where. Returns if it would not start.
+ */
+static void become_new(struct listener *l)
+{
+	char program[] = PROGRAM, config[] = "--config";
+	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : "");
+	char *argv[] = { program, l->config_path ? config : NULL, path, NULL };
+	char number[24];
+
+	if (!would_start(l)) {
+		log_err("a new %s would not start: this one goes on", PROGRAM);
+		return;
+	}
+	replace_spares(l);
+	listen_hand_over(l->fds, l->n_fds);
+	snprintf(number, sizeof(number), "%lu", (unsigned long)l->monitors);
+	setenv(MONITORS, number, 1);
+	log_info("a new vm2-gateway takes over");
+	execv(program, argv);
+	/* It was run a moment ago. The descriptors have moved: whoever supervises us starts anew. */
+	log_err("cannot run %s: %s", PROGRAM, strerror(errno));
+	_exit(1);
+}
+
 /* Monitors that have ended, and the signals that end this process. False: stop. */
 static bool on_signal(struct listener *l)
 {
@@ -260,11 +318,14 @@ static bool on_signal(struct listener *l)
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
 			replace_spares(l);
+		else if (info.ssi_signo == SIGUSR2)
+			become_new(l);
 		else if (info.ssi_signo != SIGCHLD)
 			return false;
 	}
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
 		starting_reaped(&l->starting, pid);
+		sources_drop(&l->sources, pid);
 		l->monitors--;
 	}
 	return true;
@@ -370,6 +431,18 @@ static int check_hostkeys(const struct config *config, struct err *err)
 			       config->hostkeys);
 }
 
+/* The monitors of the program whose place this one has taken. */
+static uint64_t monitors_before(void)
+{
+	const char *text = getenv(MONITORS);
+	uint64_t n = 0;
+
+	if (text && parse_u64(text, INT32_MAX, &n) < 0)
+		n = 0;
+	unsetenv(MONITORS);
+	return n;
+}
+
 static int prepare(struct listener *l, struct err *err)
 {
 	struct err why = { 0 };
@@ -389,12 +462,15 @@ static int prepare(struct listener *l, struct err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signals < 0)
 		return err_sys(err, errno, "cannot receive signals");
+	l->monitors = monitors_before();
+	sources_init(&l->sources, l->config->max_connections);
 	starting_init(&l->starting, l->config->max_starting);
 	l->penalties = xcalloc(1, sizeof(*l->penalties));
 	l->polled = xcalloc(1 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
@@ -424,7 +500,8 @@ static void usage(FILE *out)
 	      "  --config FILE  read FILE instead of " CONFIG_DEFAULT_PATH "\n"
 	      "  --check        only check configuration, user and host keys\n"
 	      "SIGTERM ends it; connections that are open go on. SIGHUP: connections from now on see new\n"
-	      "settings and host keys; addresses and limits in all need a restart.\n",
+	      "settings and host keys; addresses need a restart. SIGUSR2: a new vm2-gateway takes over the\n"
+	      "sockets, with new limits in all, and no connection is refused meanwhile.\n",
 	      out);
 }
 

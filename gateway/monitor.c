@@ -38,6 +38,9 @@
 /* A private key file; RSA with 16,384 bits takes 13 KB. */
 #define KEY_FILE_MAX 32768
 
+/* Bytes of a banner; what is longer is not shown. */
+#define BANNER_MAX 8192
+
 int monitor_send(struct monitor *m, const struct msg *message, struct err *err)
 {
 	return msg_send(m->wire, message, err);
@@ -121,6 +124,34 @@ static int start_wire(struct monitor *m, bool room, struct err *err)
 	return r;
 }
 
+/* With commas between, as SSH has them. */
+static void add_algorithms(struct msg *settings, const char *name, const char *words)
+{
+	CLEANUP_FREE char *copy = xstrdup(words);
+	CLEANUP_BUF struct buf list = { 0 };
+	char *rest = copy, *word;
+
+	while ((word = strsep(&rest, " \t,")))
+		if (*word)
+			buf_printf(&list, "%s%s", list.len ? "," : "", word);
+	msg_add(settings, name, list.data);
+}
+
+/* What is shown before a login. That it cannot be read keeps nobody out. */
+static void add_banner(const struct config *config, struct msg *settings)
+{
+	char text[BANNER_MAX];
+	ssize_t len;
+
+	if (!*config->banner)
+		return;
+	len = fd_read_path(AT_FDCWD, config->banner, text, sizeof(text));
+	if (len >= 0)
+		msg_add(settings, "banner", text);
+	else
+		log_err("cannot read the banner %s: %s", config->banner, strerror((int)-len));
+}
+
 static int send_settings(struct monitor *m, struct err *err)
 {
 	CLEANUP_MSG struct msg settings = { 0 };
@@ -130,6 +161,12 @@ static int send_settings(struct monitor *m, struct err *err)
 	msg_add_u64(&settings, "max-forwards", m->config->max_forwards);
 	msg_add(&settings, "accept-env", m->config->accept_env);
 	msg_add_u64(&settings, "client-alive", m->config->client_alive);
+	add_algorithms(&settings, "kex", m->config->kex);
+	add_algorithms(&settings, "ciphers", m->config->ciphers);
+	add_algorithms(&settings, "macs", m->config->macs);
+	add_algorithms(&settings, "host-key-algorithms", m->config->host_key_algorithms);
+	add_algorithms(&settings, "public-key-algorithms", m->config->public_key_algorithms);
+	add_banner(m->config, &settings);
 	if (r == 0)
 		r = monitor_send(m, &settings, err);
 	if (settings.data.data)
@@ -257,7 +294,8 @@ static void leave_reason(const struct monitor *m, bool broken, bool late)
 	char reason = broken ? PENALTY_BROKEN : late ? PENALTY_LATE : m->tries ? PENALTY_FAILED :
 		      PENALTY_NO_LOGIN;
 
-	if (m->starting >= 0 && m->deadline && write(m->starting, &reason, 1) < 0)
+	/* A listener that has made room for a new one does not count any more. */
+	if (m->starting >= 0 && m->deadline && write(m->starting, &reason, 1) < 0 && errno != EPIPE)
 		log_err("%s: cannot tell the listener how it ended", m->source);
 }
 

@@ -46,31 +46,20 @@
 #define FAREWELL_MS 2000
 
 /*
- * Only strong algorithms; libssh drops those that its version does not know. No group exchange: it
- * reads a file. Encrypt-then-MAC for the ciphers that are not authenticated themselves.
+ * Algorithms, by the settings that name them (vm2.conf(5)); libssh drops those that its version does
+ * not know. No group exchange is among them: it reads a file.
  */
 static const struct {
 	enum ssh_bind_options_e option;
-	const char *value;
+	const char *setting;
 } algorithms[] = {
-	{ SSH_BIND_OPTIONS_KEY_EXCHANGE,
-	  "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"
-	  "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
-	  "ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,"
-	  "diffie-hellman-group14-sha256" },
-	{ SSH_BIND_OPTIONS_CIPHERS_C_S, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
-					"chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr" },
-	{ SSH_BIND_OPTIONS_CIPHERS_S_C, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
-					"chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr" },
-	{ SSH_BIND_OPTIONS_HMAC_C_S, "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com" },
-	{ SSH_BIND_OPTIONS_HMAC_S_C, "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com" },
-	{ SSH_BIND_OPTIONS_HOSTKEY_ALGORITHMS,
-	  "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
-	  "rsa-sha2-512,rsa-sha2-256" },
-	{ SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES,
-	  "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
-	  "sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,"
-	  "rsa-sha2-512,rsa-sha2-256" },
+	{ SSH_BIND_OPTIONS_KEY_EXCHANGE, "kex" },
+	{ SSH_BIND_OPTIONS_CIPHERS_C_S, "ciphers" },
+	{ SSH_BIND_OPTIONS_CIPHERS_S_C, "ciphers" },
+	{ SSH_BIND_OPTIONS_HMAC_C_S, "macs" },
+	{ SSH_BIND_OPTIONS_HMAC_S_C, "macs" },
+	{ SSH_BIND_OPTIONS_HOSTKEY_ALGORITHMS, "host-key-algorithms" },
+	{ SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES, "public-key-algorithms" },
 };
 
 static int import_keys(ssh_bind bind, const struct msg *settings, struct err *err)
@@ -97,8 +86,14 @@ static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
 
 	ssh_bind_options_set(bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
 	for (size_t i = 0; i < ARRAY_LEN(algorithms); i++) {
-		if (ssh_bind_options_set(bind, algorithms[i].option, algorithms[i].value) != SSH_OK)
-			return err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(bind));
+		const char *list;
+		int r = msg_need(settings, algorithms[i].setting, &list, err);
+
+		if (r != 0)
+			return r;
+		if (ssh_bind_options_set(bind, algorithms[i].option, list) != SSH_OK)
+			return err_set(err, ERR_FAILED, "libssh knows none of %s: %s",
+				       algorithms[i].setting, ssh_get_error(bind));
 	}
 	return import_keys(bind, settings, err);
 }
@@ -160,6 +155,7 @@ static int start(struct wire *w, bool room, struct err *err)
 	if (r == 0)
 		r = msg_get_u64(&settings, "client-alive", 0, 3600, &w->alive, err);
 	w->accept_env = xstrdup(msg_get(&settings, "accept-env") ?: "");
+	w->banner = msg_get(&settings, "banner") ? xstrdup(msg_get(&settings, "banner")) : NULL;
 	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
 	w->bytes = xmalloc(WIRE_READ_MAX);
 	if (r == 0)

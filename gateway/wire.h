@@ -88,6 +88,7 @@ struct wire {
 	uint64_t last_number;
 	unsigned int n_sessions, n_forwards, n_listeners;
 	uint64_t max_sessions, max_forwards;
+	char *banner;		/* what is shown before a login, or NULL */
 	char *accept_env;	/* patterns of variables that a client may set */
 	uint64_t alive;		/* seconds of silence until the client is asked; 0: never */
 	struct ssh_counter_struct traffic; /* bytes of the connection */

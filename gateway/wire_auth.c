@@ -64,6 +64,8 @@ static bool know_user(struct wire *w, const char *user)
 		return false;
 	}
 	w->user = xstrdup(user);
+	if (w->banner)
+		show_banner(w, w->banner);
 	msg_add(&request, "op", "user");
 	msg_add(&request, "name", user);
 	result = decide(w, &request, &reply);

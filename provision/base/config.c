@@ -14,7 +14,7 @@
 
 #define FILE_MAX 65536
 
-enum kind { TEXT, PATH, NAME, INSTANCE, NUMBER, SIZE };
+enum kind { TEXT, PATH, NAME, INSTANCE, NUMBER, SIZE, FILE_NAME, WORDS };
 
 /* An interface is called INSTANCE-NUMBER, within the kernel's 15 bytes (IFNAMSIZ). */
 #define INSTANCE_LEN_MAX 8
@@ -27,7 +27,23 @@ struct setting {
 	const char *standard; /* for a PATH: "state:x" and "run:x" are below those folders */
 	uint64_t min, max;    /* of a NUMBER */
 	const char *comment;
+	const char *known; /* of WORDS: those that there are, with spaces between */
 };
+
+/* The gateway's algorithms: each list's standard, and what stands in no list but is taken. */
+#define KEX                                                                                         \
+	"mlkem768x25519-sha256 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com "          \
+	"curve25519-sha256 curve25519-sha256@libssh.org diffie-hellman-group16-sha512 "             \
+	"diffie-hellman-group18-sha512"
+#define CIPHERS                                                                                     \
+	"aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com aes256-ctr "   \
+	"aes192-ctr aes128-ctr"
+#define MACS	     "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+#define HOSTKEYS     "ssh-ed25519 rsa-sha2-512 rsa-sha2-256"
+#define NIST_KEYS    "ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 ecdsa-sha2-nistp521"
+#define SK_KEYS	     "sk-ssh-ed25519@openssh.com sk-ecdsa-sha2-nistp256@openssh.com"
+#define PUBLIC_KEYS  HOSTKEYS " " NIST_KEYS " " SK_KEYS
+#define MORE_KEX     " ecdh-sha2-nistp256 ecdh-sha2-nistp384 ecdh-sha2-nistp521 diffie-hellman-group14-sha256"
 
 #define AT(field) offsetof(struct config, field)
 
@@ -82,6 +98,18 @@ static const struct setting settings[] = {
 	{ "gateway", "client-alive", NUMBER, AT(client_alive), "0", 0, 3600,
 	  "Seconds of silence after which a client is asked whether it is there; after three that it does "
 	  "not answer it is disconnected. 0: never." },
+	{ "gateway", "max-per-source", NUMBER, AT(max_per_source), "200", 0, 100000,
+	  "Connections of one address, or IPv6 network of 64 bits, in all; 0: no bound." },
+	{ "gateway", "banner", FILE_NAME, AT(banner), "", 0, 0,
+	  "A file whose text a client is shown before it logs in; empty: none." },
+	{ "gateway", "kex", WORDS, AT(kex), KEX, 0, 0,
+	  "Key exchanges, best first; those that libssh does not have are passed over.", KEX MORE_KEX },
+	{ "gateway", "ciphers", WORDS, AT(ciphers), CIPHERS, 0, 0, "Ciphers.", CIPHERS },
+	{ "gateway", "macs", WORDS, AT(macs), MACS, 0, 0, "MACs, for ciphers that need one.", MACS },
+	{ "gateway", "host-key-algorithms", WORDS, AT(host_key_algorithms), HOSTKEYS, 0, 0,
+	  "How the gateway shows who it is.", HOSTKEYS " " NIST_KEYS },
+	{ "gateway", "public-key-algorithms", WORDS, AT(public_key_algorithms), PUBLIC_KEYS, 0, 0,
+	  "Signatures of clients' keys.", PUBLIC_KEYS },
 	{ "network", "pool4", TEXT, AT(pool4), "10.82.0.0/16", 0, 0,
 	  "IPv4 addresses for guests; empty for none." },
 	{ "network", "pool6", TEXT, AT(pool6), "fd82:766d:3200::/64", 0, 0,
@@ -154,6 +182,28 @@ static bool instance_valid(const char *value)
 	       strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
 }
 
+/* Each word of a list is one of those that there are, and there is one. */
+static bool words_valid(const char *known, const char *value)
+{
+	CLEANUP_FREE char *copy = xstrdup(value);
+	char *rest = copy, *word;
+	int n = 0;
+
+	while ((word = strsep(&rest, " \t,"))) {
+		const char *at = known;
+		size_t len = strlen(word);
+
+		if (!len)
+			continue;
+		while (at && (strncmp(at, word, len) || (at[len] && at[len] != ' ')))
+			at = (at = strchr(at, ' ')) ? at + 1 : NULL;
+		if (!at)
+			return false;
+		n++;
+	}
+	return n > 0;
+}
+
 static const char *check_value(const struct setting *s, const char *value, uint64_t *ret_number)
 {
 	switch (s->kind) {
@@ -172,6 +222,10 @@ static const char *check_value(const struct setting *s, const char *value, uint6
 	case INSTANCE:
 		return instance_valid(value) ? NULL :
 					       "must be 1 to 8 of a-z, 0-9 and '_', a letter first";
+	case FILE_NAME:
+		return !*value || value[0] == '/' ? NULL : "must be an absolute path, or empty";
+	case WORDS:
+		return words_valid(s->known, value) ? NULL : "is to be made of these:";
 	case TEXT:
 		return NULL;
 	}
@@ -187,7 +241,8 @@ static int assign(struct config *c, const struct setting *s, const char *value, 
 		return err_set(err, ERR_USAGE, "%s = '%s' %s, %lu to %lu", s->key, value, wrong,
 			       (unsigned long)s->min, (unsigned long)s->max);
 	if (wrong)
-		return err_set(err, ERR_USAGE, "%s = '%s' %s", s->key, value, wrong);
+		return err_set(err, ERR_USAGE, "%s = '%.80s' %s%s%s", s->key, value, wrong,
+			       s->known ? " " : "", s->known ? s->known : "");
 	if (is_number(s)) {
 		memcpy((char *)c + s->offset, &number, sizeof(number));
 		return 0;

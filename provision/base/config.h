@@ -53,6 +53,10 @@ struct config {
 	uint64_t max_forwards;	  /* forwarded connections on one connection, and listeners */
 	char *accept_env;	  /* names of variables, as patterns, separated by spaces */
 	uint64_t client_alive;	  /* seconds; 0: never */
+	uint64_t max_per_source; /* connections; 0: no bound */
+	char *banner;		 /* a file, or "" */
+	/* Algorithms' names with spaces or commas between, best first; each is one of config.c's. */
+	char *kex, *ciphers, *macs, *host_key_algorithms, *public_key_algorithms;
 
 	/* [network] */
 	char *pool4; /* guests' IPv4 addresses: prefix in CIDR form; empty for none */

@@ -76,6 +76,7 @@ enum limit_kind {
 	  "of a guest whose init has ended: on-failure, always or no") \
 	X(forwarding, WORD, 0, 0, 0, "yes no", "WHETHER", "FORWARDING", \
 	  "of ports, by ssh: yes or no") \
+	X(sessions, NUMBER, 1, 100000, 0, NULL, "N", "SESSIONS", "of the tenant that are open at a time") \
 	X(methods, WORD, 0, 0, 0, "any publickey publickey,password publickey,keyboard-interactive", "LIST", \
 	  "METHODS", "that a login by ssh takes, all of them, in this order") \
 	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \

@@ -248,6 +248,7 @@ static int add_row(struct opening *o)
 		.started = o->started,
 		.pid = getpid(),
 		.pid_start = process_start_time(getpid()),
+		.most = o->tenant.limits.sessions,
 	};
 
 	int n = store_session_open(o->r->store, &row, &o->r->err);

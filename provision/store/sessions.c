@@ -23,13 +23,36 @@ static int insert_session(struct store *store, const struct store_session *n, st
 	return r;
 }
 
+/* Within the transaction that adds one. */
+static int check_most(struct store *store, const struct store_session *n, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int r;
+
+	if (!n->most || !strcmp(n->kind, "forward"))
+		return 0;
+	r = db_prepare(store, &s, err,
+		"SELECT count(*) FROM session WHERE state = 'open' AND tenant = ? AND kind != 'forward'",
+		"s", n->tenant);
+	if (r == 0)
+		r = db_step(store, s, err);
+	if (r != 1)
+		return r;
+	if ((uint64_t)sqlite3_column_int64(s, 0) < n->most)
+		return 0;
+	return err_set(err, ERR_BUSY, "%s has %llu sessions open, as many as its plan allows: end one of "
+		       "them", n->tenant, (unsigned long long)n->most);
+}
+
 int store_session_open(struct store *store, const struct store_session *session, struct err *err)
 {
 	int r = db_begin(store, err);
 
 	if (r != 0)
 		return r;
-	r = insert_session(store, session, err);
+	r = check_most(store, session, err);
+	if (r == 0)
+		r = insert_session(store, session, err);
 	if (r == 0)
 		r = store_tenant_login(store, session->tenant, err);
 	return db_end(store, r, err);

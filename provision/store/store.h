@@ -155,6 +155,7 @@ struct store_session {
 	uint64_t pid_start; /* process_start_time() of pid */
 	bool recorded;
 	uint64_t bytes_in, bytes_out;
+	uint64_t most; /* in only, open: as many open ones may the tenant have with it; 0: no bound */
 };
 
 struct store_counts {
@@ -326,7 +327,8 @@ int store_rule_each(
 
 /*
  * Sessions. open adds a row and notes the login; ERR_DENIED when the tenant is suspended or gone
- * by now: whoever suspends first and ends sessions then misses none. close sets ended, status,
+ * by now: whoever suspends first and ends sessions then misses none; ERR_BUSY when it has as many as it
+ * may (those that forward ports are none). close sets ended, status,
  * signal, recorded and bytes of the open session with session->id (ERR_NOT_FOUND when it is not
  * open); lost says that it was cut off at `ended`. each: newest first, at most limit; tenant NULL
  * for all; only_open for those that run.

@@ -106,6 +106,46 @@ Test(refusal, a_crowd_at_the_door_is_told)
 	assert_lacks(r.out, "SSH-2.0");
 }
 
+Test(refusal, a_banner_comes_first_and_who_waits_has_to_go)
+{
+	struct result r;
+
+	tenant_ready("greeted");
+	ok("printf 'Authorised use alone.\\n' >/etc/vm2/issue; printf '[gateway]\\nlisten = 127.0.0.1:2296\\n"
+	   "login-grace = 2\\nbanner = /etc/vm2/issue\\nmax-per-source = 2\\npenalty-exempt = 192.0.2.1\\n' "
+	   ">/etc/vm2/greeting.conf; "
+	   "/usr/libexec/vm2/supervise start greeting -- vm2-gateway --config /etc/vm2/greeting.conf");
+	wait_for(20, "ss -Hltn 'sport = 2296' | grep -q 2296");
+	r = ssh("greeted", "-p 2296 -o LogLevel=INFO", "true");
+	assert_status(r, 0);
+	assert_has(r.err, "Authorised use alone.");
+	assert_has(ssh("nobody-here", "-p 2296 -o LogLevel=INFO", "true").err, "Authorised use alone.");
+	/* Two say nothing; a third from there is told so; then their time is over. */
+	ok("for i in 1 2; do sleep 60 | nc 127.0.0.1 2296 >/dev/null & echo $! >>/run/vm2-test/silent; done");
+	wait_for(20, "test $(ss -Htn state established 'sport = 2296' | wc -l) = 2");
+	r = sh("timeout 5 nc 127.0.0.1 2296 </dev/null");
+	wait_for(20, "! ss -Htn state established 'sport = 2296' | grep -q .");
+	sh("xargs kill </run/vm2-test/silent; rm /run/vm2-test/silent");
+	ok("/usr/libexec/vm2/supervise stop greeting");
+	assert_has(r.out, "vm2: too many connections from where you are");
+}
+
+Test(refusal, a_tenant_has_as_many_sessions_as_its_plan_allows)
+{
+	struct result r;
+
+	tenant_ready("counted");
+	ok("vm2 tenant set counted --sessions 1");
+	ok("ssh %s counted@127.0.0.1 'echo in; sleep 60' >/run/vm2-test/counted 2>&1 </dev/null &", ssh_options);
+	wait_for(20, "grep -q in /run/vm2-test/counted");
+	r = ssh("counted", "", "true");
+	assert_has(r.err, "as many as its plan allows");
+	cr_assert_neq(r.status, 0);
+	ok("vm2 tenant set counted --sessions 2");
+	assert_status(ssh("counted", "", "true"), 0);
+	ok("vm2 guest stop counted");
+}
+
 Test(refusal, a_suspended_tenant_is_told_why)
 {
 	struct result r;
@@ -159,6 +199,8 @@ Test(refusal, a_malformed_configuration_is_named_with_its_line)
 	one_line(sh("vm2 --config /tmp/bad.conf tenant list"), 2, "/tmp/bad.conf:2");
 	one_line(sh("vm2d --config /tmp/bad.conf"), 2, "/tmp/bad.conf:2");
 	one_line(sh("vm2-gateway --config /tmp/bad.conf"), 2, "/tmp/bad.conf:2");
+	ok("printf '[gateway]\\nmacs = hmac-sha2-256-etm@openssh.com hmac-sha1\\n' >/tmp/bad.conf");
+	one_line(sh("vm2-gateway --check --config /tmp/bad.conf"), 2, "is to be made of these: hmac-sha2-256-etm");
 	assert_status(sh("vm2 --config /nonexistent tenant list"), 3);
 }
 

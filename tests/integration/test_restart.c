@@ -59,6 +59,30 @@ Test(restart, of_the_gateways_listener_ends_no_session)
 	assert_status(ssh("livesg", "", "true"), 0);
 }
 
+/* Its sockets go from one program to the next: whoever connects meanwhile waits a moment, no more. */
+Test(restart, a_new_gateway_takes_over_without_a_closed_door)
+{
+	counting("handed");
+	ok("printf '%%s\n' 'import os, socket' 'n = bad = 0' "
+	   "'while not os.path.exists(\"/run/vm2-test/enough\"):' "
+	   "'    try:' '        c = socket.create_connection((\"127.0.0.1\", 2222), 20)' "
+	   "'        bad += not c.recv(8).startswith(b\"SSH-2.0\"); c.close()' "
+	   "'    except OSError: bad += 1' '    n += 1' 'print(n, bad)' >/run/vm2-test/knock.py; "
+	   "rm -f /run/vm2-test/enough; python3 /run/vm2-test/knock.py >/run/vm2-test/knocked 2>&1 &");
+	ok("cp /usr/sbin/vm2-gateway /usr/sbin/vm2-gateway.new && mv /usr/sbin/vm2-gateway.new /usr/sbin/vm2-gateway");
+	ok("pgrep -ox vm2-gateway >/run/vm2-test/gateway; readlink /proc/$(cat /run/vm2-test/gateway)/exe | "
+	   "grep deleted; kill -USR2 $(cat /run/vm2-test/gateway)");
+	wait_for(20, "readlink /proc/$(cat /run/vm2-test/gateway)/exe | grep -qx /usr/sbin/vm2-gateway");
+	assert_status(ssh("handed", "", "true"), 0);
+	still_counts("handed");
+	ok("touch /run/vm2-test/enough");
+	wait_for(20, "grep -qE '^[0-9]+ 0$' /run/vm2-test/knocked");
+	/* The count of connections went with it: once more, and a login. */
+	ok("kill -USR2 $(cat /run/vm2-test/gateway)");
+	assert_status(ssh("handed", "", "true"), 0);
+	still_counts("handed");
+}
+
 Test(restart, the_doors_are_not_root)
 {
 	tenant_ready("doors");

@@ -3,6 +3,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,6 +32,49 @@ Test(siege, a_crowd_from_elsewhere_keeps_nobody_out)
 	sh("xargs kill </run/vm2-test/crowd; /usr/libexec/vm2/supervise stop crowd2");
 	assert_status(r, 0);
 	assert_has(r.out, "in");
+}
+
+/* As many as are let stand there, and more that come: how much longer does who may come in wait? */
+Test(siege, five_hundred_silent_ones_slow_nobody_down)
+{
+	static const char timed[] = "best=99999; for i in 1 2 3 4; do s=$(date +%%s%%N); ssh %s waited@127.0.0.1 true "
+				    "|| exit 1; t=$((($(date +%%s%%N) - s) / 1000000)); "
+				    "[ $t -lt $best ] && best=$t; done; echo $best";
+	long alone, beset;
+
+	tenant_ready("waited");
+	assert_status(ssh("waited", "", "true"), 0);
+	alone = atol(ok(timed, ssh_options));
+	ok("printf '%%s\n' 'import socket, time' 'all = []' 'for i in range(500):' "
+	   "'    c = socket.socket(); c.bind((\"127.0.0.2\", 0)); c.connect((\"127.0.0.1\", 2222)); all.append(c)' "
+	   "'print(len(all), flush=True)' 'time.sleep(60)' >/run/vm2-test/half.py; "
+	   "python3 /run/vm2-test/half.py >/run/vm2-test/half 2>&1 & echo $! >/run/vm2-test/half.pid");
+	wait_for(60, "grep -qx 500 /run/vm2-test/half");
+	wait_for(60, "test $(ss -Htn state established 'sport = 2222' | wc -l) -le 100");
+	beset = atol(ok(timed, ssh_options));
+	sh("kill $(cat /run/vm2-test/half.pid)");
+	fprintf(stderr, "a login takes %ld ms alone, %ld ms beside 500 half-open connections\n", alone, beset);
+	cr_assert_leq(beset, alone * 2 + 20, "%ld ms alone, %ld ms beset", alone, beset);
+}
+
+Test(siege, an_audit_finds_nothing_red)
+{
+	struct result r;
+
+	tenant_ready("audited");
+	r = sh("ssh-audit -n -l fail -p 2222 127.0.0.1");
+	cr_assert(r.status == 0 || r.status == 2, "%d\n%s%s", r.status, r.out, r.err);
+	assert_lacks(r.out, "[fail]");
+	r = ssh("audited", "-vv", "true");
+	assert_status(r, 0);
+	assert_has(r.err, "kex-strict-s-v00@openssh.com");
+	assert_has(r.err, "server-sig-algs=<");
+	/* What is not in the lists is not to be had; who needs it can have it. */
+	assert_status(ssh("audited", "-o HostKeyAlgorithms=ecdsa-sha2-nistp256", "true"), 255);
+	start_gateway("nist", 2295, "host-key-algorithms = ecdsa-sha2-nistp256");
+	assert_status(ssh("audited", "-p 2295 -o HostKeyAlgorithms=ecdsa-sha2-nistp256", "true"), 0);
+	ok("/usr/libexec/vm2/supervise stop nist");
+	assert_has(ok("ssh-keygen -lf /var/lib/vm2/hostkeys/ssh_host_rsa_key.pub"), "3072 ");
 }
 
 Test(siege, who_fails_again_and_again_has_to_wait)

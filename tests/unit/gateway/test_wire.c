@@ -84,6 +84,11 @@ static void send_settings(void)
 	cr_assert_eq(ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &text), SSH_OK);
 	msg_add(&settings, "hostkey", text);
 	msg_add_u64(&settings, "max-sessions", 2);
+	msg_add(&settings, "kex", "curve25519-sha256");
+	msg_add(&settings, "ciphers", "aes128-gcm@openssh.com");
+	msg_add(&settings, "macs", "hmac-sha2-256-etm@openssh.com");
+	msg_add(&settings, "host-key-algorithms", "ssh-ed25519");
+	msg_add(&settings, "public-key-algorithms", "ssh-ed25519");
 	cr_assert_eq(msg_send(t.link, &settings, NULL), 0);
 	ssh_string_free_char(text);
 	ssh_key_free(key);

@@ -972,7 +972,7 @@ static int do_arp(const char *what)
 		return 1;
 	f.head = head(frame, ETHERTYPE_ARP);
 	f.arp = (struct ether_arp){ .ea_hdr = { htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4,
-					    htons(ARPOP_REPLY) } };
+					    htons(ARPOP_REQUEST) } };
 	memcpy(f.arp.arp_sha, head(claimed, 0).ether_shost, ETH_ALEN);
 	inet_pton(AF_INET, address, f.arp.arp_spa);
 	inet_pton(AF_INET, LINK_GATEWAY4, f.arp.arp_tpa);
@@ -1037,6 +1037,8 @@ static void told(int netns, int (*what)(const char *), const char *words, const 
 
 Test(rules, who_claims_to_be_another_is_dropped_and_counted)
 {
+	static const char *const filters[] = { "/proc/sys/net/ipv4/conf/all/rp_filter",
+		"/proc/sys/net/ipv4/conf/vm2-1/rp_filter" };
 	CLEANUP_TRAFFIC struct traffic t = { 0 };
 	struct world w = make_world();
 	struct err err = { 0 };
@@ -1048,7 +1050,11 @@ Test(rules, who_claims_to_be_another_is_dropped_and_counted)
 	told(w.guest[0], do_frame, "other", "inet", "spoofed", 1);
 	cr_expect(!received(fd));
 
+	/* Who asks is remembered, where no rule or filter is against it. */
+	for (int i = 0; i < 2; i++)
+		cr_assert(fd_write_path(AT_FDCWD, filters[i], "0") == 0);
 	told(w.guest[0], do_arp, "own own 10.66.0.1", "arp", "spoofed_arp", 0);
+	told(w.guest[0], do_arp, "own own 10.66.0.77", "arp", "spoofed_arp", 1);
 	told(w.guest[0], do_arp, "own own 10.66.0.2", "arp", "spoofed_arp", 1);
 	told(w.guest[0], do_arp, "own own 169.254.1.1", "arp", "spoofed_arp", 1);
 	told(w.guest[0], do_arp, "own other 10.66.0.1", "arp", "spoofed_arp", 1);
@@ -1063,13 +1069,15 @@ Test(rules, who_claims_to_be_another_is_dropped_and_counted)
 
 	/* All of it is this guest's. */
 	cr_expect(traffic_read(&base, &t, &err) == 0 && t.n > 1, "%s", err.text);
-	cr_expect_eq(t.of[1].dropped, 8, "%lu", (unsigned long)t.of[1].dropped);
+	cr_expect_eq(t.of[1].dropped, 9, "%lu", (unsigned long)t.of[1].dropped);
 	cr_expect(t.n == 2 || t.of[2].dropped == 0);
 	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
 	cr_expect(traffic_read(&base, &t, &err) == 0 && (t.n < 2 || t.of[1].dropped == 0));
 	/* And the host believes none of it. */
 	output("ip neighbour show dev vm2-1", text, sizeof(text));
-	cr_expect(!strstr(text, "02:67:00:00:00:02") && !strstr(text, "10.66.0.2"), "%s", text);
+	cr_expect(!strstr(text, "02:67:00:00:00:02") && !strstr(text, "10.66.0.2") &&
+			!strstr(text, "10.66.0.77"),
+		"%s", text);
 	close(fd);
 }
 
@@ -1164,6 +1172,30 @@ Test(rules, ten_thousand_guests, .timeout = 60)
 	output("nft list set inet vm2 source4 | grep -c 'vm2-10000\" . .* . 10.66.39.250'", count,
 		sizeof(count));
 	cr_expect(atoi(count) == 1, "%s", count);
+}
+
+/* More than 16 bits count: guests, and elements of one set in one message's worth. */
+Test(rules, more_than_65536_elements, .timeout = 120)
+{
+	const uint32_t n = 65537;
+	struct rules_guest *guests_ = xcalloc(n, sizeof(*guests_));
+	char(*text)[24] = xcalloc(n, sizeof(*text));
+	const struct rules_state state = { .guests = guests_, .n_guests = n };
+	struct err err = { 0 };
+	char count[64];
+
+	be_host();
+	for (uint32_t i = 0; i < n; i++) {
+		snprintf(text[i], sizeof(text[i]), "fd66::1:%x:%x", i >> 16, i & 0xffff);
+		guests_[i] = (struct rules_guest){ i + 1, NULL, text[i] };
+	}
+	cr_assert(rules_restore_state(&base, &state, &err) == 0, "%s", err.text);
+	output("nft list set inet vm2 source6 | grep -c 'fd66:'", count, sizeof(count));
+	cr_expect(atoi(count) == (int)n, "%s", count);
+	cr_expect(rules_add_guest(&base, &(struct rules_guest){ n + 1, NULL, "fd66::9:1" }, &err) == 0,
+		"%s", err.text);
+	free(guests_);
+	free(text);
 }
 
 Test(rules, bad_input_is_refused_with_words)

@@ -4,12 +4,16 @@
 static const struct column columns[] = {
 	{ "name", "NAME", COLUMN_TEXT, false },
 	LIMITS(LIMIT_COLUMN)
+	{ "nameservers", "NAMESERVERS", COLUMN_TEXT, false },
+	{ "search", "SEARCH", COLUMN_TEXT, false },
 	{ "tenants", "TENANTS", COLUMN_NUMBER, false },
 	{ 0 },
 };
 
 static const struct option_spec options[] = {
 	LIMITS(OPTION_LIMIT)
+	{ "nameservers", OPTION_TEXT, "ADDRESSES", "nameservers", "for resolv.conf, up to 3; none: network.dns", false },
+	{ "search", OPTION_TEXT, "DOMAINS", "search", "the same, up to 6", false },
 	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show it, but change nothing", false },
 	{ 0 },
 };

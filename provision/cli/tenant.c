@@ -46,6 +46,8 @@ static const struct column show_columns[] = {
 	{ "created", "created", COLUMN_TIME, false },
 	{ "last_login", "last login", COLUMN_TIME, false },
 	LIMITS(LIMIT_LINE)
+	{ "nameservers", "nameservers", COLUMN_TEXT, false },
+	{ "search", "search", COLUMN_TEXT, false },
 	{ "own", "not as in its plan", COLUMN_TEXT, false },
 	{ 0 },
 };
@@ -146,6 +148,8 @@ static const struct option_spec set_options[] = {
 	{ "plan", OPTION_TEXT, "PLAN", "plan", "the tenant's plan from now on", false },
 	{ "owner", OPTION_TEXT, "NAME", "owner", "whose it is from now on, or: none", false },
 	LIMITS(OPTION_LIMIT) /* "plan" takes one back */
+	{ "nameservers", OPTION_TEXT, "ADDRESSES", "nameservers", "for resolv.conf, up to 3; plan: the plan's", false },
+	{ "search", OPTION_TEXT, "DOMAINS", "search", "the same, up to 6", false },
 	{ "expires", OPTION_TEXT, "DATE", "expires", "when logins end: 2027-01-31, or never", false },
 	{ "password-days", OPTION_NUMBER, "N", "password_days", "how old a password may be; 0: any",
 	  false },

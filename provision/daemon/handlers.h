@@ -26,6 +26,8 @@ int plan_remove(struct request *r);
 int plan_list(struct request *r);
 /* The limits that a request names; with droppable "plan" takes one back. ERR_USAGE. */
 int plan_limits(struct request *r, bool droppable, struct limits_part *ret);
+/* resolv.conf's in a request; NULL: it says nothing, "": as if nothing had been said. ERR_USAGE. */
+int plan_resolver(struct request *r, const char **ret_nameservers, const char **ret_search);
 /* Limits as fields of a row. */
 void plan_add_limits(struct msg *row, const struct limits *limits);
 

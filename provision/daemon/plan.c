@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +51,68 @@ int plan_limits(struct request *r, bool droppable, struct limits_part *ret)
 	return check_storage(r, ret);
 }
 
+/* resolv.conf(5): MAXNS, and how many domains and bytes old resolvers take. */
+#define NAMESERVERS_MAX 3
+#define SEARCH_MAX	6
+
+static int check_words(struct request *r, const char *key, int max, bool (*fits)(const char *word),
+	const char *what, const char **ret)
+{
+	const char *text = msg_get(&r->in, key);
+	CLEANUP_FREE char *list = xstrdup(text ?: "");
+	char *save = NULL;
+	int n = 0;
+
+	*ret = text;
+	if (text && (!strcmp(text, "none") || !strcmp(text, "plan"))) {
+		*ret = "";
+		return 0;
+	}
+	if (strlen(list) > 256)
+		return err_set(&r->err, ERR_USAGE, "%s: longer than 256 bytes", key);
+	for (char *w = strtok_r(list, " ", &save); w; w = strtok_r(NULL, " ", &save), n++)
+		if (!fits(w))
+			return err_set(&r->err, ERR_USAGE, "%s: '%.64s' is %s", key, w, what);
+	if (text && (n == 0 || n > max))
+		return err_set(&r->err, ERR_USAGE, "%s: name 1 to %d, or none", key, max);
+	return 0;
+}
+
+/* One that a guest can ask: those of loopback are itself. */
+static bool is_nameserver(const char *word)
+{
+	struct in6_addr a6;
+	struct in_addr a4;
+
+	if (inet_pton(AF_INET, word, &a4) == 1)
+		return (ntohl(a4.s_addr) >> 24) != 127 && a4.s_addr != 0;
+	return inet_pton(AF_INET6, word, &a6) == 1 && !IN6_IS_ADDR_LOOPBACK(&a6) &&
+		!IN6_IS_ADDR_UNSPECIFIED(&a6);
+}
+
+static bool is_domain(const char *word)
+{
+	return word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")] ==
+		'\0' && word[0] != '.' && word[0] != '-' && !strstr(word, "..");
+}
+
+int plan_resolver(struct request *r, const char **ret_nameservers, const char **ret_search)
+{
+	int n = check_words(r, "nameservers", NAMESERVERS_MAX, is_nameserver,
+		"no address that a guest can ask", ret_nameservers);
+
+	return n == 0 ? check_words(r, "search", SEARCH_MAX, is_domain, "no domain", ret_search) : n;
+}
+
+static void fill_resolver(struct store_plan *plan, const char *nameservers, const char *search)
+{
+	if (nameservers)
+		snprintf(plan->resolver.nameservers, sizeof(plan->resolver.nameservers), "%s",
+			nameservers);
+	if (search)
+		snprintf(plan->resolver.search, sizeof(plan->resolver.search), "%s", search);
+}
+
 void plan_add_limits(struct msg *row, const struct limits *limits)
 {
 	for (size_t i = 0; i < LIMITS_COUNT; i++) {
@@ -67,6 +131,8 @@ static int send_plan(void *data, const struct store_plan *p)
 	request_row_begin(&row);
 	msg_add(&row, "name", p->name);
 	plan_add_limits(&row, &p->limits);
+	msg_add(&row, "nameservers", p->resolver.nameservers);
+	msg_add(&row, "search", p->resolver.search);
 	msg_add_u64(&row, "tenants", p->tenants);
 	return request_row(data, &row);
 }
@@ -75,16 +141,19 @@ int plan_add(struct request *r)
 {
 	struct store_plan plan = { 0 };
 	struct limits_part given;
-	const char *name = NULL;
+	const char *name = NULL, *nameservers = NULL, *search = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
 		n = plan_limits(r, false, &given);
+	if (n == 0)
+		n = plan_resolver(r, &nameservers, &search);
 	if (n != 0)
 		return n;
 	snprintf(plan.name, sizeof(plan.name), "%s", name);
 	limits_default(&plan.limits);
 	limits_apply(&plan.limits, &given);
+	fill_resolver(&plan, nameservers, search);
 	if (store_plan_get(r->store, name, &plan, NULL) == 0)
 		return err_set(&r->err, ERR_EXISTS, "there is a plan '%s' already", name);
 	if (!msg_get(&r->in, "dry_run"))
@@ -97,23 +166,28 @@ int plan_set(struct request *r)
 {
 	struct store_plan plan;
 	struct limits_part change;
-	const char *name = NULL;
+	const char *name = NULL, *nameservers = NULL, *search = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
 		n = plan_limits(r, false, &change);
-	if (n == 0 && !change.given)
+	if (n == 0)
+		n = plan_resolver(r, &nameservers, &search);
+	if (n == 0 && !change.given && !nameservers && !search)
 		return err_set(&r->err, ERR_USAGE, "plan '%s': nothing is to be changed", name);
 	if (n == 0)
 		n = store_plan_get(r->store, name, &plan, &r->err);
 	if (n == 0 && !msg_get(&r->in, "dry_run")) {
 		n = store_plan_change(r->store, name, &change, &r->err);
 		if (n == 0)
+			n = store_plan_resolver(r->store, name, nameservers, search, &r->err);
+		if (n == 0)
 			n = life_limit_all(r->config, r->store, name, &r->err);
 	}
 	if (n != 0)
 		return n;
 	limits_apply(&plan.limits, &change);
+	fill_resolver(&plan, nameservers, search);
 	return send_plan(r, &plan);
 }
 

@@ -129,6 +129,8 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 		msg_add_u64(&row, "password", t->password);
 		msg_add(&row, "suspended_reason", t->reason);
 		plan_add_limits(&row, &t->limits);
+		msg_add(&row, "nameservers", t->resolver.nameservers);
+		msg_add(&row, "search", t->resolver.search);
 		limits_write(&t->own, &own);
 		msg_add(&row, "own", own.data ? own.data : "");
 		n = login_fields(r, t->name, &row);
@@ -221,6 +223,7 @@ static int show_changed(struct request *r, const char *name, const char *plan, c
 int tenant_set(struct request *r)
 {
 	const char *name = NULL, *plan = NULL, *owner = NULL;
+	const char *nameservers = NULL, *search = NULL;
 	struct limits_part own;
 	bool limits, logins = false;
 	int n = request_name(r, "name", &name);
@@ -231,6 +234,8 @@ int tenant_set(struct request *r)
 		n = plan_limits(r, true, &own);
 	if (n == 0)
 		n = read_owner(r, &owner);
+	if (n == 0)
+		n = plan_resolver(r, &nameservers, &search);
 	limits = n == 0 && (plan || owner || own.given || own.dropped);
 	if (limits && msg_get(&r->in, "dry_run"))
 		return show_changed(r, name, plan, owner, &own);
@@ -240,9 +245,11 @@ int tenant_set(struct request *r)
 		n = login_set(r, name, &logins);
 	if (n != 0)
 		return n;
-	if (!limits && !logins)
+	if (nameservers || search)
+		n = store_tenant_resolver(r->store, name, nameservers, search, &r->err);
+	else if (!limits && !logins)
 		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
-	if (limits)
+	if (n == 0 && limits)
 		n = set_limits(r, name, plan, owner, &own);
 	return n == 0 ? show(r, name) : n;
 }

@@ -20,6 +20,9 @@
 #define RESOLVERS_MAX 3
 #define RESOLV_CONF_MAX 16384
 
+/* What begins so is ours; who takes it away has the file for their own. */
+#define MARK "# Kept by VM2 at each start of this system. Without this line it is left alone.\n"
+
 static int put(int etc, const char *name, mode_t mode, const char *text, struct err *err)
 {
 	/* O_EXCL: the folder is new, and stays out of the guest's sight until it is complete. */
@@ -78,6 +81,78 @@ static void add_resolvers(const char *dns, struct buf *out)
 		buf_printf(out, "nameserver %s\n", a);
 }
 
+static void add_words(struct buf *b, const char *before, const char *words, const char *after)
+{
+	CLEANUP_FREE char *list = xstrdup(words);
+	char *save = NULL;
+
+	for (char *w = strtok_r(list, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		buf_printf(b, "%s%s%s", before, w, after);
+}
+
+static void write_hosts(const struct guest_spec *spec, struct buf *b)
+{
+	CLEANUP_FREE char *name = xasprintf("\t%s\n", spec->name);
+
+	buf_puts(b, MARK "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	add_words(b, "", spec->address4 ?: "", name);
+	add_words(b, "", spec->address6 ?: "", name);
+	add_words(b, "", spec->more ?: "", name);
+}
+
+static void write_resolv(const struct config *config, const struct guest_spec *spec, struct buf *b)
+{
+	bool own = spec->nameservers && *spec->nameservers;
+
+	buf_puts(b, MARK);
+	add_resolvers(own ? spec->nameservers : config->dns, b);
+	if (spec->search && *spec->search)
+		buf_printf(b, "search %s\n", spec->search);
+}
+
+/* Renewed by rename(2): a guest that starts meanwhile, or a kill, sees one or the other. */
+static void renew(int etc, const char *name, const char *text)
+{
+	CLEANUP_FREE char *new = xasprintf(".%s.vm2", name);
+	CLEANUP_CLOSE int fd = openat(etc, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	char old[RESOLV_CONF_MAX];
+	struct stat st;
+	ssize_t n;
+
+	/* Safe: it is the guest's to make, so only a plain file is read, and no further than this. */
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size >= RESOLV_CONF_MAX)
+		return;
+	n = pread(fd, old, sizeof(old) - 1, 0);
+	if (n < 0)
+		return;
+	old[n] = '\0';
+	if (!str_starts(old, MARK) || !strcmp(old, text))
+		return;
+	/* Of a start that was killed; a folder of the guest's of that name stays, and put() is refused. */
+	unlinkat(etc, new, 0);
+	if (put(etc, new, 0644, text, NULL) != 0 || renameat(etc, new, etc, name) < 0)
+		unlinkat(etc, new, 0);
+}
+
+void files_follow(const struct config *config, const struct guest_spec *spec)
+{
+	CLEANUP_BUF struct buf hosts = { 0 }, resolv = { 0 };
+	int folders[STORAGE_FOLDERS];
+	int n = storage_of(spec)->folders(config, spec, folders, NULL);
+	CLEANUP_CLOSE int etc = -1;
+
+	if (n > 0)
+		etc = openat(folders[0], "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (int i = 0; i < n; i++)
+		fd_close(folders[i]);
+	if (etc < 0)
+		return;
+	write_hosts(spec, &hosts);
+	write_resolv(config, spec, &resolv);
+	renew(etc, "hosts", hosts.data);
+	renew(etc, "resolv.conf", resolv.data);
+}
+
 int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
 		      struct err *err)
 {
@@ -85,18 +160,13 @@ int files_personalise(const struct config *config, const struct guest_spec *spec
 	int r;
 
 	buf_printf(&hostname, "%s\n", spec->name);
-	buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-	if (spec->address4)
-		buf_printf(&hosts, "%s\t%s\n", spec->address4, spec->name);
-	if (spec->address6)
-		buf_printf(&hosts, "%s\t%s\n", spec->address6, spec->name);
-	buf_puts(&resolv, "");
-	add_resolvers(config->dns, &resolv);
+	write_hosts(spec, &hosts);
+	write_resolv(config, spec, &resolv);
 	r = put(etc, "hostname", 0644, hostname.data, err);
 	if (r == 0)
 		r = put(etc, "hosts", 0644, hosts.data, err);
 	if (r == 0)
-		r = put(etc, "resolv.conf", 0644, resolv.data ? resolv.data : "", err);
+		r = put(etc, "resolv.conf", 0644, resolv.data, err);
 	/* Empty: the guest's init fills it at its first boot (machine-id(5)). */
 	return r ? r : put(etc, "machine-id", 0444, "", err);
 }

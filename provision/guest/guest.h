@@ -31,6 +31,7 @@ struct guest_spec {
 	const char *address4; /* "10.82.0.5", or NULL */
 	const char *address6; /* "fd82:…::5", or NULL */
 	const char *more;     /* further addresses, separated by spaces, or NULL */
+	const char *nameservers, *search; /* for its resolv.conf; NULL or "": the configuration's, none */
 	struct limits limits;
 	uint64_t up, down; /* bits a second that it may send and receive now; 0: all */
 };

@@ -22,6 +22,8 @@ static int files_up(struct work *w, struct err *err)
 	const struct storage_driver *driver = storage_of(w->spec);
 	int r = driver->make(w->config, w->spec, &w->fresh, err);
 
+	if (r == 0 && !w->fresh)
+		files_follow(w->config, w->spec);
 	if (r != 0 || !w->fresh || (!w->spec->limits.disk && !w->spec->limits.inodes))
 		return r;
 	return driver->limit(w->config, w->spec, err);

@@ -119,6 +119,12 @@ const char *storage_refuses(const struct storage_driver *driver, const struct co
 
 /* --- what drivers share --- */
 
+/*
+ * Have the guest's hosts and resolv.conf be what its plan and addresses mean by now, where they are still
+ * ours. For a guest that does not run; what cannot be written stays as it is.
+ */
+void files_follow(const struct config *config, const struct guest_spec *spec);
+
 /* GUESTS, made when missing: a descriptor, or -errno. */
 int storage_open_guests(const struct config *config, struct err *err);
 

@@ -16,14 +16,31 @@ static int write_limits(struct store *store, const char *sql, const char *name,
 	return db_run(store, ret_changes, err, sql, "ss", text.data, name);
 }
 
-int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err)
+int store_plan_resolver(struct store *store, const char *name, const char *nameservers,
+	const char *search, struct err *err)
+{
+	return db_run(store, NULL, err,
+		"UPDATE plan SET nameservers = coalesce(?, nameservers), search = coalesce(?, search)"
+		" WHERE name = ?",
+		"sss", nameservers, search, name);
+}
+
+static int add_plan(struct store *store, const struct store_plan *plan, struct err *err)
 {
 	int r = write_limits(store, "INSERT INTO plan (limits, name) VALUES (?, ?)", plan->name,
 		&plan->limits, NULL, err);
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a plan '%s' already", plan->name);
-	return r;
+	return r ? r : store_plan_resolver(store, plan->name, plan->resolver.nameservers,
+				plan->resolver.search, err);
+}
+
+int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err)
+{
+	int r = db_begin(store, err);
+
+	return r == 0 ? db_end(store, add_plan(store, plan, err), err) : r;
 }
 
 static int change_plan(struct store *store, const char *name, const struct limits_part *change,
@@ -67,11 +84,13 @@ static void read_plan(sqlite3_stmt *s, struct store_plan *p)
 	db_text(s, 0, p->name, sizeof(p->name));
 	db_limits(s, 1, &p->limits);
 	p->tenants = db_u64(s, 2);
+	db_text(s, 3, p->resolver.nameservers, sizeof(p->resolver.nameservers));
+	db_text(s, 4, p->resolver.search, sizeof(p->resolver.search));
 }
 
 #define PLAN_COLUMNS            \
 	"SELECT name, limits, " \
-	"(SELECT count(*) FROM tenant WHERE tenant.plan = plan.name) FROM plan "
+	"(SELECT count(*) FROM tenant WHERE tenant.plan = plan.name), nameservers, search FROM plan "
 
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err)
 {

@@ -164,6 +164,11 @@ const char *const schema_migrations[] = {
 	/* Whose tenants are, for those that have several. */
 	"ALTER TABLE tenant ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
 	"CREATE INDEX tenant_owner ON tenant(owner) WHERE owner != '';",
+	/* Whom guests ask for names, and where they look for short ones; '': as the configuration, or the plan. */
+	"ALTER TABLE plan ADD COLUMN nameservers TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE plan ADD COLUMN search TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE tenant ADD COLUMN nameservers TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE tenant ADD COLUMN search TEXT NOT NULL DEFAULT '';",
 	/*
 	 * What of the quota is used: bytes of the month that began then; whether that is beyond it, and
 	 * whether the kernel has been told.

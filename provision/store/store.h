@@ -39,9 +39,15 @@ struct store;
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
 
 /* A plan: named limits. */
+/* For resolv.conf(5): addresses, and domains, separated by spaces. "": nothing is said. */
+struct store_resolver {
+	char nameservers[160], search[257];
+};
+
 struct store_plan {
 	char name[STORE_NAME_SIZE];
 	struct limits limits;
+	struct store_resolver resolver;
 	uint64_t tenants; /* out only: how many have it */
 };
 
@@ -91,6 +97,7 @@ struct store_tenant {
 	struct store_plan plan; /* its count of tenants is not filled in */
 	struct limits_part own; /* what it has otherwise than its plan */
 	struct limits limits;	/* what holds for it: the plan's, and its own over them */
+	struct store_resolver resolver; /* the same */
 	struct store_guest guest;
 	int64_t month; /* when the one began that these are of; 0: none yet */
 	uint64_t month_bytes; /* that it sent and received in it */
@@ -200,6 +207,11 @@ int store_count(struct store *store, struct store_counts *ret, struct err *err);
  * have it.
  */
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err);
+/* NULL: that stays as it is. */
+int store_plan_resolver(struct store *store, const char *name, const char *nameservers,
+	const char *search, struct err *err);
+int store_tenant_resolver(struct store *store, const char *name, const char *nameservers,
+	const char *search, struct err *err);
 int store_plan_change(struct store *store, const char *name, const struct limits_part *change,
 	struct err *err);
 int store_plan_remove(struct store *store, const char *name, struct err *err);

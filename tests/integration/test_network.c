@@ -413,6 +413,31 @@ Test(network, path_mtu_is_told)
 	ok("ip link set eth0 mtu 1500");
 }
 
+Test(network, resolver_and_hosts_follow_the_plan)
+{
+	tenant_ready("netj");
+	ok("vm2 plan add named --nameservers '192.0.2.53 2001:db8::53' --search 'example.org example.net'");
+	ok("vm2 tenant set netj --plan named");
+	assert_status(ssh("netj", "", "true"), 0);
+	cr_assert_str_eq(ok("vm2 guest exec netj -- grep -v ^# /etc/resolv.conf | paste -sd,"),
+			 "nameserver 192.0.2.53,nameserver 2001:db8::53,search example.org example.net");
+	for (int family = 4; family <= 6; family += 2)
+		ok("vm2 guest exec netj -- grep -x $'%s\tnetj' /etc/hosts", address("netj", family));
+	ok("vm2 tenant set netj --nameservers 192.0.2.54 && vm2 plan set named --search none");
+	ok("vm2 guest restart netj");
+	cr_assert_str_eq(ok("vm2 guest exec netj -- grep -v ^# /etc/resolv.conf"), "nameserver 192.0.2.54");
+	/* One that root inside has for its own, and a link to what is the host's. */
+	ok("vm2 guest exec netj -- sh -c 'echo nameserver 192.0.2.99 >/etc/resolv.conf; "
+	   "ln -sf /etc/passwd /etc/hosts'");
+	ok("vm2 tenant set netj --nameservers plan && vm2 guest restart netj");
+	cr_assert_str_eq(ok("vm2 guest exec netj -- cat /etc/resolv.conf"), "nameserver 192.0.2.99");
+	cr_assert_str_eq(ok("vm2 guest exec netj -- readlink /etc/hosts"), "/etc/passwd");
+	refused(2, "'127.0.0.1' is no address that a guest can ask", "vm2 plan set named --nameservers 127.0.0.1");
+	refused(2, "name 1 to 3", "vm2 plan set named --nameservers '192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4'");
+	refused(2, "is no domain", "vm2 plan set named --search $'a\\nnameserver 6.6.6.6'");
+	ok("vm2 tenant remove --yes netj && vm2 plan remove named");
+}
+
 Test(network, a_plan_may_have_its_mtu)
 {
 	const char *interface;

@@ -268,20 +268,23 @@ int64_t clock_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* The start time, 0 if gone; and the letter of its state (field 3). */
-static uint64_t read_stat(pid_t pid, char *ret_state)
+/* The start time, 0 if gone; the letter of its state and its parent (fields 3 and 4). */
+static uint64_t read_stat(pid_t pid, char *ret_state, pid_t *ret_parent)
 {
 	char path[64], stat[1024];
 	char *p;
 
 	*ret_state = '\0';
+	*ret_parent = 0;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (fd_read_small(AT_FDCWD, path, stat, sizeof(stat)) < 0)
 		return 0;
 	/* The name (field 2) may hold anything: count from its closing parenthesis. */
 	p = strrchr(stat, ')');
-	if (p && p[1] == ' ')
+	if (p && p[1] == ' ') {
 		*ret_state = p[2];
+		*ret_parent = (pid_t)strtol(p + 3, NULL, 10);
+	}
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p + 1, NULL, 10) : 0;
@@ -289,16 +292,25 @@ static uint64_t read_stat(pid_t pid, char *ret_state)
 
 uint64_t process_start_time(pid_t pid)
 {
+	pid_t parent;
 	char state;
 
-	return read_stat(pid, &state);
+	return read_stat(pid, &state, &parent);
+}
+
+bool process_lives_under(pid_t pid, uint64_t start_time, pid_t *ret_parent)
+{
+	char state;
+
+	return read_stat(pid, &state, ret_parent) == start_time && start_time && state != 'Z' &&
+	       state != 'X';
 }
 
 bool process_lives(pid_t pid, uint64_t start_time)
 {
-	char state;
+	pid_t parent;
 
-	return read_stat(pid, &state) == start_time && start_time && state != 'Z' && state != 'X';
+	return process_lives_under(pid, start_time, &parent);
 }
 
 int process_open(pid_t pid, uint64_t start_time)

@@ -63,6 +63,9 @@ uint64_t process_start_time(pid_t pid);
 /* Whether the process that had this start time lives: neither gone nor waiting to be reaped. */
 bool process_lives(pid_t pid, uint64_t start_time);
 
+/* The same, and which process is its parent by now. */
+bool process_lives_under(pid_t pid, uint64_t start_time, pid_t *ret_parent);
+
 /*
  * A pidfd for the process that had this start time, or -ESRCH when it is gone or its number is
  * another's now. Race-free: the start time is read after the pidfd is held.

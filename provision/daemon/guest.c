@@ -14,7 +14,21 @@
 struct rows {
 	struct request *r;
 	const struct cgroup_manager *cgroups;
+	struct cgroup_view view;
 };
+
+static void rows_open(struct rows *rows, struct request *r)
+{
+	*rows = (struct rows){ r, cgroup_pick(NULL), { { -1, -1, -1, -1 } } };
+	if (rows->cgroups)
+		rows->cgroups->view(r->config->instance, &rows->view);
+}
+
+static void rows_close(struct rows *rows)
+{
+	cgroup_view_close(&rows->view);
+}
+#define CLEANUP_ROWS __attribute__((cleanup(rows_close)))
 
 static void add_running(const struct rows *rows, struct msg *row, const struct store_tenant *t,
 	const struct guest_look *look)
@@ -22,13 +36,12 @@ static void add_running(const struct rows *rows, struct msg *row, const struct s
 	struct guest_usage usage = { 0 };
 
 	if (rows->cgroups)
-		rows->cgroups->usage(rows->r->config->instance, t->name, &usage);
+		rows->cgroups->usage(&rows->view, t->name, &usage);
 	msg_add_i64(row, "pid", look->init_pid);
 	msg_add_i64(row, "since", look->since);
 	msg_add_u64(row, "memory", usage.memory);
 	msg_add_u64(row, "processes", usage.processes);
 	msg_add_u64(row, "cpu_time", usage.cpu_us / 1000000);
-	msg_add_u64(row, "kills", usage.kills);
 }
 
 static void add_quota(struct request *r, struct msg *row, const struct store_tenant *t)
@@ -41,8 +54,9 @@ static void add_quota(struct request *r, struct msg *row, const struct store_ten
 	msg_add(row, "quota_state", quota_state(&now));
 }
 
-static int add_details(struct request *r, struct msg *row, const struct store_tenant *t)
+static int add_details(const struct rows *rows, struct msg *row, const struct store_tenant *t)
 {
+	struct request *r = rows->r;
 	CLEANUP_FREE char *path = xasprintf("%s/%s", r->config->guests, t->name);
 	CLEANUP_FREE char *cgroup = xasprintf("%s/%s", r->config->instance, t->name);
 
@@ -51,6 +65,8 @@ static int add_details(struct request *r, struct msg *row, const struct store_te
 	msg_add(row, "path", path);
 	msg_add(row, "cgroup", cgroup);
 	msg_add_i64(row, "created", t->guest.created);
+	if (rows->cgroups)
+		msg_add_u64(row, "kills", rows->cgroups->kills(r->config->instance, t->name));
 	/* As of now; where that cannot be had, as of last. */
 	(void)traffic_collect(r->config, r->store, NULL);
 	add_quota(r, row, t);
@@ -82,7 +98,7 @@ static int send_guest(const struct rows *rows, const struct store_tenant *t, boo
 	if (!strcmp(state, "running"))
 		add_running(rows, &row, t, &look);
 	if (all)
-		n = add_details(r, &row, t);
+		n = add_details(rows, &row, t);
 	return n == 0 ? request_row(r, &row) : n;
 }
 
@@ -93,8 +109,9 @@ static int list_one(void *data, const struct store_tenant *t)
 
 int guest_rows(struct request *r)
 {
-	struct rows rows = { .r = r, .cgroups = cgroup_pick(NULL) };
+	CLEANUP_ROWS struct rows rows;
 
+	rows_open(&rows, r);
 	return store_tenant_each(r->store, list_one, &rows, &r->err);
 }
 
@@ -115,10 +132,12 @@ static int need_guest(struct request *r, struct store_tenant *ret)
 
 int guest_row(struct request *r)
 {
+	CLEANUP_ROWS struct rows rows;
 	struct store_tenant t;
 	int n = need_guest(r, &t);
 
-	return n == 0 ? send_guest(&(struct rows){ r, cgroup_pick(NULL) }, &t, true) : n;
+	rows_open(&rows, r);
+	return n == 0 ? send_guest(&rows, &t, true) : n;
 }
 
 int guest_up(struct request *r)

@@ -15,6 +15,7 @@
 struct used {
 	const struct config *config;
 	const struct cgroup_manager *cgroups;
+	struct cgroup_view view;
 	uint64_t running, memory, memory_limits, processes;
 };
 
@@ -26,7 +27,7 @@ static int add_running(void *data, const struct store_tenant *t)
 	if (strcmp(life_state(u->config, t, NULL), "running") != 0)
 		return 0;
 	if (u->cgroups)
-		u->cgroups->usage(u->config->instance, t->name, &usage);
+		u->cgroups->usage(&u->view, t->name, &usage);
 	u->running++;
 	u->memory += usage.memory;
 	u->memory_limits += t->limits.memory;
@@ -63,8 +64,12 @@ int host_status(struct request *r)
 	struct pool4 pool = { 0 };
 	int n = store_count(r->store, &counts, &r->err);
 
+	if (used.cgroups)
+		used.cgroups->view(r->config->instance, &used.view);
 	if (n == 0)
 		n = store_tenant_each(r->store, add_running, &used, &r->err);
+	if (used.cgroups)
+		cgroup_view_close(&used.view);
 	if (n == 0)
 		n = pool4_parse(r->config->pool4, &pool, &r->err);
 	if (n != 0)

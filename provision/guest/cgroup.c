@@ -116,6 +116,12 @@ int cgroup_limit_error(const char *name, int errnum, struct err *err)
 	return err_sys(err, errnum, "cannot set the limits of guest %s", name);
 }
 
+void cgroup_view_close(struct cgroup_view *view)
+{
+	for (size_t i = 0; i < ARRAY_LEN(view->dirs); i++)
+		view->dirs[i] = fd_close(view->dirs[i]);
+}
+
 bool cgroup_is_v2(const char *path)
 {
 	struct statfs fs;
@@ -270,29 +276,28 @@ int cgroup_clear(const char *tree, const char *instance, const char *name)
 	return r;
 }
 
-uint64_t cgroup_number(const char *tree, const char *instance, const char *name, const char *file)
+uint64_t cgroup_number(int dir, const char *name, const char *file)
 {
 	char path[PATH_MAX], text[64];
 	uint64_t value;
 	ssize_t n;
 
-	path_of(path, tree, instance, name, file);
-	n = fd_read_small(AT_FDCWD, path, text, sizeof(text));
+	snprintf(path, sizeof(path), "%s/%s", name, file);
+	n = dir < 0 ? -1 : fd_read_small(dir, path, text, sizeof(text));
 	if (n <= 0)
 		return 0;
 	text[strcspn(text, "\n")] = '\0';
 	return parse_u64(text, UINT64_MAX, &value) < 0 ? 0 : value;
 }
 
-uint64_t cgroup_keyed(const char *tree, const char *instance, const char *name, const char *file,
-		      const char *key)
+uint64_t cgroup_keyed(int dir, const char *name, const char *file, const char *key)
 {
 	char path[PATH_MAX], text[4096], *rest = text, *line;
 	size_t len = strlen(key);
 	uint64_t value = 0;
 
-	path_of(path, tree, instance, name, file);
-	if (fd_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
+	snprintf(path, sizeof(path), "%s/%s", name, file);
+	if (dir < 0 || fd_read_small(dir, path, text, sizeof(text)) <= 0)
 		return 0;
 	while ((line = strsep(&rest, "\n")))
 		if (!strncmp(line, key, len) && line[len] == ' ' &&

@@ -18,6 +18,13 @@
 
 #define CGROUP_SUPERVISORS "_supervisors"
 
+/* An instance's groups, whose children are the guests': one in each tree that is looked at. */
+struct cgroup_view {
+	int dirs[4];
+};
+void cgroup_view_close(struct cgroup_view *view);
+#define CLEANUP_CGROUP_VIEW __attribute__((cleanup(cgroup_view_close)))
+
 struct cgroup_manager {
 	const char *name;
 	/* NULL when it can serve, else why not. Static text. */
@@ -39,8 +46,12 @@ struct cgroup_manager {
 			struct err *err);
 	/* Kill all in it and remove it with those below. Not there is success. */
 	int (*remove)(const char *instance, const char *name, struct err *err);
+	/* Open what usage() looks at, for many guests. Never fails: what is not there is -1. */
+	void (*view)(const char *instance, struct cgroup_view *ret);
 	/* 0 where not known. */
-	void (*usage)(const char *instance, const char *name, struct guest_usage *ret);
+	void (*usage)(const struct cgroup_view *view, const char *name, struct guest_usage *ret);
+	/* How many processes were killed since the group was made, because memory ran out. */
+	uint64_t (*kills)(const char *instance, const char *name);
 	/* Whether a group of it is there, in any tree. */
 	bool (*there)(const char *instance, const char *name);
 	/* Call fn with the names of all groups of the instance; some come several times. */
@@ -110,12 +121,11 @@ int cgroup_open_born(const char *tree, const char *instance, const char *name, b
 /* Kill what is in tree/INSTANCE/NAME and remove it. 0 or -errno. */
 int cgroup_clear(const char *tree, const char *instance, const char *name);
 
-/* The number in a file of the group, 0 when there is none. */
-uint64_t cgroup_number(const char *tree, const char *instance, const char *name, const char *file);
+/* The number in dir/NAME/FILE, 0 when there is none. */
+uint64_t cgroup_number(int dir, const char *name, const char *file);
 
 /* The same of a line "KEY number". */
-uint64_t cgroup_keyed(const char *tree, const char *instance, const char *name, const char *file,
-		      const char *key);
+uint64_t cgroup_keyed(int dir, const char *name, const char *file, const char *key);
 
 /* Write a file of the group, printf-like; 0 or -errno. */
 int cgroup_set(const char *tree, const char *instance, const char *name, const char *file,

@@ -120,20 +120,18 @@ static int v1_limit(const char *instance, const char *name, const struct limits 
 static void make_cpuset(const char *instance, const char *name)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	CLEANUP_CLOSE int top = -1, dir = -1;
 	char text[4096];
 
 	if (cgroup_make(CPUSET, instance, "", NULL) < 0)
 		return;
-	for (size_t i = 0; !cgroup_number(CPUSET, instance, "", "cgroup.clone_children") &&
-			   i < ARRAY_LEN(files); i++) {
-		CLEANUP_FREE char *from = xasprintf(CPUSET "/%s", files[i]);
-		CLEANUP_FREE char *to = xasprintf(CPUSET "/%s/%s", instance, files[i]);
-
-		if (fd_read_path(AT_FDCWD, from, text, sizeof(text)) < 0 ||
-		    fd_write_path(AT_FDCWD, to, text) < 0)
+	top = open(CPUSET, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = cgroup_open(CPUSET, instance, "");
+	for (size_t i = 0; !cgroup_number(dir, ".", "cgroup.clone_children") && i < ARRAY_LEN(files); i++)
+		if (fd_read_path(top, files[i], text, sizeof(text)) < 0 ||
+		    fd_write_path(dir, files[i], text) < 0)
 			return;
-	}
-	if (cgroup_set(CPUSET, instance, "", "cgroup.clone_children", "1") >= 0)
+	if (fd_write_path(dir, "cgroup.clone_children", "1") >= 0)
 		cgroup_make(CPUSET, instance, name, NULL);
 }
 
@@ -217,15 +215,32 @@ static int v1_remove(const char *instance, const char *name, struct err *err)
 	return 0;
 }
 
-static void v1_usage(const char *instance, const char *name, struct guest_usage *ret)
+static void v1_view(const char *instance, struct cgroup_view *ret)
 {
-	ret->memory = cgroup_number(trees[0], instance, name, "memory.usage_in_bytes");
-	ret->processes = cgroup_number(trees[1], instance, name, "pids.current");
-	/* Where cpu and cpuacct are one tree, as most service managers have it. */
-	ret->cpu_us = cgroup_number(trees[2], instance, name, "cpuacct.usage") / 1000;
-	if (!ret->cpu_us)
-		ret->cpu_us = cgroup_keyed(UNIFIED, instance, name, "cpu.stat", "usage_usec");
-	ret->kills = cgroup_keyed(trees[0], instance, name, "memory.oom_control", "oom_kill");
+	*ret = (struct cgroup_view){ { cgroup_open(trees[0], instance, ""),
+				       cgroup_open(trees[1], instance, ""),
+				       cgroup_open(trees[2], instance, ""), -1 } };
+	/* Processor time: where cpu and cpuacct are one tree, as most service managers have it, there. */
+	if (access(TOP "cpu/cpuacct.usage", F_OK) < 0 && cgroup_is_v2(UNIFIED)) {
+		ret->dirs[2] = fd_close(ret->dirs[2]);
+		ret->dirs[3] = cgroup_open(UNIFIED, instance, "");
+	}
+}
+
+static void v1_usage(const struct cgroup_view *view, const char *name, struct guest_usage *ret)
+{
+	ret->memory = cgroup_number(view->dirs[0], name, "memory.usage_in_bytes");
+	ret->processes = cgroup_number(view->dirs[1], name, "pids.current");
+	ret->cpu_us = view->dirs[3] < 0 ?
+			      cgroup_number(view->dirs[2], name, "cpuacct.usage") / 1000 :
+			      cgroup_keyed(view->dirs[3], name, "cpu.stat", "usage_usec");
+}
+
+static uint64_t v1_kills(const char *instance, const char *name)
+{
+	CLEANUP_CLOSE int dir = cgroup_open(trees[0], instance, "");
+
+	return cgroup_keyed(dir, name, "memory.oom_control", "oom_kill");
 }
 
 /* memory.rst of version 1: an eventfd, announced together with memory.oom_control. */
@@ -272,7 +287,9 @@ const struct cgroup_manager cgroup_v1 = {
 	.limit = v1_limit,
 	.open_way = v1_open_way,
 	.remove = v1_remove,
+	.view = v1_view,
 	.usage = v1_usage,
+	.kills = v1_kills,
 	.there = v1_there,
 	.each = v1_each,
 	.open_oom = v1_open_oom,

@@ -117,12 +117,25 @@ static int v2_remove(const char *instance, const char *name, struct err *err)
 	return r < 0 ? err_sys(err, -r, "cannot remove " TREE "/%s/%s", instance, name) : 0;
 }
 
-static void v2_usage(const char *instance, const char *name, struct guest_usage *ret)
+static void v2_view(const char *instance, struct cgroup_view *ret)
 {
-	ret->memory = cgroup_number(TREE, instance, name, "memory.current");
-	ret->processes = cgroup_number(TREE, instance, name, "pids.current");
-	ret->cpu_us = cgroup_keyed(TREE, instance, name, "cpu.stat", "usage_usec");
-	ret->kills = cgroup_keyed(TREE, instance, name, "memory.events", "oom_kill");
+	*ret = (struct cgroup_view){ { cgroup_open(TREE, instance, ""), -1, -1, -1 } };
+}
+
+static void v2_usage(const struct cgroup_view *view, const char *name, struct guest_usage *ret)
+{
+	int dir = view->dirs[0];
+
+	ret->memory = cgroup_number(dir, name, "memory.current");
+	ret->processes = cgroup_number(dir, name, "pids.current");
+	ret->cpu_us = cgroup_keyed(dir, name, "cpu.stat", "usage_usec");
+}
+
+static uint64_t v2_kills(const char *instance, const char *name)
+{
+	CLEANUP_CLOSE int dir = cgroup_open(TREE, instance, "");
+
+	return cgroup_keyed(dir, name, "memory.events", "oom_kill");
 }
 
 /* cgroup-v2.rst: a change of memory.events is a modified event, which poll(2) calls POLLPRI. */
@@ -157,7 +170,9 @@ const struct cgroup_manager cgroup_v2 = {
 	.limit = v2_limit,
 	.open_way = v2_open_way,
 	.remove = v2_remove,
+	.view = v2_view,
 	.usage = v2_usage,
+	.kills = v2_kills,
 	.there = v2_there,
 	.each = v2_each,
 	.open_oom = v2_open_oom,

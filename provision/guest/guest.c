@@ -64,11 +64,15 @@ int guest_find(const struct config *config, const char *name, struct guest_run *
 int guest_look(const struct config *config, const char *name, struct guest_look *ret)
 {
 	struct run_state state;
+	pid_t parent;
 
-	/* Without its supervisor a guest is a leftover, which the next start takes away. */
+	/*
+	 * Without its supervisor a guest is a leftover, which the next start takes away. Init is its child as
+	 * long as it lives, and is given to another parent when it ends.
+	 */
 	if (!name_valid(name) || run_look(config, name, &state) < 0 ||
-	    !process_lives(state.init_pid, state.init_start) ||
-	    !process_lives(state.supervisor_pid, state.supervisor_start))
+	    !process_lives_under(state.init_pid, state.init_start, &parent) ||
+	    parent != state.supervisor_pid)
 		return ERR_NOT_FOUND;
 	*ret = (struct guest_look){ .init_pid = state.init_pid, .since = state.since };
 	return 0;

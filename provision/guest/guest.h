@@ -109,7 +109,6 @@ struct guest_usage {
 	uint64_t memory;    /* bytes, now */
 	uint64_t processes; /* now */
 	uint64_t cpu_us;    /* processor time since it started, in microseconds */
-	uint64_t kills;	    /* of processes since it started, because memory ran out */
 };
 
 /*

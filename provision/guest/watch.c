@@ -48,14 +48,12 @@ void watch_heard(struct watch *w)
 
 uint64_t watch_kills(struct watch *w)
 {
-	struct guest_usage usage = { 0 };
 	uint64_t before = w->kills;
 
 	if (!w->manager)
 		return 0;
-	w->manager->usage(w->instance, w->name, &usage);
-	w->kills = usage.kills;
-	return usage.kills > before ? usage.kills - before : 0;
+	w->kills = w->manager->kills(w->instance, w->name);
+	return w->kills > before ? w->kills - before : 0;
 }
 
 /* The group is made by the first session, and the guest may remove it. */

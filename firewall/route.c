@@ -27,6 +27,12 @@ static void put_side(struct nlmsghdr *msg, const struct route_side *side, uint32
 {
 	mnl_attr_put_strz(msg, IFLA_IFNAME, side->name);
 	mnl_attr_put(msg, IFLA_ADDRESS, sizeof(side->mac), side->mac);
+	/*
+	 * A veth has no queue that could be full: more than one are used by XDP alone, and the kernel's
+	 * own choice, one for each processor, is some KiB each, on both sides.
+	 */
+	mnl_attr_put_u32(msg, IFLA_NUM_TX_QUEUES, 1);
+	mnl_attr_put_u32(msg, IFLA_NUM_RX_QUEUES, 1);
 	if (mtu)
 		mnl_attr_put_u32(msg, IFLA_MTU, mtu);
 }

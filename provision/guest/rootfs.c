@@ -18,6 +18,7 @@
 
 /* Where whole mounts of proc and sysfs are kept: see keep_whole(). */
 #define HIDDEN "/dev/.vm2"
+#define EMPTY HIDDEN "/empty"
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 /* NR_UNIX98_PTY_MAX of the kernel: no limit. */
@@ -187,16 +188,29 @@ static int copy_mount(int from, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * The empty folder that masks: one of /dev's, mounted read-only. Not a file system of its own: the kernel
+ * keeps a table in each control group of all that there are, so one less in each guest is less in all.
+ */
+static int mount_empty(struct err *err)
+{
+	struct mount_attr attr = { .attr_set = SAFE | MOUNT_ATTR_RDONLY };
+	CLEANUP_CLOSE int fd = -1;
+
+	if (mkdir(EMPTY, 0555) < 0)
+		return err_sys(err, errno, "cannot make the guest's " EMPTY);
+	fd = copy_mount(AT_FDCWD, EMPTY);
+	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, errno, "cannot make an empty folder to mask with");
+	return attach_folder(fd, EMPTY, err);
+}
+
 static int mask(struct err *err)
 {
-	static const char *const keys[] = { "size", "mode", NULL };
-	static const char *const values[] = { "0", "555", NULL }; /* no size: df(1) leaves it out */
-	CLEANUP_CLOSE int empty = make_mount("tmpfs", keys, values, SAFE | MOUNT_ATTR_RDONLY);
+	int r = mount_empty(err);
 
-	if (empty < 0)
-		return err_sys(err, -empty, "cannot make an empty folder to mask with");
-	if (attach_folder(empty, "/dev/shm", err) < 0)
-		return err->code;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
 		CLEANUP_CLOSE int target = open_plain(masks[i], 0), cover = -1;
 		struct stat st;
@@ -205,15 +219,12 @@ static int mask(struct err *err)
 			continue; /* this kernel has none */
 		if (fstat(target, &st) < 0)
 			return err_sys(err, errno, "cannot look at the guest's %s", masks[i]);
-		cover = S_ISDIR(st.st_mode) ? copy_mount(empty, "") :
-					      copy_mount(AT_FDCWD, "/dev/null");
+		cover = copy_mount(AT_FDCWD, S_ISDIR(st.st_mode) ? EMPTY : "/dev/null");
 		if (cover < 0)
 			return err_sys(err, -cover, "cannot mask the guest's %s", masks[i]);
 		if (attach(cover, target, masks[i], err) < 0)
 			return err->code;
 	}
-	if (umount2("/dev/shm", MNT_DETACH) < 0)
-		return err_sys(err, errno, "cannot take the mask's folder away");
 	return 0;
 }
 

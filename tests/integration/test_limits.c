@@ -66,6 +66,8 @@ Test(limits, of_its_network_change_in_a_running_guest)
 	have("flow", "--up 10mbit --down 20mbit");
 	assert_status(ssh("flow", "", "true"), 0);
 	interface = ok("vm2 guest show flow --json | jq -r .interface");
+	/* One queue each way, on a host of many processors too. */
+	cr_expect_str_eq(ok("ls /sys/class/net/%s/queues", interface), "rx-0\ntx-0");
 	ok("nft list set inet vm2 up | grep '\"%s\" limit rate over 1250000 bytes/second'", interface);
 	ok("vm2 firewall verify");
 	cr_assert_str_eq(ok(PINGS("flow")), "50");

@@ -3,6 +3,7 @@
 
 #include "provision/api/terminal.h"
 #include "provision/cli/command.h"
+#include "provision/cli/console.h"
 #include "provision/cli/transfer.h"
 
 #define COMMON                                           \
@@ -119,6 +120,11 @@ static const struct option_spec snapshot_options[] = {
 	{ 0 },
 };
 
+static const struct option_spec console_options[] = {
+	{ "follow", OPTION_FLAG, NULL, NULL, "and what it says from now on, until interrupted", false },
+	{ 0 },
+};
+
 static const struct option_spec restore_options[] = { OPTION_YES, { 0 } };
 
 static const struct option_spec destroy_options[] = { OPTION_YES, { 0 } };
@@ -155,6 +161,8 @@ static const struct verb verbs[] = {
 	{ .name = "import", .help = "Make a tenant's guest from an export; - is standard input.",
 	  .usage = "NAME FILE", .words = { "name" }, .min_words = 2, .max_words = 2,
 	  .op = "guest.import", .slow = true, .run = transfer_import },
+	{ .name = "console", .help = "Print what a guest's console said: the last 64 to 128 KiB.", ONE_NAME,
+	  .op = "guest.console", .options = console_options, .run = console_show },
 	{ .name = "exec", .help = "Run a command in a guest as its root; its exit status is ours.",
 	  .usage = "NAME [--] CMD...", .min_words = 2, .max_words = 2, .rest = true,
 	  .options = exec_options, .run = exec },

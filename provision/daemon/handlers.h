@@ -68,6 +68,7 @@ int guest_row(struct request *r);
 int guest_up(struct request *r);
 int guest_down(struct request *r);
 int guest_again(struct request *r);
+int guest_console(struct request *r);
 int guest_away(struct request *r);
 
 /* snapshot.c */

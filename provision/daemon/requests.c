@@ -67,6 +67,7 @@ const struct request_kind request_kinds[] = {
 	{ "guest.stop", STAFF, CHANGES, "name", guest_down, "end its sessions and stop it" },
 	{ "guest.restart", STAFF, CHANGES, "name", guest_again, "stop it, then bring it up" },
 	{ "guest.destroy", STAFF, CHANGES, "name", guest_away, "stop it and delete its files" },
+	{ "guest.console", STAFF, 0, "name", guest_console, "what its console said, to be read" },
 	{ "guest.snapshot", STAFF, CHANGES, "name [snapshot]", guest_snapshot,
 		"keep its files as they are now" },
 	{ "guest.snapshots", OWNERS, 0, "name", guest_snapshots, "its snapshots" },

@@ -58,11 +58,29 @@ Test(life, memory_runs_out_in_one_guest_only)
 	assert_status(ssh("beside", "", "true"), 0);
 	ok("vm2 guest start hog && vm2 guest show hog --json | jq .pid >/run/vm2-test/hog.pid");
 	cr_assert_neq(ssh("hog", "", "head -c 300000000 /dev/zero | tail >/dev/null").status, 0);
-	wait_for(30, "grep 'vm2: out of memory' /run/vm2/guests/hog/console");
-	assert_status(sh("grep 'out of memory' /run/vm2/guests/beside/console"), 1);
+	wait_for(30, "vm2 guest console hog | grep 'vm2: out of memory'");
+	assert_status(sh("vm2 guest console beside | grep 'out of memory'"), 1);
 	ok("vm2 guest show hog --json | jq -e '.kills > 0 and .memory_limit == 50331648'");
 	ok("test $(vm2 guest show hog --json | jq .pid) = $(cat /run/vm2-test/hog.pid)");
 	assert_status(ssh("beside", "", "true"), 0);
+}
+
+Test(life, the_console_is_followed_and_steers_no_terminal)
+{
+	tenant_ready("says");
+	assert_status(ssh("says", "", "true"), 0);
+	cr_expect_str_eq(ok("vm2 guest console says"), "");
+	ok("vm2 guest console says --follow >/run/vm2-test/says & echo $! >/run/vm2-test/says.pid");
+	assert_status(ssh("says", "", "printf \"first\\n\\033]0;x\\007\\n\" >/dev/console"), 0);
+	wait_for(20, "grep first /run/vm2-test/says");
+	assert_has(ok("script -qc 'vm2 guest console says' /dev/null"), "\\x1b]0;x\\x07");
+	assert_has(ok("vm2 guest console says"), "\033]0;x");
+	ok("vm2 guest restart says");
+	assert_status(ssh("says", "", "echo second >/dev/console"), 0);
+	wait_for(20, "grep second /run/vm2-test/says");
+	ok("kill $(cat /run/vm2-test/says.pid)");
+	assert_status(sh("vm2 guest console nosuch"), 3);
+	assert_status(sh("runuser -u nobody -- vm2 guest console says"), 4);
 }
 
 Test(life, a_guest_that_the_host_cannot_hold_is_refused)

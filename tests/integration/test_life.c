@@ -2,6 +2,8 @@
 /* Guests live on: through failures of their init, through a boot of the host; and are put to rest. */
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "tests/integration/lib.h"
 
 TestSuite(life, .timeout = 300);
@@ -94,4 +96,45 @@ Test(life, a_guest_that_the_host_cannot_hold_is_refused)
 	assert_has(r.err, "reserve-memory");
 	assert_status(sh("vm2 guest show huge"), 3);
 	ok("vm2 tenant set huge --memory 64M && vm2 guest start huge");
+	ok("vm2 host status --json | jq -e '.memory_used > 0 and .memory_limits >= 67108864 and .processes > 0 and "
+	   ".memory_reserve == 67108864 and .disk_available > 0'");
+}
+
+/* Have vm2d run with this line in [host]; none: as before. */
+static void have_reserve(const char *line)
+{
+	ok("sed -i '/^# reserve of the test/,$d' /etc/vm2/vm2.conf; "
+	   "[ -z '%s' ] || printf '# reserve of the test\n[host]\n%s\n' >>/etc/vm2/vm2.conf; "
+	   "/usr/libexec/vm2/supervise stop vm2d; /usr/libexec/vm2/supervise start vm2d -- vm2d", line, line);
+	wait_for(20, "vm2 host status");
+}
+
+Test(life, the_reserve_of_the_host_is_kept)
+{
+	static const struct {
+		const char *line, *setting, *unit;
+	} reserves[] = {
+		{ "reserve-memory = 900T", "host.reserve-memory", "MiB available" },
+		{ "reserve-disk = 900T", "host.reserve-disk", "MiB available" },
+		{ "reserve-addresses = 65534", "host.reserve-addresses", "65534 in reserve" },
+		{ "reserve-ranges = 19455", "host.reserve-ranges", "19455 in reserve" },
+	};
+	struct result r = { 0 };
+
+	tenant_ready("kept");
+	tenant_ready("there");
+	ok("vm2 guest start there");
+	for (size_t i = 0; i < sizeof(reserves) / sizeof(reserves[0]); i++) {
+		have_reserve(reserves[i].line);
+		r = sh("vm2 guest start kept");
+		if (r.status != 5 || !strstr(r.err, reserves[i].setting) || !strstr(r.err, reserves[i].unit))
+			break;
+		/* What is there already is started all the same. */
+		ok("vm2 guest restart there");
+	}
+	have_reserve("");
+	cr_assert_eq(r.status, 5, "%s", r.err);
+	assert_has(r.err, "19455 in reserve (host.reserve-ranges)");
+	assert_status(sh("vm2 guest show kept"), 3);
+	ok("vm2 guest start kept");
 }

@@ -92,6 +92,13 @@ int pam_acct_mgmt(pam_handle_t *pamh, int flags)
 	return PAM_SUCCESS;
 }
 
+/* No password is ever too old here. */
+int pam_chauthtok(pam_handle_t *pamh, int flags)
+{
+	NEVER(true);
+	return PAM_SUCCESS;
+}
+
 int pam_open_session(pam_handle_t *pamh, int flags)
 {
 	NEVER(!seen.account_right);

@@ -8,6 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The exit status that came, or -1. libssh 0.11 has another function for it. */
+static int exit_status(ssh_channel channel)
+{
+#if LIBSSH_VERSION_INT >= SSH_VERSION_INT(0, 11, 0)
+	uint32_t code;
+
+	return ssh_channel_get_exit_state(channel, &code, NULL, NULL) == SSH_OK ? (int)code : -1;
+#else
+	return ssh_channel_get_exit_status(channel);
+#endif
+}
+
 static int run_true(ssh_session session)
 {
 	ssh_channel channel = ssh_channel_new(session);
@@ -18,7 +30,7 @@ static int run_true(ssh_session session)
 	    ssh_channel_request_exec(channel, "true") == SSH_OK) {
 		while (ssh_channel_read(channel, &byte, 1, 0) > 0)
 			;
-		status = ssh_channel_get_exit_status(channel);
+		status = exit_status(channel);
 	}
 	ssh_channel_free(channel);
 	return status;

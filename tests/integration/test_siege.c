@@ -129,3 +129,32 @@ Test(siege, connections_that_break_off_leave_nothing)
 	cr_assert_str_eq(ok("vm2 session list --tenant broken --limit 1000 --json | "
 			    "jq '[.[] | select(.ended == null)] | length'"), "0");
 }
+
+/* What is there of programs, descriptors, terminals, of the gateway, vm2d and the guest. */
+static const char left_over[] =
+	"{ pgrep -fc '^/usr/libexec/vm2/vm2-gateway-monitor'; pgrep -fc '^/usr/libexec/vm2/vm2-gateway-wire'; "
+	"pgrep -xc vm2-session; ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l; ls /proc/$(pgrep -ox vm2d)/fd | wc -l; "
+	"vm2 guest exec broken -- sh -c 'ls /proc | grep -c ^[0-9]; ls /dev/pts | wc -l; "
+	"ls /tmp | wc -l'; } | tr '\\n' ' '";
+
+/* VM2_BREAKS: how many; 10,000 take a quarter of an hour or more. */
+Test(siege, connections_cut_at_any_byte_leave_nothing, .timeout = 7200)
+{
+	const char *before;
+
+	tenant_ready("broken");
+	assert_status(ssh("broken", "-tt", "true"), 0);
+	start_gateway("cuts", 2296, "penalty-exempt = 127.0.0.1");
+	wait_for(20, "! pgrep -x vm2-session");
+	wait_for(20, "test $(pgrep -fc '^/usr/libexec/vm2/vm2-gateway-wire') = 4");
+	before = ok(left_over);
+	ok("setsid sh -c 'python3 $VM2_SOURCE/tests/integration/breaks.py 2296 ${VM2_BREAKS:-60} broken "
+	   "/run/vm2-test/key $VM2_BUILD/tests/bench/bench-ssh-client; echo $?' >/run/vm2-test/cut 2>&1 &");
+	wait_for(7000, "tail -1 /run/vm2-test/cut | grep -q '^[0-9]*$' && test $(wc -l </run/vm2-test/cut) = 2");
+	assert_has(ok("cat /run/vm2-test/cut"), "\n0");
+	wait_for(40, "test \"$(%s)\" = '%s' || { %s; echo 'not %s' >&2; false; }", left_over, before, left_over, before);
+	cr_assert_str_eq(ok("vm2 session list --tenant broken --limit 100000 --json | "
+			    "jq '[.[] | select(.ended == null)] | length'"), "0");
+	assert_status(ssh("broken", "-p 2296", "true"), 0);
+	ok("/usr/libexec/vm2/supervise stop cuts");
+}

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "provision/base/cleanup.h"
+
 /* Longer ones, or more of them, are nobody's language. */
 #define ENTRY_MAX 256
 #define ENTRIES_MAX 64
@@ -22,10 +24,28 @@ static void add_environment(struct msg *request, char *const env[])
 		}
 }
 
+/*
+ * What a stock sshd has a login shell run for its `Subsystem sftp`, where distributions keep it. In a
+ * guest that has no such program ours is brought in, as at the front door. With options it is left to
+ * the guest's: they may forbid things.
+ */
+static bool is_sftp(const char *command)
+{
+	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
+					      "/usr/libexec/openssh/sftp-server",
+					      "/usr/lib/ssh/sftp-server", "/usr/lib/sftp-server",
+					      "/usr/libexec/sftp-server" };
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		if (!strcmp(command, places[i]))
+			return true;
+	return false;
+}
+
 int ask_fill(struct msg *request, const char *tenant, char *const argv[], char *const env[],
 	     bool terminal, struct err *err)
 {
-	bool exec;
+	bool exec, sftp;
 	int argc = 0;
 
 	/* execve(2) lets a caller leave out even the name. */
@@ -36,8 +56,9 @@ int ask_fill(struct msg *request, const char *tenant, char *const argv[], char *
 		return err_set(err, ERR_USAGE, "usage: vm2-shell [-l | -c COMMAND]");
 	msg_add(request, "op", "session.open");
 	msg_add(request, "tenant", tenant);
-	msg_add(request, "kind", exec ? "exec" : "shell");
-	msg_add(request, "command", exec ? argv[2] : NULL);
+	sftp = exec && !terminal && is_sftp(argv[2]);
+	msg_add(request, "kind", sftp ? "subsystem" : exec ? "exec" : "shell");
+	msg_add(request, "command", sftp ? "sftp" : exec ? argv[2] : NULL);
 	msg_add(request, "via", "shell");
 	/* A command whose output goes into a file or pipe must not have a terminal's line ends in it. */
 	if (exec && !terminal)

@@ -79,6 +79,9 @@ enum limit_kind {
 	X(sessions, NUMBER, 1, 100000, 0, NULL, "N", "SESSIONS", "of the tenant that are open at a time") \
 	X(methods, WORD, 0, 0, 0, "any publickey publickey,password publickey,keyboard-interactive", "LIST", \
 	  "METHODS", "that a login by ssh takes, all of them, in this order") \
+	X(uploads, WORD, 0, 0, 0, "yes no", "WHETHER", "UPLOADS", \
+	  "of files, by sftp, scp and rsync: yes or no") \
+	X(downloads, WORD, 0, 0, 0, "yes no", "WHETHER", "DOWNLOADS", "the same") \
 	X(recording, WORD, 0, 0, 0, "best-effort required", "WHEN", "RECORDING", \
 	  "required (no record, no session) or best-effort")
 /* clang-format on */
@@ -91,6 +94,7 @@ enum { LIMITS_NETWORK_HOST, LIMITS_NETWORK_OWN };
 enum { LIMITS_SIBLINGS_NO, LIMITS_SIBLINGS_YES };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
 enum { LIMITS_FORWARDING_YES, LIMITS_FORWARDING_NO };
+enum { LIMITS_TRANSFERS_YES, LIMITS_TRANSFERS_NO };
 enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };
 
 #define LIMITS_FIELD(name, ...) uint64_t name;

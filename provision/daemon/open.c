@@ -16,6 +16,7 @@
 #include "build.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/daemon/carry.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
@@ -282,6 +283,10 @@ static void write_order(struct opening *o, struct msg *order)
 	msg_add(order, "config", r->host->config_path ? r->host->config_path : "");
 	msg_add(order, "plan_recording",
 		o->tenant.limits.recording ? "required" : "best-effort");
+	if (o->tenant.limits.uploads == LIMITS_TRANSFERS_NO)
+		msg_add(order, "no_uploads", "1");
+	if (o->tenant.limits.downloads == LIMITS_TRANSFERS_NO)
+		msg_add(order, "no_downloads", "1");
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);
@@ -370,6 +375,20 @@ static int become(struct opening *o, int order)
 	return err_sys(&o->r->err, errno, "cannot run %s", PROGRAM);
 }
 
+/* sftp keeps to the plan by itself; other programs are known by how clients start them. */
+static int check_carrying(struct opening *o)
+{
+	const struct limits *limits = &o->tenant.limits;
+	const char *command = msg_get(&o->r->in, "command");
+	unsigned int ways = command && !strcmp(o->kind, "exec") ? carry_ways(command) : 0;
+
+	if (ways & CARRY_UP && limits->uploads == LIMITS_TRANSFERS_NO)
+		return err_set(&o->r->err, ERR_DENIED, "the plan of %s allows no uploads", o->tenant.name);
+	if (ways & CARRY_DOWN && limits->downloads == LIMITS_TRANSFERS_NO)
+		return err_set(&o->r->err, ERR_DENIED, "the plan of %s allows no downloads", o->tenant.name);
+	return 0;
+}
+
 static int prepare(struct opening *o)
 {
 	struct request *r = o->r;
@@ -383,6 +402,8 @@ static int prepare(struct opening *o)
 			&r->err);
 	if (n == 0 && o->forward && o->tenant.limits.forwarding == LIMITS_FORWARDING_NO)
 		n = err_set(&r->err, ERR_DENIED, "the plan of %s allows no forwarding", name);
+	if (n == 0)
+		n = check_carrying(o);
 	if (n != 0)
 		return n;
 	trace(o);

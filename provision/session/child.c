@@ -21,6 +21,7 @@
 #include "provision/session/login.h"
 #include "provision/session/passwd.h"
 #include "provision/session/pty.h"
+#include "provision/session/sftp.h"
 
 /* Where the pair's end is once the descriptors are in order: right after the standard three. */
 #define CHILD_SOCK 3
@@ -103,10 +104,16 @@ static void open_sftp(const struct order *o)
 		dup3(fd, CHILD_SFTP, O_CLOEXEC);
 }
 
-/* The guest's own, which its owner may have chosen; else ours, so that files always come and go. */
-static _Noreturn void exec_sftp(void)
+/*
+ * The guest's own, which its owner may have chosen; else ours, so that files always come and go. Where
+ * the plan forbids one of both, it is always ours, which keeps to that.
+ */
+static _Noreturn void exec_sftp(const struct order *o)
 {
-	char name[] = "sftp-server", *const argv[] = { name, NULL };
+	char name[] = "sftp-server", up[] = SFTP_NO_UPLOADS, down[] = SFTP_NO_DOWNLOADS;
+	char *const argv[] = { name, o->no_uploads ? up : down, o->no_downloads ? down : NULL, NULL };
+	char *const plain[] = { name, NULL };
+	bool ours = o->no_uploads || o->no_downloads;
 
 	/* Where Debian, Fedora, Arch and BSD-like layouts keep it. */
 	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
@@ -115,13 +122,13 @@ static _Noreturn void exec_sftp(void)
 					      "/usr/libexec/sftp-server" };
 	int saved = ENOENT;
 
-	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+	for (size_t i = 0; !ours && i < ARRAY_LEN(places); i++) {
 		execl(places[i], "sftp-server", (char *)NULL);
 		if (errno != ENOENT)
 			saved = errno;
 	}
 	if (saved == ENOENT)
-		syscall(SYS_execveat, CHILD_SFTP, "", argv, environ, AT_EMPTY_PATH);
+		syscall(SYS_execveat, CHILD_SFTP, "", ours ? argv : plain, environ, AT_EMPTY_PATH);
 	exec_failed("sftp-server", saved);
 }
 
@@ -130,7 +137,7 @@ static _Noreturn void exec_order(const struct order *o, const char *shell)
 	const char *base = strrchr(shell, '/') + 1;
 
 	if (strcmp(o->kind, "subsystem") == 0)
-		exec_sftp();
+		exec_sftp(o);
 	if (o->argv) {
 		execvp(o->argv[0], o->argv);
 		exec_failed(o->argv[0], errno);

@@ -105,7 +105,7 @@ static int make_pipe(int *ours, int *theirs, bool to_child)
  */
 static void widen_pipes(const struct order *o)
 {
-	if (strcmp(o->via, "gateway") != 0 || o->pty || o->forward)
+	if (!o->via || strcmp(o->via, "gateway") != 0 || o->pty || o->forward)
 		return;
 	fcntl(ORDER_FD_INPUT, F_SETPIPE_SZ, PIPE_BYTES);
 	fcntl(ORDER_FD_OUTPUT, F_SETPIPE_SZ, PIPE_BYTES);

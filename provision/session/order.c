@@ -57,6 +57,13 @@ static void read_words(struct order *o)
 		o->argv[n++] = xstrdup(word);
 }
 
+static bool is_set(const struct order *o, const char *key)
+{
+	const char *value = msg_get(&o->msg, key);
+
+	return value && strcmp(value, "1") == 0;
+}
+
 static int check(struct order *o, struct err *err)
 {
 	const char *recording = msg_get(&o->msg, "plan_recording");
@@ -74,6 +81,8 @@ static int check(struct order *o, struct err *err)
 	o->forward = strcmp(o->kind, "forward") == 0;
 	if (o->forward && o->pty)
 		return err_set(err, ERR_USAGE, "a session of kind forward has no terminal");
+	o->no_uploads = is_set(o, "no_uploads");
+	o->no_downloads = is_set(o, "no_downloads");
 	o->required = !recording || strcmp(recording, "best-effort") != 0;
 	return 0;
 }

@@ -48,6 +48,7 @@ struct order {
 	unsigned int cols, rows, xpixel, ypixel;
 	int64_t started; /* seconds since the epoch */
 	bool pty;
+	bool no_uploads, no_downloads; /* by sftp: the plan forbids them */
 	bool forward;  /* no program: an agent that connects and listens (forward.h) */
 	bool record;   /* the terminal is to be recorded */
 	bool required; /* no recording, no session */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Replies are written once no whole request waits, or there are so many bytes of them. */
@@ -74,7 +75,14 @@ static ssize_t fill(struct input *in)
 	return n;
 }
 
-int main(void)
+static bool has_word(char *const argv[], const char *word)
+{
+	while (*argv && strcmp(*argv, word))
+		argv++;
+	return *argv;
+}
+
+int main(int argc, char **argv)
 {
 	static struct input in;
 	static struct sftp s;
@@ -82,6 +90,8 @@ int main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	sftp_setup(&s);
+	s.no_uploads = argc > 1 && has_word(argv + 1, SFTP_NO_UPLOADS);
+	s.no_downloads = argc > 1 && has_word(argv + 1, SFTP_NO_DOWNLOADS);
 	while ((n = fill(&in)) > 0)
 		if (serve(&s, &in) != 0 || flush(&s) != 0)
 			break;

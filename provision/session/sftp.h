@@ -21,6 +21,9 @@
 #define SFTP_PACKET_MAX (256 * 1024)
 /* The most file data in one packet, which leaves room for the rest of it. */
 #define SFTP_DATA_MAX (SFTP_PACKET_MAX - 1024)
+/* Words of its command line: what a plan forbids. */
+#define SFTP_NO_UPLOADS "no-uploads"
+#define SFTP_NO_DOWNLOADS "no-downloads"
 /* Files and folders that may be open at once. */
 #define SFTP_HANDLES_MAX 512
 /* Strings and numbers that one request may hold. */
@@ -90,6 +93,7 @@ struct sftp {
 	size_t packet; /* where the reply being made begins */
 	bool replied;
 	bool begun; /* the version is agreed on */
+	bool no_uploads, no_downloads; /* no file is opened for writing, or for reading */
 	struct sftp_request request; /* the one being served */
 	struct sftp_open open[SFTP_HANDLES_MAX];
 };

@@ -84,6 +84,10 @@ static int on_open(struct sftp *s, const struct sftp_request *r)
 	mode_t mode = r->attrs.flags & SFTP_A_MODE ? r->attrs.mode & 07777 : 0666;
 	int fd, how = O_RDONLY;
 
+	/* All bytes that come or go do so by an open file. Without a flag it is opened for reading. */
+	if ((s->no_uploads && r->flags & ~(uint32_t)SFTP_F_READ) ||
+	    (s->no_downloads && (r->flags & SFTP_F_READ || !(r->flags & SFTP_F_WRITE))))
+		return EACCES;
 	if (r->flags & SFTP_F_WRITE)
 		how = r->flags & SFTP_F_READ ? O_RDWR : O_WRONLY;
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)

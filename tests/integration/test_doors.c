@@ -129,6 +129,13 @@ Test(doors, sshd_moves_files_and_forwards_nothing)
 	   to_sshd);
 	cr_assert_str_eq(ok("ssh %s doored@127.0.0.1 sha256sum /root/f | cut -c1-64", to_sshd),
 			 ok("sha256sum /var/tmp/f | cut -c1-64"));
+	/* A guest that has no sftp-server any more. */
+	ok("ssh %s doored@127.0.0.1 'mv /usr/lib/openssh/sftp-server /root/kept; rm /root/f'", to_sshd);
+	ok("echo 'put /var/tmp/f /root/f' | sftp -q -b - $(echo '%s' | sed 's/-p /-P /') doored@127.0.0.1",
+	   to_sshd);
+	cr_assert_str_eq(ok("ssh %s doored@127.0.0.1 'mv /root/kept /usr/lib/openssh/sftp-server; "
+			    "sha256sum /root/f' | cut -c1-64", to_sshd),
+			 ok("sha256sum /var/tmp/f | cut -c1-64"));
 	cr_assert_neq(sh("echo x | timeout 10 ssh %s -W 127.0.0.1:2222 doored@127.0.0.1", to_sshd).status,
 		      0);
 }

@@ -295,6 +295,33 @@ Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
 		      0);
 }
 
+/* The plan's word on files, for each way in which clients carry them. */
+Test(session, uploads_and_downloads_can_be_forbidden)
+{
+	const char *o = xasprintf("$(echo '%s' | sed 's/-p /-P /')", ssh_options);
+
+	ready();
+	ok("echo kept >/run/vm2-test/small; scp %s /run/vm2-test/small sess@127.0.0.1:/root/small", o);
+	ok("vm2 tenant set sess --uploads no");
+	assert_has(sh("scp -O %s /run/vm2-test/small sess@127.0.0.1:/root/no", o).err, "allows no uploads");
+	assert_has(sh("rsync -e 'ssh %s' /run/vm2-test/small sess@127.0.0.1:/root/no", ssh_options).err,
+		   "allows no uploads");
+	assert_has(sh("scp %s /run/vm2-test/small sess@127.0.0.1:/root/no", o).err, "Permission denied");
+	assert_has(ssh("sess", "", "/usr/lib/openssh/sftp-server").err, "allows no uploads");
+	ok("scp %s sess@127.0.0.1:/root/small /run/vm2-test/got && scp -O %s sess@127.0.0.1:/root/small "
+	   "/run/vm2-test/got", o, o);
+	ok("vm2 tenant set sess --uploads plan --downloads no");
+	assert_has(sh("scp -O %s sess@127.0.0.1:/root/small /run/vm2-test/no", o).err, "allows no downloads");
+	assert_has(sh("scp %s sess@127.0.0.1:/root/small /run/vm2-test/no", o).err, "Permission denied");
+	ok("scp %s /run/vm2-test/small sess@127.0.0.1:/root/small2", o);
+	ok("vm2 tenant set sess --uploads no");
+	assert_has(sh("echo 'ls -l small' | sftp -b - %s sess@127.0.0.1", o).out, "small");
+	assert_status(sh("echo 'get small' | sftp -b - %s sess@127.0.0.1", o), 1);
+	assert_status(sh("echo 'put /run/vm2-test/small no' | sftp -b - %s sess@127.0.0.1", o), 1);
+	ok("vm2 tenant set sess --uploads plan --downloads plan");
+	assert_status(ssh("sess", "", "test ! -e no"), 0);
+}
+
 Test(session, staff_run_commands_with_their_exit_status)
 {
 	ready();

@@ -145,6 +145,32 @@ Test(sftp, a_file_is_written_and_read_and_copied)
 	cr_assert_eq(memcmp(s.out + 9, "\0\0\0\007\0\0there", 11), 0);
 }
 
+static int refused(const char *name, uint32_t flags)
+{
+	begin(SFTP_OPEN);
+	sftp_put_text(&request, name);
+	sftp_put32(&request, flags);
+	sftp_put32(&request, 0);
+	return status();
+}
+
+Test(sftp, what_a_plan_forbids_is_not_opened)
+{
+	open_file("a", SFTP_F_WRITE | SFTP_F_CREAT);
+	s.no_uploads = true;
+	cr_assert_eq(refused("a", SFTP_F_WRITE), SFTP_PERMISSION_DENIED);
+	cr_assert_eq(refused("a", SFTP_F_READ | SFTP_F_WRITE), SFTP_PERMISSION_DENIED);
+	cr_assert_eq(refused("b", SFTP_F_CREAT), SFTP_PERMISSION_DENIED);
+	cr_assert_eq(refused("a", SFTP_F_READ | SFTP_F_TRUNC), SFTP_PERMISSION_DENIED);
+	open_file("a", SFTP_F_READ);
+	s.no_downloads = true;
+	cr_assert_eq(refused("a", SFTP_F_READ), SFTP_PERMISSION_DENIED);
+	cr_assert_eq(refused("a", 0), SFTP_PERMISSION_DENIED);
+	s.no_uploads = false;
+	cr_assert_eq(refused("a", SFTP_F_READ | SFTP_F_WRITE), SFTP_PERMISSION_DENIED);
+	open_file("c", SFTP_F_WRITE | SFTP_F_CREAT);
+}
+
 Test(sftp, names_come_and_go)
 {
 	open_file("a", SFTP_F_WRITE | SFTP_F_CREAT);

@@ -95,13 +95,27 @@ static void mend_rules(struct request *r, const struct list *list)
 		}
 }
 
-static void mend(struct request *r, const struct one *o)
+static int has_number(void *data, const struct store_tenant *t)
+{
+	const uint64_t *number = data;
+
+	return t->guest.intent != STORE_GUEST_NONE && t->guest.number == *number;
+}
+
+/* Unless somebody has been given its number meanwhile. */
+static void mend_stray(struct request *r, const char *interface)
 {
 	uint64_t number;
 
+	if (parse_u64(strrchr(interface, '-') + 1, UINT32_MAX, &number) == 0 &&
+		store_tenant_each(r->store, has_number, &number, NULL) == 0)
+		link_down(r->config->instance, (uint32_t)number, NULL);
+}
+
+static void mend(struct request *r, const struct one *o)
+{
 	if (!strcmp(o->kind, "stray interface")) {
-		if (parse_u64(strrchr(o->name, '-') + 1, UINT32_MAX, &number) == 0)
-			link_down(r->config->instance, (uint32_t)number, NULL);
+		mend_stray(r, o->name);
 	} else if (name_valid(o->name)) {
 		mend_guest(r, o);
 	}

@@ -152,8 +152,6 @@ static void look(struct survey *s, const char *name, struct facts *f)
 	if (f->intent != STORE_GUEST_NONE)
 		link_name(c->instance, t.guest.number, interface);
 	f->interface = interface[0] && if_nametoindex(interface) != 0;
-	if (interface[0])
-		names_add(&s->interfaces, interface);
 }
 
 /* Under its lock, so that nothing half done is seen that somebody is still at. */
@@ -182,12 +180,27 @@ static bool ours(const struct survey *s, const char *interface)
 	return false;
 }
 
+static int add_interface(void *data, const struct store_tenant *t)
+{
+	struct survey *s = data;
+	char interface[16] = "";
+
+	if (t->guest.intent != STORE_GUEST_NONE)
+		link_name(s->config->instance, t->guest.number, interface);
+	return interface[0] ? names_add(&s->interfaces, interface) : 0;
+}
+
+/*
+ * A row is there before its interface is: so of those that are there now, each that is somebody's has one,
+ * also of a guest that is just being started.
+ */
 static void look_at_interfaces(struct survey *s)
 {
 	size_t len = strlen(s->config->instance);
 	struct if_nameindex *all = if_nameindex();
+	bool known = store_tenant_each(s->store, add_interface, s, NULL) == 0;
 
-	for (struct if_nameindex *i = all; i && i->if_name; i++)
+	for (struct if_nameindex *i = all; known && i && i->if_name; i++)
 		if (!strncmp(i->if_name, s->config->instance, len) && i->if_name[len] == '-' &&
 			i->if_name[len + 1] >= '1' && i->if_name[len + 1] <= '9' &&
 			!ours(s, i->if_name)) {

@@ -65,7 +65,7 @@ struct cgroup_manager {
 	 * The cgroup2 tree in which sessions join the group "vm2" below the guest's; NULL when
 	 * there is none.
 	 */
-	const char *(*session_tree)(void);
+	const char *(*session_tree)(const char *instance, const char *name);
 };
 
 extern const struct cgroup_manager cgroup_v2;

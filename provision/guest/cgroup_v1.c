@@ -275,7 +275,7 @@ static void v1_each(const char *instance, void (*fn)(void *data, const char *nam
 		cgroup_each(UNIFIED, instance, fn, data);
 }
 
-static const char *v1_session_tree(void)
+static const char *v1_session_tree(const char *instance, const char *name)
 {
 	return cgroup_is_v2(UNIFIED) ? UNIFIED : NULL;
 }

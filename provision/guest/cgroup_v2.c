@@ -6,15 +6,33 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/guest/cgroup.h"
 
 #define TREE "/sys/fs/cgroup"
+/*
+ * On a host with systemd the tree is systemd's: it leaves what is below a unit of its own alone that it
+ * has delegated (https://systemd.io/CGROUP_DELEGATION). Slices cannot be: so it is a service in vm2.slice.
+ */
+#define DELEGATED_INSTANCE "vm2"
+#define DELEGATED TREE "/vm2.slice/vm2-guests.service"
 #define CONTROLLERS "+cpu +memory +pids"
 /* Microseconds: the kernel's default period (Documentation/admin-guide/cgroup-v2.rst, cpu.max). */
 #define PERIOD 100000
+
+static bool is_delegated(const char *instance)
+{
+	return !strcmp(instance, DELEGATED_INSTANCE) && access(DELEGATED, F_OK) == 0;
+}
+
+/* Where the guest's group is; or is to be, when it has none. It stays where it was made. */
+static const char *tree_of(const char *instance, const char *name)
+{
+	return is_delegated(instance) && !cgroup_there(TREE, instance, name) ? DELEGATED : TREE;
+}
 
 static const char *v2_probe(void)
 {
@@ -30,52 +48,54 @@ static const char *v2_probe(void)
 }
 
 /* The instance's own group, which hands the controllers down. */
-static int make_instance(const char *instance, struct err *err)
+static int make_instance(const char *tree, const char *instance, struct err *err)
 {
 	int r;
 
-	r = fd_write_path(AT_FDCWD, TREE "/cgroup.subtree_control", CONTROLLERS);
+	r = cgroup_set(tree, ".", ".", "cgroup.subtree_control", CONTROLLERS);
 	if (r < 0)
-		return err_sys(err, -r, "cannot hand down the controllers of " TREE);
-	r = cgroup_make(TREE, instance, "", err);
+		return err_sys(err, -r, "cannot hand down the controllers of %s", tree);
+	r = cgroup_make(tree, instance, "", err);
 	if (r < 0)
 		return r;
-	r = cgroup_set(TREE, instance, "", "cgroup.subtree_control", CONTROLLERS);
+	r = cgroup_set(tree, instance, "", "cgroup.subtree_control", CONTROLLERS);
 	if (r < 0)
-		return err_sys(err, -r, "cannot hand down the controllers of " TREE "/%s", instance);
+		return err_sys(err, -r, "cannot hand down the controllers of %s/%s", tree, instance);
 	return 0;
 }
 
-static int set_limits(const char *instance, const char *name, const struct limits *l)
+static int set_limits(const char *tree, const char *instance, const char *name,
+		      const struct limits *l)
 {
 	int r;
 
-	r = l->memory ? cgroup_set(TREE, instance, name, "memory.max", "%" PRIu64, l->memory) :
-			cgroup_set(TREE, instance, name, "memory.max", "max");
+	r = l->memory ? cgroup_set(tree, instance, name, "memory.max", "%" PRIu64, l->memory) :
+			cgroup_set(tree, instance, name, "memory.max", "max");
 	if (r < 0)
 		return r;
 	/* No swap account in the kernel is no fault. */
-	r = cgroup_set(TREE, instance, name, "memory.swap.max",
+	r = cgroup_set(tree, instance, name, "memory.swap.max",
 		       l->memory && l->swap == LIMITS_SWAP_NEVER ? "0" : "max");
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = l->processes ? cgroup_set(TREE, instance, name, "pids.max", "%" PRIu64, l->processes) :
-			   cgroup_set(TREE, instance, name, "pids.max", "max");
+	r = l->processes ? cgroup_set(tree, instance, name, "pids.max", "%" PRIu64, l->processes) :
+			   cgroup_set(tree, instance, name, "pids.max", "max");
 	if (r < 0)
 		return r;
-	r = cgroup_set(TREE, instance, name, "cpu.weight", "%" PRIu64, l->shares ? l->shares : 100);
+	r = cgroup_set(tree, instance, name, "cpu.weight", "%" PRIu64, l->shares ? l->shares : 100);
 	if (r < 0)
 		return r;
-	return l->cpu ? cgroup_set(TREE, instance, name, "cpu.max", "%" PRIu64 " %d",
+	return l->cpu ? cgroup_set(tree, instance, name, "cpu.max", "%" PRIu64 " %d",
 				   l->cpu * (PERIOD / 100), PERIOD) :
-			cgroup_set(TREE, instance, name, "cpu.max", "max");
+			cgroup_set(tree, instance, name, "cpu.max", "max");
 }
 
 static int v2_limit(const char *instance, const char *name, const struct limits *limits,
 		    struct err *err)
 {
-	CLEANUP_CLOSE int there = cgroup_open(TREE, instance, name);
-	int r = there < 0 ? 0 : set_limits(instance, name, limits);
+	const char *tree = tree_of(instance, name);
+	CLEANUP_CLOSE int there = cgroup_open(tree, instance, name);
+	int r = there < 0 ? 0 : set_limits(tree, instance, name, limits);
 
 	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
@@ -83,28 +103,28 @@ static int v2_limit(const char *instance, const char *name, const struct limits 
 static int v2_create(const char *instance, const char *name, uid_t owner,
 		     const struct limits *limits, struct err *err)
 {
-	int r;
+	const char *tree = tree_of(instance, name);
+	int r = make_instance(tree, instance, err);
 
-	r = make_instance(instance, err);
 	if (r == 0)
-		r = cgroup_make(TREE, instance, name, err);
+		r = cgroup_make(tree, instance, name, err);
 	if (r < 0)
 		return r;
-	r = set_limits(instance, name, limits);
+	r = set_limits(tree, instance, name, limits);
 	if (r < 0)
 		return cgroup_limit_error(name, -r, err);
-	return cgroup_delegate(TREE, instance, name, owner, err);
+	return cgroup_delegate(tree, instance, name, owner, err);
 }
 
 static int v2_open_way(const char *instance, const char *name, bool session, struct guest_way *ret,
 		       struct err *err)
 {
-	int fd = cgroup_open_born(TREE, instance, name, session);
+	const char *tree = tree_of(instance, name);
+	int fd = cgroup_open_born(tree, instance, name, session);
 
 	*ret = (struct guest_way){ 0 };
 	if (fd < 0)
-		return err_sys(err, -fd, "cannot open the control group " TREE "/%s/%s", instance,
-			       name);
+		return err_sys(err, -fd, "cannot open the control group %s/%s/%s", tree, instance, name);
 	ret->bears = true;
 	ret->born = fd;
 	return 0;
@@ -112,20 +132,26 @@ static int v2_open_way(const char *instance, const char *name, bool session, str
 
 static int v2_remove(const char *instance, const char *name, struct err *err)
 {
-	int r = cgroup_clear(TREE, instance, name);
+	const char *tree = tree_of(instance, name);
+	int r = cgroup_clear(tree, instance, name);
 
-	return r < 0 ? err_sys(err, -r, "cannot remove " TREE "/%s/%s", instance, name) : 0;
+	return r < 0 ? err_sys(err, -r, "cannot remove %s/%s/%s", tree, instance, name) : 0;
 }
 
 static void v2_view(const char *instance, struct cgroup_view *ret)
 {
-	*ret = (struct cgroup_view){ { cgroup_open(TREE, instance, ""), -1, -1, -1 } };
+	*ret = (struct cgroup_view){ { -1, cgroup_open(TREE, instance, ""), -1, -1 } };
+	if (is_delegated(instance))
+		ret->dirs[0] = cgroup_open(DELEGATED, instance, "");
 }
 
 static void v2_usage(const struct cgroup_view *view, const char *name, struct guest_usage *ret)
 {
 	int dir = view->dirs[0];
 
+	/* Both, for guests that run since before there was the one. */
+	if (view->dirs[1] >= 0 && (dir < 0 || faccessat(view->dirs[1], name, F_OK, 0) == 0))
+		dir = view->dirs[1];
 	ret->memory = cgroup_number(dir, name, "memory.current");
 	ret->processes = cgroup_number(dir, name, "pids.current");
 	ret->cpu_us = cgroup_keyed(dir, name, "cpu.stat", "usage_usec");
@@ -133,7 +159,7 @@ static void v2_usage(const struct cgroup_view *view, const char *name, struct gu
 
 static uint64_t v2_kills(const char *instance, const char *name)
 {
-	CLEANUP_CLOSE int dir = cgroup_open(TREE, instance, "");
+	CLEANUP_CLOSE int dir = cgroup_open(tree_of(instance, name), instance, "");
 
 	return cgroup_keyed(dir, name, "memory.events", "oom_kill");
 }
@@ -141,7 +167,7 @@ static uint64_t v2_kills(const char *instance, const char *name)
 /* cgroup-v2.rst: a change of memory.events is a modified event, which poll(2) calls POLLPRI. */
 static int v2_open_oom(const char *instance, const char *name, short *ret_events)
 {
-	CLEANUP_CLOSE int group = cgroup_open(TREE, instance, name);
+	CLEANUP_CLOSE int group = cgroup_open(tree_of(instance, name), instance, name);
 	int fd = group < 0 ? -1 : openat(group, "memory.events", O_RDONLY | O_CLOEXEC);
 
 	*ret_events = POLLPRI;
@@ -150,17 +176,19 @@ static int v2_open_oom(const char *instance, const char *name, short *ret_events
 
 static bool v2_there(const char *instance, const char *name)
 {
-	return cgroup_there(TREE, instance, name);
+	return cgroup_there(tree_of(instance, name), instance, name);
 }
 
 static void v2_each(const char *instance, void (*fn)(void *data, const char *name), void *data)
 {
 	cgroup_each(TREE, instance, fn, data);
+	if (is_delegated(instance))
+		cgroup_each(DELEGATED, instance, fn, data);
 }
 
-static const char *v2_session_tree(void)
+static const char *v2_session_tree(const char *instance, const char *name)
 {
-	return TREE;
+	return tree_of(instance, name);
 }
 
 const struct cgroup_manager cgroup_v2 = {

@@ -12,25 +12,19 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/guest/cgroup.h"
 
 /* A process in an uninterruptible wait stops late. */
 #define STOP_MS 5000
 
-/* The cgroup2 tree, alone or beside those of version 1. Its freezer needs no controller. */
+/* In the cgroup2 tree, alone or beside those of version 1. Its freezer needs no controller. */
 static int open_group(const char *instance, const char *name)
 {
-	static const char *const trees[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	char path[256];
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
+	const char *tree = manager ? manager->session_tree(instance, name) : NULL;
+	CLEANUP_CLOSE int fd = tree ? cgroup_open(tree, instance, name) : -1;
 
-	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
-		CLEANUP_CLOSE int fd = -1;
-
-		snprintf(path, sizeof(path), "%s/%s/%s", trees[i], instance, name);
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (fd >= 0 && faccessat(fd, "cgroup.freeze", W_OK, 0) == 0)
-			return steal_fd(&fd);
-	}
-	return -ENOENT;
+	return fd >= 0 && faccessat(fd, "cgroup.freeze", W_OK, 0) == 0 ? steal_fd(&fd) : -ENOENT;
 }
 
 static int64_t now_us(void)

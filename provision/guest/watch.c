@@ -59,7 +59,7 @@ uint64_t watch_kills(struct watch *w)
 /* The group is made by the first session, and the guest may remove it. */
 static void reopen(struct watch *w)
 {
-	const char *tree = w->manager ? w->manager->session_tree() : NULL;
+	const char *tree = w->manager ? w->manager->session_tree(w->instance, w->name) : NULL;
 	CLEANUP_CLOSE int group = tree ? cgroup_open(tree, w->instance, w->name) : -1;
 
 	fd_close(w->sessions);
@@ -77,7 +77,7 @@ static int look(struct watch *w)
 		n = w->sessions < 0 ? -1 : pread(w->sessions, text, sizeof(text) - 1, 0);
 	}
 	if (n <= 0)
-		return w->manager && w->manager->session_tree() ? 0 : -1;
+		return w->manager && w->manager->session_tree(w->instance, w->name) ? 0 : -1;
 	text[n] = '\0';
 	return strstr(text, "populated 0") ? 0 : 1;
 }

@@ -105,7 +105,6 @@ Test(certify, takes_those_of_every_type)
 		expect(text, "");
 	}
 	for (size_t i = 1; i < ARRAY_LEN(cas); i++) {
-		CLEANUP_FREE char *name = xasprintf("'%s'", cas[i]);
 		CLEANUP_FREE char *line = xasprintf("cd %s && ssh-keygen -q -N '' %s -f ca%zu", place, cas[i], i);
 		CLEANUP_FREE char *ca = xasprintf("ca%zu", i);
 

@@ -48,20 +48,13 @@ static void read_ca(sqlite3_stmt *s, struct store_ca *ca)
 	ca->created = sqlite3_column_int64(s, 6);
 }
 
-int store_ca_each(
-	struct store *store, const char *tenant, store_ca_fn fn, void *data, struct err *err)
+/* fn for each row that is left, until it returns other than 0. */
+static int each_row(
+	struct store *store, sqlite3_stmt *s, store_ca_fn fn, void *data, struct err *err)
 {
-	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
 	struct store_ca ca;
-	int64_t id;
-	int r = whose(store, tenant, &id, err);
+	int r;
 
-	if (r == 0)
-		r = db_prepare(store, &s, err,
-			CA_COLUMNS "WHERE ?1 = 0 OR c.tenant = ?1 OR c.tenant IS NULL ORDER BY c.id",
-			"i", id);
-	if (r != 0)
-		return r;
 	while ((r = db_step(store, s, err)) == 1) {
 		read_ca(s, &ca);
 		r = fn(data, &ca);
@@ -71,26 +64,31 @@ int store_ca_each(
 	return r;
 }
 
+int store_ca_each(
+	struct store *store, const char *tenant, store_ca_fn fn, void *data, struct err *err)
+{
+	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	int64_t id;
+	int r = whose(store, tenant, &id, err);
+
+	if (r == 0)
+		r = db_prepare(store, &s, err,
+			CA_COLUMNS "WHERE ?1 = 0 OR c.tenant = ?1 OR c.tenant IS NULL ORDER BY c.id",
+			"i", id);
+	return r == 0 ? each_row(store, s, fn, data, err) : r;
+}
+
 int store_ca_match(struct store *store, const char *tenant, const void *blob, size_t len,
 	store_ca_fn fn, void *data, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
-	struct store_ca ca;
 	/* The tenant must be there: an authority of all tenants lets in nobody else. */
 	int r = db_prepare(store, &s, err,
 		CA_COLUMNS "WHERE c.blob = ?2 AND EXISTS (SELECT 1 FROM tenant o WHERE o.name = ?1"
 			   " AND (c.tenant IS NULL OR c.tenant = o.id))",
 		"sb", tenant, blob, len);
 
-	if (r != 0)
-		return r;
-	while ((r = db_step(store, s, err)) == 1) {
-		read_ca(s, &ca);
-		r = fn(data, &ca);
-		if (r != 0)
-			return r;
-	}
-	return r;
+	return r == 0 ? each_row(store, s, fn, data, err) : r;
 }
 
 int store_ca_remove(struct store *store, const char *which, struct err *err)

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "gateway/launch.h"
@@ -230,5 +231,7 @@ int main(void)
 		r = msg_send(LAUNCH_FD_FIRST, &reply, &err);
 	if (r != 0)
 		log_err("%s", err.text);
-	_exit(r == 0 ? 0 : 1);
+	/* As _exit(2), without what a sanitizer does before it: the sandbox lets that not pass. */
+	syscall(SYS_exit_group, r == 0 ? 0 : 1);
+	return 1;
 }

@@ -23,6 +23,7 @@ struct facts {
 	bool lock;	 /* RUN/locks/NAME */
 	bool alive;	 /* a vm2-guest */
 	bool running;	 /* its init too */
+	bool stray;	 /* a vm2-guest that does not hold the lock, or whose folder is gone */
 	bool cgroup;
 	bool interface;
 };

@@ -10,6 +10,7 @@
 #include "firewall/link.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/base/log.h"
 #include "provision/daemon/checker.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/handlers.h"
@@ -18,6 +19,7 @@
 #include "provision/daemon/recover.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/storage.h"
+#include "provision/guest/supervisors.h"
 
 struct one {
 	char kind[24], state[8], name[256];
@@ -57,6 +59,65 @@ static void mark(void *data, const struct finding *f)
 			list->of[i].again = true;
 }
 
+/* Whose name is looked for, and how many were ended. */
+struct stray {
+	const struct config *config;
+	const char *name;
+	int ended;
+};
+
+static void end_stray(void *data, const struct supervisor_found *found)
+{
+	struct stray *s = data;
+
+	if (strcmp(found->name, s->name) != 0 || !supervisors_stray(s->config, found))
+		return;
+	log_warn("a vm2-guest of '%s' (process %d) was out of reach: killed", s->name, found->pid);
+	if (supervisors_end(found) == 0)
+		s->ended++;
+}
+
+/* Under the guest's lock. What it had goes with it, unless the guest runs anew and has it now. */
+static void end_strays(struct request *r, const struct store_tenant *t, const char *name)
+{
+	struct stray stray = { .config = r->config, .name = name };
+	struct guest_spec spec;
+
+	supervisors_each(r->config, end_stray, &stray);
+	if (!stray.ended || guest_alive(r->config, name))
+		return;
+	life_spec(t, &spec);
+	spec.name = name;
+	guest_stop(r->config, &spec, NULL);
+}
+
+/* A running guest whose link somebody deleted: it keeps its processes, and has a new one. */
+static void mend_link(struct request *r, const struct store_tenant *t)
+{
+	const struct link_spec link = {
+		.instance = r->config->instance,
+		.number = t->guest.number,
+		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
+		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
+		.more = t->guest.more[0] ? t->guest.more : NULL,
+		.mtu = (uint32_t)(t->limits.mtu ?: r->config->mtu),
+	};
+	CLEANUP_FREE char *path = NULL;
+	CLEANUP_CLOSE int net = -1;
+	struct guest_run run;
+	struct err err = { 0 };
+
+	if (t->guest.intent != STORE_GUEST_PRESENT ||
+		guest_find(r->config, t->name, &run, NULL) != 0)
+		return;
+	/* Safe: the number is its init's as long as that lives, which is asked once more. */
+	path = xasprintf("/proc/%d/ns/net", run.init_pid);
+	net = open(path, O_RDONLY | O_CLOEXEC);
+	if (net >= 0 && process_wait(run.init_pidfd, 0) != 0 && link_up(&link, net, &err) != 0)
+		log_err("cannot give the guest of '%s' an interface again: %s", t->name, err.text);
+	guest_run_close(&run);
+}
+
 /*
  * What belongs to no row goes, but for files: a database that was restored from a copy may not know
  * a customer's, and only a person can tell.
@@ -73,8 +134,12 @@ static void mend_guest(struct request *r, const struct one *o)
 		return;
 	if (store_tenant_get(r->store, o->name, &t, NULL) != 0)
 		lock_remove(r->config, o->name);
+	if (!strcmp(o->kind, "process"))
+		end_strays(r, &t, o->name);
 	if (t.guest.intent == STORE_GUEST_NONE)
 		guest_stop(r->config, &spec, NULL);
+	if (!strcmp(o->kind, "interface") && !strcmp(o->state, "lost"))
+		mend_link(r, &t);
 	if (!strcmp(o->kind, "unfinished files")) {
 		guests = storage_open_guests(r->config, NULL);
 		if (guests >= 0)

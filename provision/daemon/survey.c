@@ -20,6 +20,7 @@
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/supervisors.h"
 #include "provision/store/pool.h"
 
 struct survey {
@@ -29,6 +30,12 @@ struct survey {
 	void *data;
 	struct names names; /* of guests, from everywhere; sorted, each once */
 	struct names interfaces;
+	struct found {
+		char name[STORE_NAME_SIZE];
+		pid_t pid;
+		uint64_t start;
+	} *supervisors;
+	size_t n_supervisors;
 };
 
 /* --- names --- */
@@ -39,6 +46,21 @@ static void add(void *data, const char *name)
 
 	if (name_valid(name))
 		names_add(&s->names, name);
+}
+
+static void add_supervisor(void *data, const struct supervisor_found *found)
+{
+	struct survey *s = data;
+	struct found *more =
+		reallocarray(s->supervisors, s->n_supervisors + 1, sizeof(*s->supervisors));
+
+	if (!more)
+		return;
+	s->supervisors = more;
+	more += s->n_supervisors++;
+	*more = (struct found){ .pid = found->pid, .start = found->start };
+	snprintf(more->name, sizeof(more->name), "%s", found->name);
+	add(s, found->name);
 }
 
 /* Of GUESTS, ".NAME.new" stands for NAME. */
@@ -95,6 +117,7 @@ static int collect(struct survey *s, struct err *err)
 	add_folder(s, locks);
 	if (manager)
 		manager->each(c->instance, add, s);
+	supervisors_each(c, add_supervisor, s);
 	if (s->names.n)
 		qsort(s->names.of, s->names.n, sizeof(*s->names.of), by_name);
 	for (size_t i = 0; i < s->names.n; i++)
@@ -127,6 +150,18 @@ static bool in_pools(const struct config *c, const struct store_guest *g)
 		ntohl(a.s_addr) - pool.first < pool.count;
 }
 
+static bool has_stray(const struct survey *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_supervisors; i++) {
+		const struct found *f = &s->supervisors[i];
+		const struct supervisor_found found = { f->name, f->pid, f->start };
+
+		if (!strcmp(f->name, name) && supervisors_stray(s->config, &found))
+			return true;
+	}
+	return false;
+}
+
 static void look(struct survey *s, const char *name, struct facts *f)
 {
 	const struct config *c = s->config;
@@ -148,6 +183,7 @@ static void look(struct survey *s, const char *name, struct facts *f)
 	f->running = guest_find(c, name, &run, NULL) == 0;
 	if (f->running)
 		guest_run_close(&run);
+	f->stray = has_stray(s, name);
 	f->cgroup = manager && manager->there(c->instance, name);
 	if (f->intent != STORE_GUEST_NONE)
 		link_name(c->instance, t.guest.number, interface);
@@ -298,5 +334,6 @@ int checker_survey(
 	}
 	names_free(&s.names);
 	names_free(&s.interfaces);
+	free(s.supervisors);
 	return r;
 }

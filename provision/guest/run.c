@@ -156,6 +156,16 @@ int run_holder(int dirfd)
 	return r == -EAGAIN ? -ESRCH : r;
 }
 
+bool run_held_by(int dirfd, pid_t pid, uint64_t start)
+{
+	CLEANUP_CLOSE int holder = run_holder(dirfd);
+	char text[64], its[64];
+
+	snprintf(its, sizeof(its), "%d %" PRIu64 "\n", pid, start);
+	return holder >= 0 && fd_read_path(dirfd, "lock", text, sizeof(text)) > 0 &&
+	       !strcmp(text, its);
+}
+
 int run_remove(const struct config *config, const char *name)
 {
 	CLEANUP_FREE char *path = xasprintf("%s/guests", config->run);

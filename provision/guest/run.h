@@ -52,6 +52,9 @@ int run_note(int lock);
  */
 int run_holder(int dirfd);
 
+/* Whether that is this process. */
+bool run_held_by(int dirfd, pid_t pid, uint64_t start);
+
 /* Remove the folder with all that is in it. 0 or -errno. */
 int run_remove(const struct config *config, const char *name);
 

@@ -29,6 +29,17 @@ Test(repair, finds_and_mends)
 	cr_assert_str_eq(ok("%s", list), "[\"rule\",\"rule\",\"rule\",\"rule\"]");
 	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")' && vm2 firewall verify");
 	ok("vm2 publish remove near udp 8078");
+	/* A link that somebody deleted is made anew, under the guest's running processes. */
+	ok("vm2 guest exec near -- sh -c 'nohup sleep 1000 >/dev/null 2>&1 &'; ip link delete $(vm2 guest show near --json | jq -r .interface)");
+	cr_assert_str_eq(ok("%s", list), "[\"interface\"]");
+	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")'");
+	ok("vm2 guest exec near -- pgrep -f 'sleep 1000' && vm2 guest exec near -- ping -c1 -W2 192.0.2.2");
+	/* A vm2-guest whose folder is gone: nobody finds it but by looking at all processes. */
+	ok("pgrep -x vm2-guest >/run/vm2-test/stray && rm -r /run/vm2/guests/near");
+	ok("%s | jq -e 'index(\"process\")'", list);
+	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")' && ! kill -0 $(cat /run/vm2-test/stray)");
+	cr_assert_str_eq(ok("%s", list), "[]");
+	assert_status(ssh("near", "", "true"), 0);
 	/* Files of no row may be somebody's: they are named, and kept. */
 	ok("mkdir /var/lib/vm2/guests/whose");
 	ok("vm2 host repair --json | jq -e '.[0].kind == \"files\" and (.[0].outcome | startswith(\"kept\"))'");

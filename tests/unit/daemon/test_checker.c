@@ -60,6 +60,9 @@ Test(checker, finds_what_is_left)
 			       .interface = true),
 			 "state left;cgroup left;interface left;");
 	cr_expect_str_eq(JUDGE(.folder = true, .alive = true), "folder left;process left;");
+	/* One whose folder is gone, and one beside the guest's own. */
+	cr_expect_str_eq(JUDGE(STOPPED, .stray = true), "process left;");
+	cr_expect_str_eq(JUDGE(RUNNING, .stray = true), "process left;");
 }
 
 Test(checker, finds_what_is_half_done)

@@ -21,12 +21,15 @@
 	{ "processes_limit", "OF", COLUMN_LIMIT, false }, \
 	{ "cpu_time", "CPU TIME", COLUMN_DURATION, false }, \
 	{ "cpu_limit", "CPU%", COLUMN_LIMIT, false },       \
-	{ "disk_limit", "DISK AT MOST", COLUMN_SIZE_LIMIT, false }
+	{ "disk", "DISK", COLUMN_SIZE, false },             \
+	{ "disk_limit", "OF", COLUMN_SIZE_LIMIT, false }
 
 static const struct column columns[] = { COMMON, { 0 } };
 
 static const struct column show_columns[] = {
 	COMMON,
+	{ "inodes", "INODES", COLUMN_NUMBER, false },
+	{ "inodes_limit", "OF", COLUMN_LIMIT, false },
 	{ "template", "TEMPLATE", COLUMN_TEXT, false },
 	{ "uid_base", "UIDS FROM", COLUMN_NUMBER, false },
 	{ "path", "PATH", COLUMN_TEXT, false },

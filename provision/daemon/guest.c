@@ -9,6 +9,7 @@
 #include "provision/daemon/quota.h"
 #include "provision/daemon/traffic.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/storage.h"
 
 /* For one row or many: what is found out once. */
 struct rows {
@@ -42,6 +43,21 @@ static void add_running(const struct rows *rows, struct msg *row, const struct s
 	msg_add_u64(row, "memory", usage.memory);
 	msg_add_u64(row, "processes", usage.processes);
 	msg_add_u64(row, "cpu_time", usage.cpu_us / 1000000);
+}
+
+/* Of files, running or not; left out where nobody counts them. */
+static void add_disk(const struct rows *rows, struct msg *row, const struct store_tenant *t)
+{
+	struct storage_used used = { 0 };
+	struct guest_spec spec;
+
+	life_spec(t, &spec);
+	if (t->guest.intent != STORE_GUEST_PRESENT ||
+		storage_of(&spec)->used(rows->r->config, &spec, &used) < 0)
+		return;
+	msg_add_u64(row, "disk", used.bytes);
+	if (used.inodes)
+		msg_add_u64(row, "inodes", used.inodes);
 }
 
 static void add_quota(struct request *r, struct msg *row, const struct store_tenant *t)
@@ -95,6 +111,8 @@ static int send_guest(const struct rows *rows, const struct store_tenant *t, boo
 	msg_add_u64(&row, "processes_limit", t->limits.processes);
 	msg_add_u64(&row, "cpu_limit", t->limits.cpu);
 	msg_add_u64(&row, "disk_limit", t->limits.disk);
+	msg_add_u64(&row, "inodes_limit", t->limits.inodes);
+	add_disk(rows, &row, t);
 	if (!strcmp(state, "running"))
 		add_running(rows, &row, t, &look);
 	if (all)

@@ -11,19 +11,34 @@
 #include "provision/guest/storage.h"
 #include "provision/store/pool.h"
 
-/* What the running guests use, and what they may. */
+/* What the guests use, and what they may: the running ones, but of files all. */
 struct used {
 	const struct config *config;
 	const struct cgroup_manager *cgroups;
 	struct cgroup_view view;
-	uint64_t running, memory, memory_limits, processes;
+	uint64_t running, memory, memory_limits, processes, disk, disk_limits, uncounted;
 };
 
-static int add_running(void *data, const struct store_tenant *t)
+static void add_disk(struct used *u, const struct store_tenant *t)
+{
+	struct storage_used used = { 0 };
+	struct guest_spec spec;
+
+	if (t->guest.intent != STORE_GUEST_PRESENT)
+		return;
+	life_spec(t, &spec);
+	if (storage_of(&spec)->used(u->config, &spec, &used) < 0)
+		u->uncounted++;
+	u->disk += used.bytes;
+	u->disk_limits += t->limits.disk;
+}
+
+static int add_guest(void *data, const struct store_tenant *t)
 {
 	struct guest_usage usage = { 0 };
 	struct used *u = data;
 
+	add_disk(u, t);
 	if (strcmp(life_state(u->config, t, NULL), "running") != 0)
 		return 0;
 	if (u->cgroups)
@@ -67,7 +82,7 @@ int host_status(struct request *r)
 	if (used.cgroups)
 		used.cgroups->view(r->config->instance, &used.view);
 	if (n == 0)
-		n = store_tenant_each(r->store, add_running, &used, &r->err);
+		n = store_tenant_each(r->store, add_guest, &used, &r->err);
 	if (used.cgroups)
 		cgroup_view_close(&used.view);
 	if (n == 0)
@@ -90,6 +105,10 @@ int host_status(struct request *r)
 	msg_add_u64(&row, "memory_limits", used.memory_limits);
 	msg_add_u64(&row, "memory_available", reserve_memory());
 	msg_add_u64(&row, "memory_reserve", r->config->reserve_memory);
+	/* Where it is not known of each, the sum would mislead. */
+	if (!used.uncounted)
+		msg_add_u64(&row, "disk_used", used.disk);
+	msg_add_u64(&row, "disk_limits", used.disk_limits);
 	msg_add_u64(&row, "disk_available", reserve_disk(r->config));
 	msg_add_u64(&row, "disk_reserve", r->config->reserve_disk);
 	msg_add_u64(&row, "processes", used.processes);

@@ -49,6 +49,18 @@ uint32_t quota_project(int dirfd)
 	return attr.fsx_projid;
 }
 
+int quota_usage(int fd, uint32_t project, uint64_t *ret_bytes, uint64_t *ret_inodes)
+{
+	struct if_dqblk use = { 0 };
+	int r = control(fd, Q_GETQUOTA, project, &use);
+
+	if (r < 0)
+		return r;
+	*ret_bytes = use.dqb_curspace;
+	*ret_inodes = use.dqb_curinodes;
+	return 0;
+}
+
 int quota_limit(int fd, uint32_t project, uint64_t bytes, uint64_t inodes)
 {
 	struct if_dqblk limits = {

@@ -21,6 +21,9 @@ int quota_adopt(int dirfd, uint32_t project);
 /* The project that what is made in the folder belongs to; 0: none. */
 uint32_t quota_project(int dirfd);
 
+/* What the project takes by now. 0 or -errno. */
+int quota_usage(int fd, uint32_t project, uint64_t *ret_bytes, uint64_t *ret_inodes);
+
 /* Hold the project to so many bytes (to the next KiB) and inodes; 0 lifts it. 0 or -errno. */
 int quota_limit(int fd, uint32_t project, uint64_t bytes, uint64_t inodes);
 

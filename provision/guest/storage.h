@@ -37,6 +37,12 @@ struct storage_pause {
 	void (*end)(struct storage_pause *pause);
 };
 
+/* What a guest's own files take. */
+struct storage_used {
+	uint64_t bytes;
+	uint64_t inodes; /* 0 where the driver counts none */
+};
+
 struct storage_driver {
 	const char *name;
 	/* NULL when it can serve, else why not. Static text. */
@@ -96,6 +102,12 @@ struct storage_driver {
 	int (*adopt)(const struct config *config, const struct guest_spec *spec, struct err *err);
 	/* Hold the guest's own files to spec->limits.disk bytes and .inodes; 0 lifts it. */
 	int (*limit)(const struct config *config, const struct guest_spec *spec, struct err *err);
+	/*
+	 * What counts against that, as the file system keeps it anyway: cheap, for lists. 0, or -errno
+	 * where it is not counted.
+	 */
+	int (*used)(const struct config *config, const struct guest_spec *spec,
+		    struct storage_used *ret);
 };
 
 extern const struct storage_driver storage_overlay;

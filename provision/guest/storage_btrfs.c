@@ -7,10 +7,12 @@
  * Guests make no subvolumes of their own: these would be past the limit (seccomp_gen.c).
  */
 #include <btrfsutil.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -221,25 +223,82 @@ static int quota_on(int fd, struct err *err)
 	return 0;
 }
 
+/* The bytes that a subvolume has in common with the copy of its template: no part of a plan's disk. */
+static uint64_t shared_bytes(const struct config *config, const struct guest_spec *spec)
+{
+	CLEANUP_CLOSE int template = -1;
+	char copy[COPY_NAME_MAX];
+
+	if (!spec->template || !*spec->template)
+		return 0;
+	template = storage_open_template(config, spec->template, NULL);
+	return template >= 0 && copy_name(template, spec->template, copy, NULL) == 0 ?
+		       read_bytes(config, copy) :
+		       0;
+}
+
+/*
+ * What a quota group refers to, by the item of the tree of quotas that the kernel keeps for it
+ * (btrfs(5), struct btrfs_qgroup_info_item). 0, or -errno: -ENOENT where there are no quotas.
+ */
+static int group_bytes(int fd, uint64_t id, uint64_t *ret)
+{
+	struct btrfs_ioctl_search_args args = { .key = {
+							.tree_id = BTRFS_QUOTA_TREE_OBJECTID,
+							.min_type = BTRFS_QGROUP_INFO_KEY,
+							.max_type = BTRFS_QGROUP_INFO_KEY,
+							.min_offset = id,
+							.max_offset = id,
+							.max_transid = UINT64_MAX,
+							.nr_items = 1,
+						} };
+	struct btrfs_ioctl_search_header head;
+	struct btrfs_qgroup_info_item item;
+
+	if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
+		return -errno;
+	memcpy(&head, args.buf, sizeof(head));
+	if (args.key.nr_items != 1 || head.len < sizeof(item))
+		return -ENOENT;
+	memcpy(&item, args.buf + sizeof(head), sizeof(item));
+	*ret = le64toh(item.rfer);
+	return 0;
+}
+
+static int btrfs_used(const struct config *config, const struct guest_spec *spec,
+		      struct storage_used *ret)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	uint64_t id = 0, bytes = 0, shared;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (btrfs_util_subvolume_id_fd(fd, &id) != BTRFS_UTIL_OK)
+		return -EINVAL;
+	r = group_bytes(fd, id, &bytes);
+	if (r < 0)
+		return r;
+	/* A guest that deleted some of its template's files has more of its own in exchange. */
+	shared = shared_bytes(config, spec);
+	*ret = (struct storage_used){ .bytes = bytes > shared ? bytes - shared : 0 };
+	return 0;
+}
+
 static int set_limit(const struct config *config, const struct guest_spec *spec, const char *path,
 		     struct err *err)
 {
 	struct btrfs_ioctl_qgroup_limit_args args = { .lim.flags = BTRFS_QGROUP_LIMIT_MAX_RFER };
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	CLEANUP_CLOSE int template = -1;
-	char copy[COPY_NAME_MAX];
-	uint64_t shared = 0, id = 0;
+	uint64_t id = 0;
 	int r;
 
 	if (fd < 0 || btrfs_util_subvolume_id_fd(fd, &id) != BTRFS_UTIL_OK)
 		return err_sys(err, errno, "cannot open %s", path);
 	args.qgroupid = id;
-	if (spec->template && *spec->template) {
-		template = storage_open_template(config, spec->template, NULL);
-		if (template >= 0 && copy_name(template, spec->template, copy, NULL) == 0)
-			shared = read_bytes(config, copy);
-	}
-	args.lim.max_rfer = spec->limits.disk ? shared + spec->limits.disk : UINT64_MAX;
+	args.lim.max_rfer = spec->limits.disk ? shared_bytes(config, spec) + spec->limits.disk :
+						UINT64_MAX;
 	if (ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &args) == 0 || !spec->limits.disk)
 		return 0;
 	r = quota_on(fd, err);
@@ -497,4 +556,5 @@ const struct storage_driver storage_btrfs = {
 	.place = btrfs_place,
 	.adopt = btrfs_adopt,
 	.limit = btrfs_limit,
+	.used = btrfs_used,
 };

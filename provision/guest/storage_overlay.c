@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -437,6 +438,21 @@ static int overlay_limit(const struct config *config, const struct guest_spec *s
 	return r < 0 ? err_sys(err, -r, "cannot limit the files of guest %s", spec->name) : 0;
 }
 
+static int overlay_used(const struct config *config, const struct guest_spec *spec,
+			struct storage_used *ret)
+{
+	char path[PATH_MAX];
+	CLEANUP_CLOSE int top = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", config->guests, spec->name);
+	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (top < 0)
+		return -errno;
+	if (quota_project(top) != spec->uid_base)
+		return -ENODATA;
+	return quota_usage(top, spec->uid_base, &ret->bytes, &ret->inodes);
+}
+
 static int overlay_idmap(const struct storage_layers *layers, int userns_fd, struct err *err)
 {
 	/*
@@ -506,4 +522,5 @@ const struct storage_driver storage_overlay = {
 	.place = overlay_place,
 	.adopt = overlay_adopt,
 	.limit = overlay_limit,
+	.used = overlay_used,
 };

@@ -57,10 +57,18 @@ Test(storage, a_plans_disk)
 
 	host_ready();
 	check_limits(kept);
-	if (!kept)
+	if (!kept) {
+		tenant_shared("diska");
+		ok("vm2 guest start diska && vm2 guest list --json | jq -e '.[] | select(.name == \"diska\") | "
+		   ".disk == null'");
+		ok("vm2 host status --json | jq -e '.disk_used == null and (.disk_unlimited | length > 0)'");
 		return;
+	}
 	ok("vm2 tenant add diska --key /run/vm2-test/key.pub --plan disky && vm2 guest start diska");
 	ok("vm2 guest exec diska -- sh -c 'dd if=/dev/urandom of=/root/f bs=1M count=150 && sync'");
+	ok("vm2 guest list --json | jq -e '.[] | select(.name == \"diska\") | .disk > 120 * 1048576 and "
+	   ".disk < 160 * 1048576 and .disk_limit == 200 * 1048576'");
+	ok("vm2 host status --json | jq -e '.disk_used > 120 * 1048576 and .disk_limits >= 200 * 1048576'");
 	assert_status(sh("vm2 guest exec diska -- sh -c 'dd if=/dev/urandom of=/root/g bs=1M count=150 "
 			 "conv=fsync'"),
 		      1);

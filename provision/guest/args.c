@@ -37,6 +37,12 @@ static const struct {
 	{ "init", TEXT, AT(init) },
 	{ "lock", U64, AT(lock) },
 	{ "failures", U64, AT(failures) },
+	{ "program", U64, AT(program) },
+	{ "keeper", U64, AT(keeper) },
+	{ "init-pid", U64, AT(init_pid) },
+	{ "console", U64, AT(console) },
+	{ "stop-signal", U64, AT(stop_signal) },
+	{ "ended", U64, AT(ended) },
 };
 
 _Static_assert(ARRAY_LEN(words) + 3 <= ARGS_MAX, "ARGS_MAX holds all words");

@@ -15,7 +15,14 @@ struct guest_args {
 	/* After a restart from inside: the descriptor that holds the lock, else 0. */
 	uint64_t lock;
 	uint64_t failures; /* how often in a row its init has failed */
+	/* From vm2-guest to vm2-guest-keep and back, descriptors and all: the same process. */
+	uint64_t program, keeper; /* O_PATH descriptors of the two */
+	uint64_t init_pid, console, stop_signal;
+	uint64_t ended; /* 0: not yet; ARGS_ENDED; from ARGS_AGAIN on: it begins again so many ms later */
 };
+
+#define ARGS_ENDED 1
+#define ARGS_AGAIN 2
 
 /* The most words there are, with the program's name and the NULL. */
 #define ARGS_MAX 32

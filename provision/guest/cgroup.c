@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -29,6 +28,11 @@
  */
 #define GUEST_DEPTH 32
 #define GUEST_GROUPS 2000
+/*
+ * A tree, an instance, a guest and a file: none is long. Small, since each running guest has a process
+ * whose stack is kept, and all of a buffer is touched.
+ */
+#define PATH_SIZE 512
 /* How long killed processes have to be gone: memory of a big one takes time to be freed. */
 #define KILL_MS 10000
 
@@ -129,16 +133,16 @@ bool cgroup_is_v2(const char *path)
 	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-static void path_of(char ret[PATH_MAX], const char *tree, const char *instance, const char *name,
+static void path_of(char ret[PATH_SIZE], const char *tree, const char *instance, const char *name,
 		    const char *file)
 {
-	snprintf(ret, PATH_MAX, "%s/%s/%s%s%s", tree, instance, name, file ? "/" : "",
+	snprintf(ret, PATH_SIZE, "%s/%s/%s%s%s", tree, instance, name, file ? "/" : "",
 		 file ? file : "");
 }
 
 int cgroup_make(const char *tree, const char *instance, const char *name, struct err *err)
 {
-	char path[PATH_MAX];
+	char path[PATH_SIZE];
 
 	path_of(path, tree, instance, name, NULL);
 	if (mkdir(path, 0755) == 0 || errno == EEXIST)
@@ -170,7 +174,7 @@ int cgroup_delegate(const char *tree, const char *instance, const char *name, ui
 
 int cgroup_open(const char *tree, const char *instance, const char *name)
 {
-	char path[PATH_MAX];
+	char path[PATH_SIZE];
 	int fd;
 
 	path_of(path, tree, instance, name, NULL);
@@ -202,7 +206,7 @@ void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, 
 
 int cgroup_open_born(const char *tree, const char *instance, const char *name, bool session)
 {
-	char path[PATH_MAX];
+	char path[PATH_SIZE];
 	int fd;
 
 	/* Safe: cgroup file systems hold no symlinks, so the guest's own groups mislead nobody. */
@@ -278,7 +282,7 @@ int cgroup_clear(const char *tree, const char *instance, const char *name)
 
 uint64_t cgroup_number(int dir, const char *name, const char *file)
 {
-	char path[PATH_MAX], text[64];
+	char path[PATH_SIZE], text[64];
 	uint64_t value;
 	ssize_t n;
 
@@ -292,7 +296,7 @@ uint64_t cgroup_number(int dir, const char *name, const char *file)
 
 uint64_t cgroup_keyed(int dir, const char *name, const char *file, const char *key)
 {
-	char path[PATH_MAX], text[4096], *rest = text, *line;
+	char path[PATH_SIZE], text[2048], *rest = text, *line;
 	size_t len = strlen(key);
 	uint64_t value = 0;
 
@@ -309,7 +313,7 @@ uint64_t cgroup_keyed(int dir, const char *name, const char *file, const char *k
 int cgroup_set(const char *tree, const char *instance, const char *name, const char *file,
 	       const char *fmt, ...)
 {
-	char path[PATH_MAX], text[128];
+	char path[PATH_SIZE], text[128];
 	va_list ap;
 
 	va_start(ap, fmt);

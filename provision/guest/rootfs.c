@@ -236,7 +236,7 @@ static int mask(struct err *err)
  */
 static int keep_whole(const struct inside *in, struct err *err)
 {
-	CLEANUP_CLOSE int proc = make_mount("proc", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC);
+	CLEANUP_CLOSE int proc = copy_mount(AT_FDCWD, "/proc");
 
 	if (proc < 0)
 		return err_sys(err, -proc, "cannot make the guest's " HIDDEN "/proc");

@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -80,6 +83,35 @@ int run_write(int dirfd, const struct run_state *state)
 			 state->supervisor_start, state->since);
 
 	return fd_replace_file(dirfd, "state", text, (size_t)n, 0600, 0);
+}
+
+int run_write_own(int dirfd, pid_t init_pid)
+{
+	const struct run_state state = {
+		.init_pid = init_pid,
+		.init_start = process_start_time(init_pid),
+		.supervisor_pid = getpid(),
+		.supervisor_start = process_start_time(getpid()),
+		.since = time(NULL),
+	};
+
+	return run_write(dirfd, &state);
+}
+
+int run_signals(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
 }
 
 int run_write_limits(int dirfd, const struct limits *limits)

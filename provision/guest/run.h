@@ -33,6 +33,9 @@ int run_look(const struct config *config, const char *name, struct run_state *re
 /* Replace state, atomically. 0 or -errno. */
 int run_write(int dirfd, const struct run_state *state);
 
+/* The same, of an init that is the calling process's child, and as of now. */
+int run_write_own(int dirfd, pid_t init_pid);
+
 /* What the guest is limited to, for its vm2-guest; replaced atomically. 0 or -errno. */
 int run_write_limits(int dirfd, const struct limits *limits);
 int run_read_limits(int dirfd, struct limits *ret);
@@ -42,6 +45,9 @@ int run_read_limits(int dirfd, struct limits *ret);
  * A descriptor, or -EWOULDBLOCK when another vm2-guest lives, or -errno.
  */
 int run_lock(int dirfd);
+
+/* Block what a vm2-guest is told things by, and have it come by a signalfd(2). That, or -errno. */
+int run_signals(void);
 
 /* Note the calling process in the lock that it holds. 0 or -errno. */
 int run_note(int lock);

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm2-guest: the parent of a running guest. It starts init, keeps its console, restarts it when
- * the guest reboots, asks it to stop on SIGTERM, and takes back link, rules and cgroup when it has
- * ended. It decides nothing and outlives vm2d. If it is killed, the kernel kills init with it.
+ * vm2-guest: the parent of a running guest. It starts init, becomes vm2-guest-keep (keep.c) while that
+ * runs, and is itself again when it has ended: it takes back link, rules and cgroup, and begins anew
+ * where the guest rebooted or its plan says so. It decides nothing and outlives vm2d. If it is killed,
+ * the kernel kills init with it.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -31,41 +28,15 @@
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
-#include "provision/guest/watch.h"
 
 /* What launch.c hands in. */
 #define REPORT_FD 3
 #define LOCK_FD 4
-/* The console's file: this much, and as much again in console.old. */
-#define CONSOLE_MAX 65536
-/* A guest that floods its console is read this often, 4,096 bytes at a time. */
-#define CONSOLE_PAUSE_MS 10
-/* A guest that reboots is held back this long; one that fails again and again twice as long each time. */
-#define PAUSE_MS     1000
-#define PAUSE_MAX_MS 60000
-/* A guest that ran this long before it failed is not failing again. */
-#define STEADY_MS 60000
-/*
- * An idle guest is first made not to be found; whoever found it just before has so long to come in.
- */
-#define QUIET_MS 3000
-/* Memory has run out: whom the kernel has killed for it is looked at so often, and so many times. */
-#define OOM_LOOK_MS 300
-#define OOM_LOOKS   10
 
 struct supervisor {
 	struct guest_args args;
 	struct guest_process guest;
 	int dirfd, lock, signals;
-	int console_file;
-	off_t console_size;
-	bool stopping;
-	int64_t kill_at; /* clock_ms() when a stopping guest is killed; 0 when not stopping */
-	struct watch watch;
-	int64_t quiet_at; /* clock_ms() when a guest that is to be stopped, idle, is; 0: it is not */
-	int64_t began_at;
-	int64_t oom_at; /* clock_ms() when the count of killed processes is looked at; 0: it is not */
-	int oom_looks;	/* how often that is done */
 };
 
 static void report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -87,7 +58,6 @@ static void report(const char *fmt, ...)
 
 static int open_run(struct supervisor *s, struct err *err)
 {
-	sigset_t set;
 	int r;
 
 	s->dirfd = run_open(&s->args.config, s->args.spec.name, true);
@@ -99,271 +69,37 @@ static int open_run(struct supervisor *s, struct err *err)
 		r = fd_cloexec(s->lock, 1);
 	if (r < 0)
 		return err_sys(err, -r, "cannot use the guest's lock");
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->signals = run_signals();
 	if (s->signals < 0)
-		return err_sys(err, errno, "cannot watch signals");
+		return err_sys(err, -s->signals, "cannot watch signals");
 	r = run_read_limits(s->dirfd, &s->args.spec.limits);
 	return r < 0 ? err_sys(err, -r, "cannot read the guest's limits") : 0;
 }
 
-static int write_state(const struct supervisor *s, struct err *err)
-{
-	const struct run_state state = {
-		.init_pid = s->guest.init_pid,
-		.init_start = process_start_time(s->guest.init_pid),
-		.supervisor_pid = getpid(),
-		.supervisor_start = process_start_time(getpid()),
-		.since = time(NULL),
-	};
-	int r = run_write(s->dirfd, &state);
-
-	return r < 0 ? err_sys(err, -r, "cannot write the guest's state") : 0;
-}
-
 /*
- * What is needed from here on: to signal a process of other ids (KILL), to take the link and the
- * rules back (NET_ADMIN), to remove cgroups that the guest made (DAC_OVERRIDE). The bounding set
- * stays, since a reboot of the guest is an exec of this program from the start.
+ * The programs that this process is next, and then again. They stay what they are if others are
+ * installed meanwhile, which may take other words.
  */
-static void drop_privileges(void)
+static int open_programs(struct supervisor *s, struct err *err)
 {
-	const unsigned int keep = 1u << CAP_KILL | 1u << CAP_NET_ADMIN | 1u << CAP_DAC_OVERRIDE;
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	const struct __user_cap_data_struct data[2] = {
-		{ .effective = keep, .permitted = keep, .inheritable = 0 },
-	};
+	CLEANUP_FREE char *folder = xstrdup(s->args.init), *keeper = NULL;
+	char *slash = strrchr(folder, '/');
+	int fd;
 
-	if (syscall(SYS_capset, &header, data) < 0)
-		log_warn("cannot drop capabilities: %m");
-}
-
-static void open_console_file(struct supervisor *s)
-{
-	struct stat st;
-
-	s->console_file = openat(s->dirfd, "console",
-				 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	s->console_size = s->console_file >= 0 && fstat(s->console_file, &st) == 0 ? st.st_size : 0;
-}
-
-static void keep_console(struct supervisor *s, const char *bytes, size_t n)
-{
-	if (s->console_size + (off_t)n > CONSOLE_MAX) {
-		fd_close(s->console_file);
-		renameat(s->dirfd, "console", s->dirfd, "console.old");
-		open_console_file(s);
-	}
-	/* A full disk costs console output, not the guest. */
-	if (s->console_file >= 0 && fd_write_all(s->console_file, bytes, n) == 0)
-		s->console_size += (off_t)n;
-}
-
-/* Returns false when the guest has closed its console for now. */
-static bool relay_console(struct supervisor *s)
-{
-	char bytes[4096];
-	ssize_t n = read(s->guest.console, bytes, sizeof(bytes));
-
-	if (n <= 0)
-		return n < 0 && (errno == EAGAIN || errno == EINTR);
-	keep_console(s, bytes, (size_t)n);
-	return true;
-}
-
-static void stop_politely(struct supervisor *s)
-{
-	if (s->stopping)
-		return;
-	s->stopping = true;
-	s->kill_at = clock_ms() + (int64_t)s->args.config.stop_timeout * 1000;
-	process_signal(s->guest.init_pidfd, s->guest.stop_signal);
-}
-
-/* A line of our own in the console's file: who looks there looks for it. */
-static void note(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void note(struct supervisor *s, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (n > 0 && s->console_file >= 0)
-		keep_console(s, text, strnlen(text, sizeof(text)));
-}
-
-/*
- * The plan says that a guest that nobody uses is stopped. Without its state nobody finds it running:
- * who comes now waits for its end, and starts it again. Returns for how long nothing need be done.
- */
-static int64_t look_idle(struct supervisor *s, int64_t now)
-{
-	int64_t left;
-	struct err err;
-
-	if (s->stopping)
-		return -1;
-	left = s->args.spec.limits.idle ? watch_idle(&s->watch, s->args.spec.limits.idle) : -1;
-	if (left != 0 && s->quiet_at) {
-		s->quiet_at = 0;
-		write_state(s, &err);
-	} else if (left == 0 && !s->quiet_at) {
-		s->quiet_at = now + QUIET_MS;
-		unlinkat(s->dirfd, "state", 0);
-	} else if (left == 0 && now >= s->quiet_at) {
-		note(s, "vm2: stopped, for nobody was here for %" PRIu64 " s\n",
-		     s->args.spec.limits.idle);
-		stop_politely(s);
+	if (s->args.keeper)
 		return 0;
-	}
-	return s->quiet_at ? s->quiet_at - now : left;
-}
-
-/* The kernel tells before it kills: the count is looked at a few times. */
-static void look_oom(struct supervisor *s, int64_t now)
-{
-	uint64_t kills = watch_kills(&s->watch);
-
-	s->oom_looks = kills ? 0 : s->oom_looks - 1;
-	s->oom_at = s->oom_looks > 0 ? now + OOM_LOOK_MS : 0;
-	if (kills)
-		note(s, "vm2: out of memory (%" PRIu64 " bytes): %" PRIu64 " process%s killed\n",
-		     s->args.spec.limits.memory, kills, kills == 1 ? "" : "es");
-}
-
-/* Read signals; true when init has ended, with its status. */
-static bool take_signals(struct supervisor *s, int *ret_status)
-{
-	struct signalfd_siginfo info;
-	bool ended = false;
-	int status;
-	pid_t pid;
-
-	while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-			stop_politely(s);
-		else if (info.ssi_signo == SIGHUP)
-			run_read_limits(s->dirfd, &s->args.spec.limits);
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == s->guest.init_pid) {
-			*ret_status = status;
-			ended = true;
-		}
-	return ended;
-}
-
-/* The sooner of two moments, of which negative ones are never. */
-static int sooner(int64_t a, int64_t b)
-{
-	int64_t t = a < 0 || (b >= 0 && b < a) ? b : a;
-
-	return t > INT_MAX ? INT_MAX : (int)t;
-}
-
-/* Until init has ended; returns its wait status. */
-static int supervise(struct supervisor *s)
-{
-	struct pollfd p[4] = { { .fd = s->signals, .events = POLLIN },
-			       { .fd = s->guest.console, .events = POLLIN } };
-	int64_t pause_until = 0, now, wait;
-	int status = 0;
-
-	for (;;) {
-		now = clock_ms();
-		p[1].fd = now < pause_until ? -1 : s->guest.console;
-		if (s->kill_at && now >= s->kill_at) {
-			process_signal(s->guest.init_pidfd, SIGKILL);
-			s->kill_at = 0;
-		}
-		if (s->oom_at && now >= s->oom_at)
-			look_oom(s, now);
-		wait = look_idle(s, now);
-		wait = sooner(wait, s->oom_at ? s->oom_at - now : -1);
-		wait = sooner(wait, now < pause_until ? pause_until - now : -1);
-		wait = sooner(wait, s->kill_at ? s->kill_at - now : -1);
-		watch_poll(&s->watch, &p[2], &p[3]);
-		if (!s->args.spec.limits.idle)
-			p[3].fd = -1;
-		if (poll(p, 4, (int)wait) < 0 && errno != EINTR)
-			log_warn("poll: %m");
-		if (p[2].fd >= 0 && p[2].revents) {
-			watch_heard(&s->watch);
-			s->oom_looks = OOM_LOOKS;
-			s->oom_at = now + OOM_LOOK_MS;
-		}
-		if (take_signals(s, &status))
-			return status;
-		if (p[1].fd >= 0 && p[1].revents) {
-			/* Closed on the other side: look again in a while, init may open it anew. */
-			pause_until = clock_ms() +
-				      (relay_console(s) ? CONSOLE_PAUSE_MS : 100 * CONSOLE_PAUSE_MS);
-		}
-	}
-}
-
-/*
- * Whether the guest begins again, and after how many milliseconds. Of a pid namespace's init that
- * called reboot(2) the status says which: SIGHUP to restart, SIGINT to halt (pid_namespaces(7)).
- */
-static bool wants_restart(struct supervisor *s, int status, int64_t *ret_pause)
-{
-	uint64_t policy = s->args.spec.limits.restart, n = 0;
-	bool asked = WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
-	bool clean = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-		     (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
-
-	if (s->stopping || (!asked && (policy == LIMITS_RESTART_NO ||
-				       (clean && policy == LIMITS_RESTART_ON_FAILURE))))
-		return false;
-	if (!asked && clock_ms() - s->began_at < STEADY_MS)
-		n = s->args.failures + 1;
-	*ret_pause = n > 6 ? PAUSE_MAX_MS : PAUSE_MS << n;
-	if (*ret_pause > PAUSE_MAX_MS)
-		*ret_pause = PAUSE_MAX_MS;
-	s->args.failures = n;
-	if (!asked)
-		note(s, "vm2: init ended (%s %d); it begins again in %" PRId64 " s\n",
-		     WIFEXITED(status) ? "status" : "signal",
-		     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), *ret_pause / 1000);
-	return true;
-}
-
-/* False when it is told to stop meanwhile. */
-static bool pause_before(struct supervisor *s, int64_t ms)
-{
-	struct pollfd p = { .fd = s->signals, .events = POLLIN };
-	int64_t end = clock_ms() + ms;
-	int status;
-
-	s->guest.init_pidfd = fd_close(s->guest.init_pidfd);
-	while (!s->stopping && clock_ms() < end) {
-		poll(&p, 1, (int)(end - clock_ms()));
-		take_signals(s, &status);
-	}
-	return !s->stopping;
-}
-
-/* Begin again from the start, as the same process: exec gives root its capabilities back. */
-static void restart(struct supervisor *s)
-{
-	char *argv[ARGS_MAX];
-
-	s->args.lock = (uint64_t)s->lock;
-	fd_cloexec(s->lock, 0);
-	args_write(&s->args, "/proc/self/exe", argv);
-	execv(argv[0], argv);
-	log_err("cannot restart guest %s: %m", s->args.spec.name);
-	args_free(argv);
+	if (slash)
+		*slash = '\0';
+	keeper = xasprintf("%s/vm2-guest-keep", folder);
+	fd = open(keeper, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open %s: is VM2 installed whole?", keeper);
+	s->args.keeper = (uint64_t)fd;
+	fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open /proc/self/exe");
+	s->args.program = (uint64_t)fd;
+	return 0;
 }
 
 /* After a restart from inside, limits and rules are made again; at the first start they are there. */
@@ -379,18 +115,18 @@ static int prepare_again(struct supervisor *s, struct err *err)
 
 static int bring_up(struct supervisor *s, struct err *err)
 {
-	int r = open_run(s, err);
+	int r = s->args.lock ? prepare_again(s, err) : 0;
 
-	if (r == 0 && s->args.lock)
-		r = prepare_again(s, err);
+	if (r == 0)
+		r = open_programs(s, err);
 	/* For init, which is born with what this process has; it needs no more itself. */
 	confine_limits();
 	if (r == 0)
 		r = type_container.launch(&s->args.config, &s->args.spec, s->args.init, &s->guest,
 					  err);
 	if (r == 0)
-		r = write_state(s, err);
-	return r;
+		r = run_write_own(s->dirfd, s->guest.init_pid);
+	return r < 0 && !err->code ? err_sys(err, -r, "cannot write the guest's state") : r;
 }
 
 static void settle(struct supervisor *s)
@@ -400,18 +136,70 @@ static void settle(struct supervisor *s)
 	steps_settle(&work);
 }
 
+/* False when it is told to stop meanwhile. */
+static bool pause_before(const struct supervisor *s, int64_t ms)
+{
+	struct pollfd p = { .fd = s->signals, .events = POLLIN };
+	struct signalfd_siginfo info;
+	int64_t end = clock_ms() + ms, left;
+
+	while ((left = end - clock_ms()) > 0) {
+		poll(&p, 1, (int)left);
+		while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+			if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+				return false;
+	}
+	return true;
+}
+
+/* Whether it begins again. */
+static bool end(struct supervisor *s)
+{
+	uint64_t ended = s->args.ended;
+
+	settle(s);
+	if (ended < ARGS_AGAIN || !pause_before(s, (int64_t)(ended - ARGS_AGAIN)))
+		return false;
+	/* They may have changed meanwhile. */
+	run_read_limits(s->dirfd, &s->args.spec.limits);
+	return true;
+}
+
+/* Returns only when it failed. */
+static void become_keeper(struct supervisor *s)
+{
+	const int kept[] = { s->lock, s->guest.console, (int)s->args.program, (int)s->args.keeper };
+	char *argv[ARGS_MAX];
+
+	s->args.lock = (uint64_t)s->lock;
+	s->args.init_pid = (uint64_t)s->guest.init_pid;
+	s->args.console = (uint64_t)s->guest.console;
+	s->args.stop_signal = (uint64_t)s->guest.stop_signal;
+	s->args.ended = 0;
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		fd_cloexec(kept[i], 0);
+	args_write(&s->args, "vm2-guest", argv);
+	syscall(SYS_execveat, (int)s->args.keeper, "", argv, environ, AT_EMPTY_PATH);
+	log_err("cannot keep guest %s: %m", s->args.spec.name);
+	args_free(argv);
+}
+
 int main(int argc, char **argv)
 {
 	struct supervisor s = { .dirfd = -1 };
 	struct err err = { 0 };
-	int64_t pause = 0;
 	bool again;
 	int r;
 
+	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
 	r = args_read(argc, argv, &s.args, &err);
 	again = s.args.lock != 0;
 	if (!again)
 		fd_cloexec(REPORT_FD, 1);
+	if (r == 0)
+		r = open_run(&s, &err);
+	if (r == 0 && s.args.ended && !end(&s))
+		return 0;
 	if (r == 0)
 		r = bring_up(&s, &err);
 	if (r != 0) {
@@ -424,16 +212,6 @@ int main(int argc, char **argv)
 	}
 	if (!again)
 		report("ready\n");
-	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
-	s.began_at = clock_ms();
-	watch_begin(&s.watch, s.args.config.instance, s.args.spec.name);
-	drop_privileges();
-	open_console_file(&s);
-	r = supervise(&s);
-	look_oom(&s, 0);
-	watch_end(&s.watch);
-	settle(&s);
-	if (wants_restart(&s, r, &pause) && pause_before(&s, pause))
-		restart(&s);
-	return 0;
+	become_keeper(&s);
+	return 1;
 }

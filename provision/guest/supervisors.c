@@ -28,9 +28,8 @@ static bool runs_our_program(const char *pid)
 	ssize_t n = readlink(link, path, sizeof(path) - 1);
 
 	path[n < 0 ? 0 : n] = '\0';
-	/* An upgrade leaves running ones with "... (deleted)". */
-	return str_starts(path, program) &&
-	       (!path[strlen(program)] || path[strlen(program)] == ' ');
+	/* Or vm2-guest-keep; an upgrade leaves running ones with "... (deleted)". */
+	return str_starts(path, program);
 }
 
 /* Its child, on the way to become init, is the same program with the same words. */

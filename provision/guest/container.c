@@ -51,6 +51,7 @@ struct start {
 	int host_net, host_time, guest_net;
 	int console; /* master side */
 	int sync;    /* our end */
+	int go;	     /* says when all else of the guest is there, or -1: it is */
 	pid_t pid;
 	int pidfd;
 };
@@ -145,9 +146,6 @@ static int open_sources(struct start *s, const char *init_path, struct err *err)
 {
 	int r, pair[2];
 
-	r = s->in.storage->open(s->config, s->spec, &s->in.layers, err);
-	if (r < 0)
-		return r;
 	s->in.dev = make_dev(s, err);
 	if (s->in.dev < 0)
 		return s->in.dev;
@@ -415,12 +413,31 @@ static int run_child(const struct start *s, int *ret_signal, struct err *err)
 	return 0;
 }
 
+/* Until here nothing of the guest's was needed, now all of it is. */
+static int await_go(struct start *s, struct err *err)
+{
+	const struct cgroup_manager *cgroup = cgroup_pick(NULL);
+	char byte;
+	ssize_t n = 1;
+	int r;
+
+	if (s->go >= 0)
+		while ((n = read(s->go, &byte, 1)) < 0 && errno == EINTR)
+			continue;
+	if (n != 1 || !cgroup)
+		return err_set(err, ERR_FAILED, "given up: nobody waits for it any more");
+	r = cgroup->open_way(s->config->instance, s->spec->name, false, &s->in.way, err);
+	return r < 0 ? r : s->in.storage->open(s->config, s->spec, &s->in.layers, err);
+}
+
 static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
 {
 	int r = open_sources(s, init_path, err), home;
 
 	if (r == 0)
 		r = make_network(s, err);
+	if (r == 0)
+		r = await_go(s, err);
 	if (r == 0)
 		r = make_time(s, err);
 	if (r == 0)
@@ -434,10 +451,9 @@ static int start_run(struct start *s, const char *init_path, int *ret_signal, st
 }
 
 static int container_launch(const struct config *config, const struct guest_spec *spec,
-			    const char *init_path, struct guest_process *ret, struct err *err)
+			    const char *init_path, int go, struct guest_process *ret, struct err *err)
 {
-	struct start s = { .config = config, .spec = spec };
-	const struct cgroup_manager *cgroup;
+	struct start s = { .config = config, .spec = spec, .go = go };
 	const char *why = NULL;
 	int r, sig = SIGTERM;
 
@@ -446,12 +462,9 @@ static int container_launch(const struct config *config, const struct guest_spec
 	s.in.name = spec->name;
 	s.in.cpu = spec->limits.cpu;
 	s.in.terminals = spec->limits.terminals;
-	cgroup = cgroup_pick(&why);
-	if (!cgroup)
+	if (!cgroup_pick(&why))
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = cgroup->open_way(config->instance, spec->name, false, &s.in.way, err);
-	if (r == 0)
-		r = start_run(&s, init_path, &sig, err);
+	r = start_run(&s, init_path, &sig, err);
 	if (r != 0) {
 		if (s.pid > 0) {
 			kill(s.pid, SIGKILL); /* our own child, not yet reaped */

@@ -112,18 +112,21 @@ static int run_steps(struct work *work, guest_progress_fn progress, void *data, 
 
 	if (r != 0)
 		return r;
-	for (int i = 0; i < STEPS; i++) {
+	r = launch_supervisor(work->config, work->spec, &work->link, err);
+	for (int i = 0; r == 0 && i < STEPS; i++) {
 		if (progress && steps[i].progress)
 			progress(data, steps[i].progress);
 		r = steps[i].up(work, err);
-		if (r == 0)
-			continue;
-		err_wrap(err, "%s", steps[i].name);
-		/* The last step's down also removes the folder in RUN. */
-		steps_down(work, STEPS, NULL);
-		return r;
+		if (r != 0)
+			err_wrap(err, "%s", steps[i].name);
 	}
-	return 0;
+	/* Without us a vm2-guest that still waits gives up. */
+	if (work->link)
+		fd_close(work->link);
+	/* The last step's down also removes the folder in RUN. */
+	if (r != 0)
+		steps_down(work, STEPS, NULL);
+	return r;
 }
 
 int guest_start(const struct config *config, const struct guest_spec *spec,

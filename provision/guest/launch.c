@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Start vm2-guest: no child of ours, in a session of its own, with nothing of ours but a pipe. */
+/* Start vm2-guest: no child of ours, in a session of its own, with nothing of ours but a socket. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 
-/* Where vm2-guest has the pipe on which it reports, and its lock (supervisor.c knows them). */
+/* Where vm2-guest has the socket by which it is told to go on and reports, and its lock (supervisor.c knows them). */
 #define REPORT_FD 3
 #define LOCK_FD 4
 /* Time for the supervisor to give up by itself first. */
@@ -99,15 +100,16 @@ static int await_report(int fd, int64_t end, char *text, size_t cap, struct err 
 	return 0;
 }
 
-int launch_supervisor(const struct config *config, const struct guest_spec *spec, struct err *err)
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, int *ret,
+		      struct err *err)
 {
 	struct guest_args args = { .config = *config, .spec = *spec };
 	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
 	CLEANUP_FREE char *init = xasprintf("%s/vm2-init", guest_libexecdir);
-	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1, reader = -1, writer = -1;
+	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1, ours = -1, its = -1;
 	struct guest_way way;
-	char *argv[ARGS_MAX], text[ERR_TEXT_MAX + 64];
-	int pair[2], r, code, at = 0;
+	char *argv[ARGS_MAX];
+	int pair[2], r;
 
 	args.init = init;
 	dirfd = run_open(config, spec->name, true);
@@ -122,23 +124,34 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 		return err_set(err, ERR_BUSY, "another vm2-guest is at it: try again in a moment");
 	if (lock < 0)
 		return err_sys(err, -lock, "cannot lock the guest");
-	if (log < 0 || pipe2(pair, O_CLOEXEC) < 0)
+	if (log < 0 || 
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "cannot open the guest's log");
-	reader = pair[0];
-	writer = pair[1];
+	ours = pair[0];
+	its = pair[1];
 	args_write(&args, program, argv);
 	cgroup_shelter(config->instance, &way);
-	r = spawn(&way, log, writer, lock, argv, err);
+	r = spawn(&way, log, its, lock, argv, err);
 	cgroup_close_way(&way);
 	args_free(argv);
-	writer = fd_close(writer);
-	lock = fd_close(lock);
 	if (r == 0)
-		r = await_report(reader, clock_ms() + (int64_t)config->start_timeout * 1000 + EXTRA_MS,
-				 text, sizeof(text), err);
+		*ret = steal_fd(&ours);
+	return r;
+}
+
+int launch_go(const struct config *config, int link, struct err *err)
+{
+	char text[ERR_TEXT_MAX + 64];
+	int r, code, at = 0;
+
+	/* One that gave up by now has said why. */
+	send(link, "g", 1, MSG_NOSIGNAL);
+	r = await_report(link, clock_ms() + (int64_t)config->start_timeout * 1000 + EXTRA_MS, text,
+			 sizeof(text), err);
 	if (r != 0 || strcmp(text, "ready\n") == 0)
 		return r;
 	if (sscanf(text, "error %d %n", &code, &at) == 1 && code != 0 && at > 0)
 		return err_set(err, code, "%s", text + at);
-	return err_set(err, ERR_FAILED, "%s died without a word: is it installed whole?", program);
+	return err_set(err, ERR_FAILED, "%s/vm2-guest died without a word: is it installed whole?",
+		       guest_libexecdir);
 }

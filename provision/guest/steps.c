@@ -96,7 +96,7 @@ int steps_rates(struct work *w, struct err *err)
 
 static int run_up(struct work *w, struct err *err)
 {
-	return launch_supervisor(w->config, w->spec, err);
+	return launch_go(w->config, w->link, err);
 }
 
 /* End the supervisor: politely, which ends the guest politely; else by force. */

@@ -15,6 +15,7 @@ struct work {
 	const struct config *config;
 	const struct guest_spec *spec;
 	bool fresh; /* the files were made by this start: its failure removes them */
+	int link;   /* to a vm2-guest that waits for launch_go(); 0: there is none */
 };
 
 struct step {
@@ -43,7 +44,14 @@ int steps_rates(struct work *work, struct err *err);
 /* Where vm2-guest and vm2-init are. In a file of its own, so that a test can have another. */
 extern const char *const guest_libexecdir;
 
-/* Start vm2-guest and wait until the guest runs. launch.c */
-int launch_supervisor(const struct config *config, const struct guest_spec *spec, struct err *err);
+/*
+ * Start a vm2-guest, which prepares what needs none of the other steps and then waits: meanwhile the caller
+ * takes them. *ret is the link to it: it ends when that is closed. launch.c
+ */
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, int *ret,
+		      struct err *err);
+
+/* Have it go on, and wait until the guest runs. */
+int launch_go(const struct config *config, int link, struct err *err);
 
 #endif

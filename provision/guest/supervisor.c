@@ -122,8 +122,8 @@ static int bring_up(struct supervisor *s, struct err *err)
 	/* For init, which is born with what this process has; it needs no more itself. */
 	confine_limits();
 	if (r == 0)
-		r = type_container.launch(&s->args.config, &s->args.spec, s->args.init, &s->guest,
-					  err);
+		r = type_container.launch(&s->args.config, &s->args.spec, s->args.init,
+					  s->args.lock ? -1 : REPORT_FD, &s->guest, err);
 	if (r == 0)
 		r = run_write_own(s->dirfd, s->guest.init_pid);
 	return r < 0 && !err->code ? err_sys(err, -r, "cannot write the guest's state") : r;

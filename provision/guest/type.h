@@ -27,10 +27,11 @@ struct guest_type {
 	/*
 	 * Start the guest: its namespaces, interface, mounts and init, which is a child of the
 	 * caller and is killed with it. init_path: vm2-init, for templates without an init.
-	 * The guest's files, cgroup and rules are there. On failure nothing is left.
+	 * The guest's files, cgroup and rules are there, if `go` is -1; else only when a byte comes
+	 * from it: what does not need them is done before. On failure nothing is left.
 	 */
 	int (*launch)(const struct config *config, const struct guest_spec *spec,
-		      const char *init_path, struct guest_process *ret, struct err *err);
+		      const char *init_path, int go, struct guest_process *ret, struct err *err);
 };
 
 extern const struct guest_type type_container;

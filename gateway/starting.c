@@ -58,34 +58,45 @@ static uint64_t count(const struct starting *s, uint64_t source)
 	return n;
 }
 
-/* A source with many connections: *ret_count of them. */
+/* Where the oldest of a source is. */
+static uint64_t oldest(const struct starting *s, uint64_t source)
+{
+	uint64_t at = 0;
+
+	while (s->of[at].source != source)
+		at++;
+	return at;
+}
+
+/*
+ * Where the oldest of a source with many connections is, *ret_count of them. Of sources with equally
+ * many it is one that has waited long: who has just come is not sent away by a crowd from everywhere.
+ */
 static uint64_t crowded(const struct starting *s, uint64_t *ret_count)
 {
-	uint64_t most = 0, source = 0;
+	uint64_t most = 0, found = 0;
 
 	for (int i = 0; i < DRAWS; i++) {
 		uint64_t drawn = s->of[arc4random_uniform((uint32_t)s->n)].source;
-		uint64_t n = count(s, drawn);
+		uint64_t n = count(s, drawn), at = oldest(s, drawn);
 
-		if (n > most) {
+		if (n > most || (n == most && at < found)) {
 			most = n;
-			source = drawn;
+			found = at;
 		}
 	}
 	*ret_count = most;
-	return source;
+	return found;
 }
 
 pid_t starting_evict(struct starting *s, uint64_t source, int64_t now)
 {
-	uint64_t most, from, at = 0;
+	uint64_t most, at;
 	pid_t pid;
 
 	if (s->n == 0)
 		return 0;
-	from = crowded(s, &most);
-	while (s->of[at].source != from)
-		at++;
+	at = crowded(s, &most);
 	if (most <= count(s, source) && now - s->of[at].since < STARTING_PATIENCE_MS)
 		return 0;
 	pid = s->of[at].pid;

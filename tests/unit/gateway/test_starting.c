@@ -75,6 +75,22 @@ Test(starting, many_places_with_one_each)
 	cr_expect_eq(starting_evict(&s, s.of[0].source, 1), 0, "a second of one place has none");
 }
 
+/* A crowd from everywhere: who came last, and may be about to log in, is not its victim. */
+Test(starting, who_has_just_come_is_not_sent_away)
+{
+	struct starting s = crowd(100);
+
+	for (int i = 0; i < 100; i++)
+		add(&s, 1000 + i, (uint64_t)i, 0);
+	for (int i = 0; i < 500; i++) {
+		/* Newer than the last ten is none in eight draws of a hundred: a chance of 1 in 10^8. */
+		pid_t gone = starting_evict(&s, (uint64_t)(1000 + i), 1);
+
+		cr_assert(gone != 0 && gone < 1000 + i + 90, "%d of %d", gone, i);
+		add(&s, 1100 + i, (uint64_t)(1000 + i), 0);
+	}
+}
+
 Test(starting, signals_nobody_who_is_gone)
 {
 	struct starting s = crowd(2);

@@ -16,6 +16,12 @@
 /* RFC 1035, 2.3.4. */
 #define HOST_MAX 255
 
+/* unix(7): sun_path, with its end. */
+#define PATH_LEN_MAX 107
+
+/* In place of a port: the "host" is the path of a socket. */
+#define PATH UINT64_MAX
+
 static int tell_wire(struct monitor *m, struct msg *message, const char *op, const char *key,
 		     uint64_t id)
 {
@@ -34,7 +40,9 @@ static void tell_session(struct monitor *m, const char *op, uint64_t id, const c
 		return;
 	msg_add(&order, "op", op);
 	msg_add_u64(&order, "id", id);
-	if (host) {
+	if (host && port == PATH) {
+		msg_add(&order, "path", host);
+	} else if (host) {
 		msg_add(&order, "host", host);
 		msg_add_u64(&order, "port", port);
 	}
@@ -84,6 +92,24 @@ static int read_target(const struct msg *request, const char **ret_host, uint64_
 	return 0;
 }
 
+/* The same, or the path of a socket of the guest's file system: then the port is PATH. */
+static int read_place(const struct msg *request, const char **ret_host, uint64_t *ret_port,
+		      struct err *err)
+{
+	const char *path = msg_get(request, "path");
+
+	if (!path)
+		return read_target(request, ret_host, ret_port, err);
+	if (!*path || strlen(path) > PATH_LEN_MAX)
+		return err_set(err, ERR_USAGE, "the wire process names no path of a socket");
+	for (const char *p = path; *p; p++)
+		if (*p < ' ' || *p >= 0x7f)
+			return err_set(err, ERR_USAGE, "the wire process names no path of a socket");
+	*ret_host = path;
+	*ret_port = PATH;
+	return 0;
+}
+
 /* Whether the key that they came in with allows it. */
 static int check_key(const struct monitor *m, const char *op, const char *host, uint64_t port,
 		     struct err *err)
@@ -91,6 +117,8 @@ static int check_key(const struct monitor *m, const char *op, const char *host, 
 	bool may = !strcmp(op, "listen") ? keyopts_may_listen(&m->may, host, port) :
 					   keyopts_may_open(&m->may, host, port);
 
+	if (port == PATH)
+		return may ? 0 : err_set(err, ERR_DENIED, "the key does not allow it for %.107s", host);
 	return may ? 0 : err_set(err, ERR_DENIED, "the key does not allow it for %.255s, port %u", host,
 				 (unsigned int)port);
 }
@@ -104,7 +132,8 @@ static int serve(struct monitor *m, const struct msg *request, const char *key, 
 	int r = msg_get_u64(request, key, 0, INT64_MAX, &id, err);
 
 	if (r == 0)
-		r = read_target(request, &host, &port, err);
+		r = strcmp(op, "connect") ? read_target(request, &host, &port, err) :
+					    read_place(request, &host, &port, err);
 	if (r == 0 && id == 0)
 		r = err_set(err, ERR_USAGE, "the wire process forwards without a number");
 	if (r != 0)
@@ -154,6 +183,44 @@ int forward_agent(struct monitor *m, const struct msg *request, struct err *err)
 	return tell_wire(m, &message, "refused", "listener", id);
 }
 
+/* One display a connection. The protocol and the cookie are the client's, for xauth in the guest. */
+int forward_x11(struct monitor *m, const struct msg *request, struct err *err)
+{
+	CLEANUP_MSG struct msg message = { 0 };
+	const char *protocol, *cookie;
+	struct err why = { 0 };
+	uint64_t id;
+	int r = msg_get_u64(request, "listener", 0, INT64_MAX, &id, err);
+
+	if (r == 0)
+		r = msg_need(request, "protocol", &protocol, err);
+	if (r == 0)
+		r = msg_need(request, "cookie", &cookie, err);
+	if (r == 0 && id == 0)
+		r = err_set(err, ERR_USAGE, "the wire process forwards without a number");
+	if (r != 0)
+		return r;
+	if (m->may.no & KEYOPTS_NO_X11)
+		r = err_set(&why, ERR_DENIED, "the key does not allow it");
+	else if (m->display)
+		r = err_set(&why, ERR_DENIED, "there is a display already");
+	else
+		r = have_session(m, &why);
+	if (r == 0) {
+		CLEANUP_MSG struct msg order = { 0 };
+
+		m->display = id;
+		msg_add(&order, "op", "x11");
+		msg_add_u64(&order, "id", id);
+		msg_add(&order, "protocol", protocol);
+		msg_add(&order, "cookie", cookie);
+		msg_send(m->forward, &order, NULL);
+		return 0;
+	}
+	log_notice("%s: X11 of '%.64s' cannot be forwarded: %s", m->source, m->user, why.text);
+	return tell_wire(m, &message, "refused", "listener", id);
+}
+
 int forward_unlisten(struct monitor *m, const struct msg *request, struct err *err)
 {
 	uint64_t id;
@@ -166,6 +233,8 @@ int forward_unlisten(struct monitor *m, const struct msg *request, struct err *e
 
 void forward_drop(struct monitor *m, uint64_t id)
 {
+	if (id == m->display)
+		m->display = m->display_port = 0;
 	tell_session(m, "close", id, NULL, 0);
 }
 
@@ -195,7 +264,13 @@ static void on_connected(struct monitor *m, uint64_t id, struct msg *event)
 static void on_refused(struct monitor *m, uint64_t id, struct msg *event)
 {
 	CLEANUP_MSG struct msg message = { 0 };
+	const char *reason = msg_get(event, "reason");
 
+	if (id == m->display) {
+		m->display = m->display_port = 0;
+		log_notice("%s: X11 of '%.64s' cannot be forwarded: %.96s", m->source, m->user,
+			   reason ? reason : "");
+	}
 	tell_wire(m, &message, "refused", "listener", id);
 }
 
@@ -208,7 +283,8 @@ static void on_listening(struct monitor *m, uint64_t id, struct msg *event)
 		free(m->agent);
 		m->agent = xstrdup(path);
 	}
-
+	if (id == m->display && msg_get_u64(event, "port", 0, UINT16_MAX, &m->display_port, NULL) != 0)
+		m->display_port = 0;
 	msg_add(&message, "port", msg_get(event, "port"));
 	tell_wire(m, &message, "listening", "listener", id);
 }
@@ -244,6 +320,7 @@ static void gone(struct monitor *m, const char *reason)
 	m->forward = fd_close(m->forward);
 	cleanup_free(&m->agent);
 	m->agent = NULL;
+	m->display = m->display_port = 0;
 	tell_wire(m, &message, "forwards-gone", "channel", 0);
 }
 

@@ -80,6 +80,8 @@ struct monitor {
 	struct session *sessions;
 	uint64_t n_sessions;
 	int forward; /* to the session that forwards ports, or -1 */
+	uint64_t display; /* the listener in the guest that is the client's X server, or 0 */
+	uint64_t display_port; /* and where it listens; 0: not yet */
 	char *agent; /* the path in the guest of the socket of the client's ssh-agent, or NULL */
 };
 
@@ -144,6 +146,7 @@ int forward_open(struct monitor *m, const struct msg *request, struct err *err);
 int forward_listen(struct monitor *m, const struct msg *request, struct err *err);
 int forward_unlisten(struct monitor *m, const struct msg *request, struct err *err);
 int forward_agent(struct monitor *m, const struct msg *request, struct err *err);
+int forward_x11(struct monitor *m, const struct msg *request, struct err *err);
 
 /* The connection or listener of this number is over; one that is none is no error. */
 void forward_drop(struct monitor *m, uint64_t id);

@@ -27,6 +27,7 @@ static const struct request {
 	{ "listen", STATE_AUTHENTICATED, forward_listen },
 	{ "unlisten", STATE_AUTHENTICATED, forward_unlisten },
 	{ "agent", STATE_AUTHENTICATED, forward_agent },
+	{ "x11", STATE_AUTHENTICATED, forward_x11 },
 };
 
 static const struct request *find(const char *name, enum monitor_state state)

@@ -18,6 +18,9 @@
 
 #define ENVS_MAX 64
 
+/* Where display 0 listens. */
+#define X11_PORT 6000
+
 int session_text(struct monitor *m, uint64_t channel, const char *text, bool as_error)
 {
 	CLEANUP_MSG struct msg message = { 0 };
@@ -116,6 +119,20 @@ static void add_program(const struct monitor *m, const struct msg *from, struct 
 		msg_add(to, "original", sftp ? KEYOPTS_SFTP : command);
 }
 
+/* X(7): the display in the guest, and of it the screen that the client named. */
+static int add_display(const struct monitor *m, const struct msg *from, struct msg *to, struct err *err)
+{
+	CLEANUP_FREE char *display = NULL;
+	uint64_t screen;
+	int r = msg_get_u64(from, "x11", 0, UINT16_MAX, &screen, err);
+
+	if (r != 0 || m->display_port < X11_PORT)
+		return r;
+	display = xasprintf("localhost:%u.%u", (unsigned int)m->display_port - X11_PORT, (unsigned int)screen);
+	msg_add(to, "x11", display);
+	return 0;
+}
+
 /* Only what a wire process may choose is copied; who it is for is the monitor's knowledge. */
 static int make_request(const struct monitor *m, const struct msg *from, struct msg *to,
 			struct err *err)
@@ -135,6 +152,7 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 	if (r == 0)
 		add_program(m, from, to);
 	msg_add(to, "term", msg_get(from, "term"));
+	msg_add(to, "modes", msg_get(from, "modes"));
 	for (size_t i = 0; i < ARRAY_LEN(sizes) && r == 0; i++) {
 		r = msg_get_u64(from, sizes[i], 0, 65535, &n, err);
 		if (r == 0 && msg_get(from, sizes[i]))
@@ -148,6 +166,8 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 	}
 	if (msg_get(from, "agent"))
 		msg_add(to, "agent", m->agent);
+	if (msg_get(from, "x11"))
+		r = r == 0 ? add_display(m, from, to, err) : r;
 	msg_add(to, "source", m->source);
 	msg_add(to, "local", m->local);
 	msg_add(to, "via", "gateway");

@@ -54,6 +54,7 @@ struct channel {
 	bool connected; /* it has its socket */
 	bool opening; /* it came from the guest, and the client has not taken it yet */
 	bool agent;   /* it is for the client's ssh-agent */
+	bool x11;     /* it is for the client's X server */
 	char *origin, *target;
 	uint16_t origin_port, target_port;
 };
@@ -68,6 +69,8 @@ struct listener {
 	bool waits;	/* the monitor has not answered yet */
 	bool up;	/* it listens */
 	bool agent;	/* it is a socket for the client's ssh-agent: no host, no port */
+	bool x11;	/* it is a display; host is the cookie that the client sent */
+	bool single;	/* it is for one connection */
 };
 
 /* The connection. */
@@ -83,6 +86,11 @@ struct wire {
 	bool authenticated;
 	bool no_pty; /* the key allows no terminal */
 	bool finished; /* the connection is to be ended */
+	bool tapped;   /* packets are looked at (wire_tap.c) */
+	bool sockets;  /* it has asked for a socket of the guest's: packets are looked at always */
+	uint64_t calm_bytes; /* of the connection when this span of time began */
+	int64_t calm_until;  /* and its end, by clock_ms() */
+	bool calm;	     /* there were few bytes in the last one */
 	bool stalled;  /* libssh took nothing, for a key exchange: wait for its next packet */
 	struct channel *channels;
 	uint64_t last_number;
@@ -117,11 +125,40 @@ int wire_touch_take(void);
  */
 int wire_ask(struct wire *w, const struct msg *request, struct msg *reply);
 
+/* wire_tap.c: before the sandbox closes. Where libssh has no such functions nothing is kept. */
+void wire_tap_setup(void);
+
+/* Look at the packets of the connection from now on, or no longer: it costs a copy of each. */
+void wire_tap_watch(struct wire *w, bool on);
+
+/*
+ * In a callback of libssh's, about the packet that it handles: whether it is a request of this name on
+ * a channel; the modes of a request for a terminal, "NUMBER=VALUE ..." (RFC 4254, 8), nothing when
+ * they are not known; the path that a direct-streamlocal@openssh.com wants to be connected to.
+ */
+bool wire_tap_request(const char *name);
+void wire_tap_modes(struct buf *ret);
+bool wire_tap_socket(struct buf *ret);
+
+/* What a client says of its X server; the texts are the caller's to free. */
+struct wire_x11 {
+	char *protocol, *cookie;
+	uint16_t screen;
+	bool single; /* for one connection */
+};
+bool wire_tap_x11(struct wire_x11 *ret);
+
+/* Whether the client has said no-more-sessions@openssh.com. libssh keeps that itself since 0.11. */
+bool wire_tap_no_more(void);
+
 /* Tell the monitor; an error finishes the connection. */
 void wire_tell(struct wire *w, const struct msg *request);
 
 /* wire_channel.c: libssh's callback for a new session channel. */
 ssh_channel wire_channel_new(ssh_session session, void *data);
+
+/* A request on a channel that libssh has no function for. 0 when it was answered, 1 to refuse it. */
+int wire_channel_message(struct wire *w, ssh_message message);
 
 /* A new channel, forwarded or a session's; NULL when there are too many. */
 struct channel *wire_channel_make(struct wire *w, bool forward);
@@ -135,6 +172,9 @@ int wire_forward_global(struct wire *w, ssh_message message);
 
 /* Have a socket in the guest for the client's ssh-agent. Whether there is one. */
 bool wire_forward_agent(struct wire *w);
+
+/* Have a display in the guest for the client's X server. Whether there is one. */
+bool wire_forward_x11(struct wire *w, const struct wire_x11 *x);
 
 /* Tell the monitor that a listener is not wanted any more. */
 void wire_forward_unlisten(struct wire *w, uint64_t id);

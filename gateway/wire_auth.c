@@ -232,6 +232,8 @@ static int on_message(ssh_session session, ssh_message message, void *data)
 	if (ssh_message_type(message) == SSH_REQUEST_AUTH &&
 	    ssh_message_subtype(message) == SSH_AUTH_METHOD_INTERACTIVE)
 		return on_interactive(data, message);
+	if (ssh_message_type(message) == SSH_REQUEST_CHANNEL)
+		return wire_channel_message(data, message);
 	if (ssh_message_type(message) == SSH_REQUEST_CHANNEL_OPEN)
 		return wire_forward_open(data, message);
 	if (ssh_message_type(message) == SSH_REQUEST_GLOBAL)

@@ -28,6 +28,7 @@ static void add_size(struct msg *m, int cols, int rows, int xpixel, int ypixel)
 static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int cols, int rows,
 		  int xpixel, int ypixel, void *data)
 {
+	CLEANUP_BUF struct buf modes = { 0 };
 	struct channel *c = data;
 
 	if (c->opened || c->pty || c->wire->no_pty || !term || strlen(term) > TERM_LEN_MAX)
@@ -35,6 +36,9 @@ static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int co
 	c->pty = true;
 	msg_add(&c->open, "term", term);
 	add_size(&c->open, cols, rows, xpixel, ypixel);
+	wire_tap_modes(&modes);
+	if (modes.len)
+		msg_add(&c->open, "modes", modes.data);
 	return 0;
 }
 
@@ -150,6 +154,52 @@ static void on_close(ssh_session session, ssh_channel ssh, void *data)
 	c->closed = true;
 }
 
+static struct channel *find(struct wire *w, ssh_channel ssh)
+{
+	struct channel *c = w->channels;
+
+	while (c && c->ssh != ssh)
+		c = c->next;
+	return c;
+}
+
+/*
+ * Not by libssh's function for it, which says yes for us whatever becomes of it; and a message's contents
+ * it does not give out any more.
+ */
+static int on_x11(struct channel *c, ssh_message message)
+{
+	struct wire_x11 x;
+	bool there;
+
+	if (c->forward || c->opened || msg_get(&c->open, "x11") || !wire_tap_x11(&x))
+		return 1;
+	there = wire_forward_x11(c->wire, &x);
+	if (there) {
+		msg_add_u64(&c->open, "x11", x.screen);
+		ssh_message_channel_request_reply_success(message);
+	}
+	free(x.protocol);
+	free(x.cookie);
+	return !there;
+}
+
+/*
+ * A break is for a terminal's line, and a pseudo-terminal's has none: the kernel ignores it
+ * (tty_ioctl(4), TCSBRK), and so the client hears what sshd would tell it.
+ */
+int wire_channel_message(struct wire *w, ssh_message message)
+{
+	struct channel *c = find(w, ssh_message_channel_request_channel(message));
+
+	if (c && ssh_message_subtype(message) == SSH_CHANNEL_REQUEST_X11)
+		return on_x11(c, message);
+	if (!c || !c->pty || !wire_tap_request("break"))
+		return 1;
+	ssh_message_channel_request_reply_success(message);
+	return 0;
+}
+
 static void set_session_callbacks(struct channel *c)
 {
 	c->callbacks.channel_pty_request_function = on_pty;
@@ -205,7 +255,7 @@ struct channel *wire_channel_make(struct wire *w, bool forward)
 
 ssh_channel wire_channel_new(ssh_session session, void *data)
 {
-	struct channel *c = wire_channel_make(data, false);
+	struct channel *c = wire_tap_no_more() ? NULL : wire_channel_make(data, false);
 
 	return c ? c->ssh : NULL;
 }

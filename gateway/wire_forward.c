@@ -15,6 +15,7 @@
 /* How long a guest may take to listen, ms; it may have to be started first. */
 #define LISTEN_MS 60000
 #define HOST_LEN_MAX 255
+#define PATH_LEN_MAX 107 /* unix(7) */
 
 static void tell_target(struct wire *w, const char *op, const char *key, uint64_t id,
 			const char *host, int port)
@@ -28,25 +29,74 @@ static void tell_target(struct wire *w, const char *op, const char *key, uint64_
 	wire_tell(w, &m);
 }
 
-int wire_forward_open(struct wire *w, ssh_message message)
+/* What the monitor would end the connection for: a name that is none is refused here. */
+static bool legible(const char *name, char least)
+{
+	while (*name >= least && *name < 0x7f)
+		name++;
+	return !*name;
+}
+
+/* A channel for what is asked for, or NULL: it is refused, or the connection is finished. */
+static struct channel *accept_open(struct wire *w, ssh_message message)
+{
+	struct channel *c = wire_channel_make(w, true);
+
+	if (!c)
+		return NULL;
+	c->opened = true;
+	if (ssh_message_channel_request_open_reply_accept_channel(message, c->ssh) != SSH_OK)
+		w->finished = true;
+	return c;
+}
+
+static int open_port(struct wire *w, ssh_message message)
 {
 	const char *host = ssh_message_channel_request_open_destination(message);
 	int port = ssh_message_channel_request_open_destination_port(message);
 	struct channel *c;
 
-	if (ssh_message_subtype(message) != SSH_CHANNEL_DIRECT_TCPIP || !host || !*host ||
-	    strlen(host) > HOST_LEN_MAX || port <= 0 || port > 65535)
+	if (!host || !*host || strlen(host) > HOST_LEN_MAX || port <= 0 || port > 65535 ||
+	    !legible(host, '!'))
 		return 1;
-	c = wire_channel_make(w, true);
-	if (!c)
+	c = accept_open(w, message);
+	if (c && !w->finished)
+		tell_target(w, "forward", "channel", c->number, host, port);
+	return !c;
+}
+
+/*
+ * A socket of the guest's file system. libssh reads no more of the request than that it does not know
+ * it. While bulk passed nobody looked at packets: then this one is refused, and none from now on.
+ */
+static int open_socket(struct wire *w, ssh_message message)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	CLEANUP_BUF struct buf path = { 0 };
+	struct channel *c;
+
+	w->sockets = true;
+	if (!wire_tap_socket(&path) || path.len > PATH_LEN_MAX || !legible(path.data, ' ') ||
+	    !(c = accept_open(w, message)))
 		return 1;
-	if (ssh_message_channel_request_open_reply_accept_channel(message, c->ssh) != SSH_OK) {
-		w->finished = true;
-		return 0;
-	}
-	c->opened = true;
-	tell_target(w, "forward", "channel", c->number, host, port);
+	msg_add(&m, "op", "forward");
+	msg_add_u64(&m, "channel", c->number);
+	msg_add(&m, "path", path.data);
+	if (!w->finished)
+		wire_tell(w, &m);
 	return 0;
+}
+
+int wire_forward_open(struct wire *w, ssh_message message)
+{
+	switch (ssh_message_subtype(message)) {
+	case SSH_CHANNEL_DIRECT_TCPIP:
+		return open_port(w, message);
+	case SSH_CHANNEL_UNKNOWN:
+		return open_socket(w, message);
+	default:
+		return 1;
+	}
 }
 
 /* --- listeners --- */
@@ -142,11 +192,36 @@ bool wire_forward_agent(struct wire *w)
 	return comes_up(w, l);
 }
 
+/* One display for a connection, which clients know by one cookie. */
+bool wire_forward_x11(struct wire *w, const struct wire_x11 *x)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	struct listener *l = w->listeners;
+
+	if (w->finished || strlen(x->protocol) + strlen(x->cookie) > HOST_LEN_MAX)
+		return false;
+	while (l && !(l->x11 && l->up))
+		l = l->next;
+	if (l)
+		return !x->single && !l->single && !strcmp(l->host, x->cookie);
+	l = add(w, x->cookie, 0);
+	if (!l)
+		return false;
+	l->x11 = true;
+	l->single = x->single;
+	msg_add(&m, "op", "x11");
+	msg_add_u64(&m, "listener", l->id);
+	msg_add(&m, "protocol", x->protocol);
+	msg_add(&m, "cookie", x->cookie);
+	wire_tell(w, &m);
+	return comes_up(w, l);
+}
+
 static int cancel(struct wire *w, ssh_message message, const char *host, int port)
 {
 	struct listener *l = w->listeners;
 
-	while (l && (l->agent || strcmp(l->host, host) || (l->port != port && l->asked != port)))
+	while (l && (l->agent || l->x11 || strcmp(l->host, host) || (l->port != port && l->asked != port)))
 		l = l->next;
 	if (!l)
 		return 1;
@@ -162,7 +237,7 @@ int wire_forward_global(struct wire *w, ssh_message message)
 	int port = ssh_message_global_request_port(message);
 
 	if (!w->authenticated || w->finished || !host || strlen(host) > HOST_LEN_MAX || port < 0 ||
-	    port > 65535)
+	    port > 65535 || !legible(host, '!'))
 		return 1;
 	if (ssh_message_subtype(message) == SSH_GLOBAL_REQUEST_TCPIP_FORWARD)
 		return start(w, message, host, port);
@@ -237,11 +312,16 @@ void wire_forward_accepted(struct wire *w, struct msg *m)
 	c->number = id;
 	c->opened = c->opening = true;
 	c->agent = l->agent;
+	c->x11 = l->x11;
 	c->origin = xstrdup(host);
 	c->origin_port = (uint16_t)port;
 	c->target = xstrdup(l->host);
 	c->target_port = l->port;
 	wire_channel_take(c, m);
+	if (l->single) {
+		wire_forward_unlisten(w, l->id);
+		forget(w, l);
+	}
 }
 
 /* The session that forwards has ended: connections that it had handed out are cut, as by a reset. */
@@ -260,6 +340,8 @@ bool wire_forward_ready(struct channel *c)
 
 	if (c->opening && c->agent)
 		r = ssh_channel_open_auth_agent(c->ssh);
+	else if (c->opening && c->x11)
+		r = ssh_channel_open_x11(c->ssh, c->origin, c->origin_port);
 	else if (c->opening)
 		r = ssh_channel_open_reverse_forward(c->ssh, c->target, c->target_port, c->origin,
 						     c->origin_port);

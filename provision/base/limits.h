@@ -76,6 +76,8 @@ enum limit_kind {
 	  "of a guest whose init has ended: on-failure, always or no") \
 	X(forwarding, WORD, 0, 0, 0, "yes no", "WHETHER", "FORWARDING", \
 	  "of ports, by ssh: yes or no") \
+	X(x11, WORD, 0, 0, 0, "no yes", "WHETHER", "X11", \
+	  "windows forwarded to the client's screen, by ssh: no or yes; needs forwarding, too") \
 	X(sessions, NUMBER, 1, 100000, 0, NULL, "N", "SESSIONS", "of the tenant that are open at a time") \
 	X(methods, WORD, 0, 0, 0, "any publickey publickey,password publickey,keyboard-interactive", "LIST", \
 	  "METHODS", "that a login by ssh takes, all of them, in this order") \
@@ -94,6 +96,7 @@ enum { LIMITS_NETWORK_HOST, LIMITS_NETWORK_OWN };
 enum { LIMITS_SIBLINGS_NO, LIMITS_SIBLINGS_YES };
 enum { LIMITS_RESTART_ON_FAILURE, LIMITS_RESTART_ALWAYS, LIMITS_RESTART_NO };
 enum { LIMITS_FORWARDING_YES, LIMITS_FORWARDING_NO };
+enum { LIMITS_X11_NO, LIMITS_X11_YES };
 enum { LIMITS_TRANSFERS_YES, LIMITS_TRANSFERS_NO };
 enum { LIMITS_RECORDING_BEST_EFFORT, LIMITS_RECORDING_REQUIRED };
 

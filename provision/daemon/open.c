@@ -24,9 +24,13 @@
 
 #define PROGRAM VM2_LIBEXECDIR "/vm2-session"
 
+/* Of a terminal's modes: NUMBER=VALUE, 160 of them at most (RFC 4254, 8). */
+#define MODES_LEN_MAX 4096
+
 /* What the order takes over from the request. */
 static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
-	"rows", "xpixel", "ypixel", "env", "via", "original", "agent" };
+	"rows", "xpixel", "ypixel", "modes", "env", "via", "original", "agent",
+	"x11" };
 /* What only root and the gateway are believed about. */
 static const char *const believed[] = { "source", "local", "credential" };
 
@@ -88,7 +92,7 @@ static int check_numbers(struct request *r, bool *ret_pty)
 
 static int check_texts(struct request *r)
 {
-	const char *env, *term = msg_get(&r->in, "term");
+	const char *env, *term = msg_get(&r->in, "term"), *modes = msg_get(&r->in, "modes");
 	size_t pos = 0;
 
 	if (term &&
@@ -97,6 +101,8 @@ static int check_texts(struct request *r)
 				"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS"
 				"TUVWXYZ0123456789+-._")]))
 		return err_set(&r->err, ERR_USAGE, "term = '%.64s' is no name of a terminal", term);
+	if (modes && (strlen(modes) > MODES_LEN_MAX || modes[strspn(modes, "0123456789= ")]))
+		return err_set(&r->err, ERR_USAGE, "modes = '%.64s' are none of a terminal", modes);
 	while ((env = msg_next_value(&r->in, "env", &pos))) {
 		size_t len = strspn(
 			env, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
@@ -287,6 +293,8 @@ static void write_order(struct opening *o, struct msg *order)
 		msg_add(order, "no_uploads", "1");
 	if (o->tenant.limits.downloads == LIMITS_TRANSFERS_NO)
 		msg_add(order, "no_downloads", "1");
+	if (o->forward && o->tenant.limits.x11 == LIMITS_X11_YES)
+		msg_add(order, "x11_allowed", "1");
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);

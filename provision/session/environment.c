@@ -7,8 +7,8 @@
 /* Root's standard path, as in Debian's /etc/login.defs (ENV_SUPATH). */
 #define ROOT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* 17 of our own at most, and what the customer sends. */
-#define OWN_MAX 17
+/* 18 of our own at most, and what the customer sends. */
+#define OWN_MAX 18
 #define ACCEPTED_MAX 64
 #define VALUE_MAX 4096
 
@@ -91,6 +91,8 @@ char **environment_make(const struct order *o, const struct passwd_root *root, c
 		env[n++] = xasprintf("SSH_ORIGINAL_COMMAND=%s", o->original);
 	if (o->agent)
 		env[n++] = xasprintf("SSH_AUTH_SOCK=%s", o->agent);
+	if (o->x11)
+		env[n++] = xasprintf("DISPLAY=%s", o->x11);
 	n = add_connection(o, env, n);
 	if (tty)
 		env[n++] = xasprintf("SSH_TTY=%s", tty);

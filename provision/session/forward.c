@@ -37,7 +37,7 @@ struct entry {
 	uint64_t id;
 	int64_t deadline;  /* of ASKED, clock_ms() */
 	bool inbound;	   /* accepted, or a listener */
-	bool socket;	   /* a listener for the client's ssh-agent */
+	bool socket;	   /* a listener for the client's ssh-agent, or a socket of the file system */
 	uint16_t port;	   /* of a listener: where it listens */
 	char *target;	   /* for the ledger: HOST:PORT */
 	int fds[2];	   /* OPEN: a second descriptor; LISTENING: one or two */
@@ -153,6 +153,12 @@ static void order_agent(struct desk *d, struct entry *e, const struct forward_or
 	}
 }
 
+/* The number that the client gave it, which must be new. */
+static bool take_id(struct desk *d, const struct msg *m, uint64_t *ret)
+{
+	return msg_get_u64(m, "id", 0, ACCEPTED_FIRST - 1, ret, NULL) == 0 && *ret != 0 && !find(d, *ret);
+}
+
 static void ask_agent(struct desk *d, const struct msg *m, int kind)
 {
 	struct forward_order o = { .kind = kind };
@@ -160,8 +166,7 @@ static void ask_agent(struct desk *d, const struct msg *m, int kind)
 	struct entry *e;
 	uint64_t port;
 
-	if (msg_get_u64(m, "id", 0, ACCEPTED_FIRST - 1, &o.id, NULL) != 0 || o.id == 0 ||
-	    find(d, o.id))
+	if (!take_id(d, m, &o.id))
 		return;
 	if (msg_get_u64(m, "port", 0, UINT16_MAX, &port, NULL) != 0 || !host ||
 	    strlen(host) > FORWARD_HOST_MAX || (kind == FORWARD_CONNECT && (port == 0 || !*host))) {
@@ -179,9 +184,36 @@ static void ask_agent(struct desk *d, const struct msg *m, int kind)
 	order_agent(d, e, &o);
 }
 
+/* To a socket of the guest's file system. */
+static void ask_path(struct desk *d, const struct msg *m, const char *path)
+{
+	struct forward_order o = { .kind = FORWARD_PATH };
+	struct entry *e;
+
+	if (!take_id(d, m, &o.id))
+		return;
+	if (!*path || strlen(path) > FORWARD_PATH_MAX) {
+		refuse(d, o.id, "that is no path of a socket");
+		return;
+	}
+	snprintf(o.host, sizeof(o.host), "%s", path);
+	e = add(d, o.id, ASKED, xstrdup(path));
+	if (!e) {
+		refuse(d, o.id, "too many forwarded connections");
+		return;
+	}
+	e->socket = true;
+	order_agent(d, e, &o);
+}
+
 static void on_connect(struct desk *d, const struct msg *m)
 {
-	ask_agent(d, m, FORWARD_CONNECT);
+	const char *path = msg_get(m, "path");
+
+	if (path)
+		ask_path(d, m, path);
+	else
+		ask_agent(d, m, FORWARD_CONNECT);
 }
 
 static void on_listen(struct desk *d, const struct msg *m)
@@ -195,7 +227,7 @@ static void on_agent(struct desk *d, const struct msg *m)
 	struct forward_order o = { .kind = FORWARD_SOCKET };
 	struct entry *e;
 
-	if (msg_get_u64(m, "id", 0, ACCEPTED_FIRST - 1, &o.id, NULL) != 0 || o.id == 0 || find(d, o.id))
+	if (!take_id(d, m, &o.id))
 		return;
 	e = add(d, o.id, ASKED, xstrdup("ssh-agent"));
 	if (!e) {
@@ -203,6 +235,42 @@ static void on_agent(struct desk *d, const struct msg *m)
 		return;
 	}
 	e->inbound = e->socket = true;
+	order_agent(d, e, &o);
+}
+
+/* Words of what an X server asks for, which xauth(1) takes for one each. MIT-MAGIC-COOKIE-1 has 16 bytes. */
+#define PROTOCOL_MAX 64
+#define COOKIE_MAX   128
+static bool is_cookie(const char *protocol, const char *cookie)
+{
+	return protocol && cookie && *protocol && *cookie &&
+	       strlen(protocol) <= PROTOCOL_MAX && strlen(cookie) <= COOKIE_MAX &&
+	       !protocol[strspn(protocol, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+					  "0123456789-_.")] &&
+	       !cookie[strspn(cookie, "0123456789abcdefABCDEF")];
+}
+
+/* A display in the guest, for the client's X server. */
+static void on_x11(struct desk *d, const struct msg *m)
+{
+	const char *protocol = msg_get(m, "protocol"), *cookie = msg_get(m, "cookie");
+	struct forward_order o = { .kind = FORWARD_X11 };
+	struct entry *e;
+
+	if (!take_id(d, m, &o.id))
+		return;
+	if (!d->f->order->x11_allowed || !is_cookie(protocol, cookie)) {
+		refuse(d, o.id, d->f->order->x11_allowed ? "that is no cookie of an X server's" :
+							  "the plan does not allow X11");
+		return;
+	}
+	snprintf(o.host, sizeof(o.host), "%.*s %.*s", PROTOCOL_MAX, protocol, COOKIE_MAX, cookie);
+	e = add(d, o.id, ASKED, xstrdup("X11"));
+	if (!e) {
+		refuse(d, o.id, "too many forwarded connections");
+		return;
+	}
+	e->inbound = true;
 	order_agent(d, e, &o);
 }
 
@@ -222,6 +290,7 @@ static const struct {
 	{ "connect", on_connect },
 	{ "listen", on_listen },
 	{ "agent", on_agent },
+	{ "x11", on_x11 },
 	{ "close", on_close },
 };
 

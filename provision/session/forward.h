@@ -19,14 +19,28 @@
 /* The longest name of a host: RFC 1035, 2.3.4. */
 #define FORWARD_HOST_MAX 255
 
-/* What the agent is told: one datagram. */
-enum { FORWARD_CONNECT = 'C', FORWARD_LISTEN = 'L', FORWARD_SOCKET = 'S' };
+/* The longest path of a socket: unix(7), less its end. */
+#define FORWARD_PATH_MAX 107
+
+/* What the agent is told: one datagram. FORWARD_PATH connects to a socket of the file system. */
+enum {
+	FORWARD_CONNECT = 'C',
+	FORWARD_LISTEN = 'L',
+	FORWARD_SOCKET = 'S',
+	FORWARD_PATH = 'P',
+	FORWARD_X11 = 'X', /* listens as a display; host is what xauth(1) is told: "PROTOCOL COOKIE" */
+};
+
+/* Displays: numbers from 10 on, as sshd has them, each at the port of its number (X(7)). */
+#define FORWARD_DISPLAY_FIRST 10
+#define FORWARD_DISPLAY_LAST  999
+#define FORWARD_DISPLAY_PORT  6000
 
 struct forward_order {
 	uint64_t id;
 	int kind; /* FORWARD_* */
 	uint16_t port;
-	char host[FORWARD_HOST_MAX + 1];
+	char host[FORWARD_HOST_MAX + 1]; /* or the path */
 };
 
 /* What it answers, with its sockets beside it: one, or for a listener one for each protocol. */

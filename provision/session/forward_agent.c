@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
@@ -24,6 +26,7 @@
 
 /* What a resolver and a peer that do not answer may take, seconds: as ssh's own patience. */
 #define CONNECT_LIMIT 60
+#define XAUTH "/usr/bin/xauth"
 #define BACKLOG 128 /* as OpenSSH's SSH_LISTEN_BACKLOG */
 
 static void answer(int sock, const struct forward_answer *a, const int *fds, int n)
@@ -94,6 +97,26 @@ static _Noreturn void connect_one(int sock, const struct forward_order *o)
 	fd = connect_any(list);
 	if (fd < 0)
 		refuse(sock, o->id, -fd, NULL);
+	else
+		answer(sock, &a, &fd, 1);
+	_exit(0);
+}
+
+/*
+ * By a name of the guest's: what it leads to is the guest's, too, for that is where we are. One whose
+ * other side accepts nothing would keep us waiting.
+ */
+static _Noreturn void connect_path(int sock, const struct forward_order *o)
+{
+	struct forward_answer a = { .id = o->id };
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(CONNECT_LIMIT);
+	snprintf(to.sun_path, sizeof(to.sun_path), "%.*s", FORWARD_PATH_MAX, o->host);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
+		refuse(sock, o->id, errno, NULL);
 	else
 		answer(sock, &a, &fd, 1);
 	_exit(0);
@@ -175,6 +198,66 @@ static void listen_socket(int sock, const struct forward_order *o, struct sockad
 	fd_close(fd);
 }
 
+/* xauth(1) is the guest's own program, run as any of its programs might. Whether it did it. */
+static bool tell_xauth(unsigned int display, const char *cookie)
+{
+	char name[] = "xauth", quiet[] = "-q", input[] = "-";
+	char *argv[] = { name, quiet, input, NULL };
+	int ends[2], status;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return false;
+	/* As sshd: X(7) looks a display of localhost's up by this name. */
+	dprintf(ends[1], "remove unix:%u.0\nadd unix:%u.0 %s\n", display, display, cookie);
+	fd_close(ends[1]);
+	signal(SIGCHLD, SIG_DFL);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[0], 0);
+		execv(XAUTH, argv);
+		_exit(127);
+	}
+	fd_close(ends[0]);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* Both protocols' loopback at one port, or none: another's display must not be taken for this one. */
+static bool listen_both(uint16_t port, int fds[2], int *ret_n)
+{
+	fds[0] = listen_at(AF_INET, port);
+	if (fds[0] < 0)
+		return false;
+	fds[1] = listen_at(AF_INET6, port);
+	*ret_n = fds[1] < 0 ? 1 : 2;
+	if (fds[1] != -EADDRINUSE)
+		return true;
+	fd_close(fds[0]);
+	return false;
+}
+
+static _Noreturn void listen_display(int sock, const struct forward_order *o)
+{
+	struct forward_answer a = { .id = o->id };
+	unsigned int display = FORWARD_DISPLAY_FIRST;
+	int fds[2], n;
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(CONNECT_LIMIT);
+	while (display <= FORWARD_DISPLAY_LAST &&
+	       !listen_both((uint16_t)(FORWARD_DISPLAY_PORT + display), fds, &n))
+		display++;
+	if (display > FORWARD_DISPLAY_LAST) {
+		refuse(sock, o->id, -1, "no display is free");
+	} else if (!tell_xauth(display, o->host)) {
+		refuse(sock, o->id, -1, "the guest has no xauth, or it failed");
+	} else {
+		a.port = (uint16_t)(FORWARD_DISPLAY_PORT + display);
+		answer(sock, &a, fds, n);
+	}
+	_exit(0);
+}
+
 static void remove_socket(struct sockaddr_un *made)
 {
 	char *slash = strrchr(made->sun_path, '/');
@@ -199,6 +282,10 @@ static void serve(int sock, const struct forward_order *o, struct sockaddr_un *m
 		return;
 	}
 	pid = fork();
+	if (pid == 0 && o->kind == FORWARD_PATH)
+		connect_path(sock, o);
+	if (pid == 0 && o->kind == FORWARD_X11)
+		listen_display(sock, o);
 	if (pid == 0)
 		connect_one(sock, o);
 	if (pid < 0)

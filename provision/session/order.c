@@ -83,6 +83,7 @@ static int check(struct order *o, struct err *err)
 		return err_set(err, ERR_USAGE, "a session of kind forward has no terminal");
 	o->no_uploads = is_set(o, "no_uploads");
 	o->no_downloads = is_set(o, "no_downloads");
+	o->x11_allowed = is_set(o, "x11_allowed");
 	o->required = !recording || strcmp(recording, "best-effort") != 0;
 	return 0;
 }
@@ -102,11 +103,13 @@ static int take(struct order *o, struct err *err)
 	o->command = msg_get(&o->msg, "command");
 	o->via = msg_get(&o->msg, "via");
 	o->term = msg_get(&o->msg, "term");
+	o->modes = msg_get(&o->msg, "modes");
 	o->source = msg_get(&o->msg, "source");
 	o->local = msg_get(&o->msg, "local");
 	o->credential = msg_get(&o->msg, "credential");
 	o->original = msg_get(&o->msg, "original");
 	o->agent = msg_get(&o->msg, "agent");
+	o->x11 = msg_get(&o->msg, "x11");
 	o->config = msg_get(&o->msg, "config");
 	if (o->config && !*o->config)
 		o->config = NULL;

@@ -10,7 +10,7 @@
  * All others are closed. argv: vm2-session --config FILE TENANT ID
  *
  * Fields of the order: those of the session.open request (tenant kind command argv* pty term cols
- * rows xpixel ypixel env* original agent source local via credential), and
+ * rows xpixel ypixel modes env* original agent x11 source local via credential), and
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
  *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
  *   guest's root; may be missing)
@@ -41,7 +41,9 @@ struct order {
 	struct msg msg;
 	const char *tenant, *kind, *command, *via, *session;
 	const char *term, *source, *local, *credential;
+	const char *modes;    /* of the terminal, "NUMBER=VALUE ..." (RFC 4254, 8); or NULL */
 	const char *agent;    /* the path of the socket of the client's ssh-agent; or NULL */
+	const char *x11;      /* what DISPLAY is; or NULL */
 	const char *original; /* what was asked for, where another command was put in its place; or NULL */
 	const char *config; /* NULL for the default */
 	char **argv;	    /* NULL-terminated; NULL when there are no words */
@@ -49,6 +51,7 @@ struct order {
 	int64_t started; /* seconds since the epoch */
 	bool pty;
 	bool no_uploads, no_downloads; /* by sftp: the plan forbids them */
+	bool x11_allowed; /* the plan allows X11 to be forwarded */
 	bool forward;  /* no program: an agent that connects and listens (forward.h) */
 	bool record;   /* the terminal is to be recorded */
 	bool required; /* no recording, no session */

@@ -16,6 +16,7 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/session/modes.h"
 
 #ifndef PIDFD_SIGNAL_PROCESS_GROUP
 #define PIDFD_SIGNAL_PROCESS_GROUP (1U << 2) /* linux/pidfd.h, since Linux 6.9 */
@@ -66,10 +67,17 @@ int pty_open(int *ret_master, int *ret_slave, char name[32], struct err *err)
 
 int pty_adopt(int slave, const struct order *o, struct err *err)
 {
+	struct termios t;
+
 	if (ioctl(slave, TIOCSCTTY, 0) < 0)
 		return err_sys(err, errno, "cannot take the terminal as the controlling one");
 	if (pty_resize(slave, o->cols, o->rows, o->xpixel, o->ypixel) < 0)
 		return err_sys(err, errno, "cannot set the terminal's size");
+	/* As sshd, from what the kernel gives a new one. What it does not take stays as it was. */
+	if (o->modes && tcgetattr(slave, &t) == 0) {
+		modes_apply(o->modes, &t);
+		tcsetattr(slave, TCSANOW, &t);
+	}
 	return 0;
 }
 

@@ -17,7 +17,7 @@
  */
 int pty_open(int *ret_master, int *ret_slave, char name[32], struct err *err);
 
-/* In the guest, after setsid(2): make the slave the controlling terminal, with this size. */
+/* In the guest, after setsid(2): make the slave the controlling terminal, with this size and these modes. */
 int pty_adopt(int slave, const struct order *o, struct err *err);
 
 /*

@@ -18,6 +18,7 @@
 #include "provision/session/environment.h"
 #include "provision/session/fence.h"
 #include "provision/session/locale.h"
+#include "provision/session/modes.h"
 #include "provision/session/leaf.h"
 #include "provision/session/order.h"
 #include "provision/session/passwd.h"
@@ -166,6 +167,22 @@ Test(environment, is_made_from_nothing)
 	/* Ours, and of theirs LC_ALL, LD_PRELOAD, LANG, LC_, LC_a and BASH_ENV: no PATH, no SSH_TTY. */
 	cr_assert_eq(n, 17);
 	order_free(&o);
+}
+
+Test(modes, are_those_that_the_client_has)
+{
+	struct termios t = { .c_lflag = ICANON | ECHO, .c_iflag = IXON };
+
+	modes_apply("3=8 53=0 38=0 42=1 1=255 129=9600 72=1 51=1", &t);
+	cr_assert_eq(t.c_cc[VERASE], 8);
+	cr_assert_eq(t.c_cc[VINTR], 0);
+	cr_assert_eq(t.c_lflag, ICANON);
+	cr_assert_eq(t.c_iflag, IUTF8);
+	cr_assert_eq(t.c_oflag, ONLCR);
+	cr_assert_eq(cfgetospeed(&t), B9600);
+	/* What is none is passed over. */
+	modes_apply("= =1 53 53= 53=x 300=1 53=-1 51=4294967296  99=1 128=1 53=1", &t);
+	cr_assert_eq(t.c_lflag, ICANON | ECHO);
 }
 
 static const char *locale_of(const char *text)

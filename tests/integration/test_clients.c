@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "provision/base/str.h"
 #include "tests/integration/lib.h"
 
 TestSuite(clients, .timeout = 120);
@@ -170,6 +171,64 @@ Test(clients, an_editors_way)
 	   "for i in $(seq 100); do nc -X 5 -x 127.0.0.1:7303 127.0.0.1 7304 </dev/null >/run/vm2-test/heard; "
 	   "test -s /run/vm2-test/heard && break; sleep 0.1; done; echo exit >&5; exec 5>&-; wait", ssh_options);
 	cr_assert_str_eq(ok("cat /run/vm2-test/heard"), "hello from the server");
+}
+
+/* In the guest: a program that opens a window, as far as the server's first word. */
+static const char window[] =
+	"use IO::Socket::INET; my ($n) = $ENV{DISPLAY} =~ /^localhost:(\\d+)[.]0$/ or die \"no display\\n\"; "
+	"my ($c) = `xauth list $ENV{DISPLAY}` =~ /([0-9a-f]{32})/ or die \"no cookie\\n\"; print \"$n $c \"; "
+	"my $s = IO::Socket::INET->new(\"localhost:\" . (6000 + $n)) or die; "
+	"syswrite $s, pack(\"a1xvvvvx2a18x2H32\", \"l\", 11, 0, 18, 16, \"MIT-MAGIC-COOKIE-1\", $c); "
+	"while (sysread($s, my $b, 100)) { print $b }";
+
+/* Stock ssh gives the guest another cookie than its own, and looks that what comes has it. */
+Test(clients, windows)
+{
+	static const char cookie[] = "00112233445566778899aabbccddeeff";
+	const char *to, *seen;
+
+	ready();
+	bring("xauth");
+	ok("cd /run/vm2-test; XAUTHORITY=$PWD/xa xauth -q add 127.0.0.1:77 . %s 2>/dev/null; echo shown >window; "
+	   "printf '%%s' '%s' | ssh %s cli@127.0.0.1 'cat >/root/window'", cookie, window, ssh_options);
+	to = xasprintf("XAUTHORITY=/run/vm2-test/xa DISPLAY=127.0.0.1:77 ssh -Y %s", ssh_options);
+	/* Not unless the plan says so. */
+	assert_has(sh("%s -o LogLevel=INFO cli@127.0.0.1 'echo [$DISPLAY]'", to).err, "X11 forwarding request failed");
+	ok("vm2 tenant set cli --x11 yes");
+	ok("nc -lN 127.0.0.1 6077 </run/vm2-test/window >/run/vm2-test/asked & sleep 0.2; "
+	   "%s cli@127.0.0.1 'perl /root/window' >/run/vm2-test/seen; wait", to);
+	seen = ok("cat /run/vm2-test/seen");
+	assert_has(seen, "10 ");
+	assert_has(seen, " shown");
+	assert_lacks(seen, cookie);
+	cr_assert_str_eq(ok("tail -c 16 /run/vm2-test/asked | od -An -tx1 | tr -d ' \n'"), cookie);
+	/* Nor when it was not asked for, nor to a key that may not. */
+	cr_assert_str_eq(ok("ssh %s cli@127.0.0.1 'echo [$DISPLAY]'", ssh_options), "[]");
+	ok("rm -f /run/vm2-test/dull; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/dull && "
+	   "vm2 key add cli /run/vm2-test/dull.pub --restrict");
+	cr_assert_str_eq(ok("%s -i /run/vm2-test/dull cli@127.0.0.1 'echo [$DISPLAY]'",
+			    ok("echo '%s' | sed 's,-i [^ ]*,,'", to)), "[]");
+	ok("vm2 tenant set cli --x11 plan");
+}
+
+/* Through the front door to an sshd of the guest's own, which need not be to be had from anywhere else. */
+Test(clients, jump)
+{
+	ready();
+	bring("sshd ssh-keygen");
+	ok("cat /run/vm2-test/key.pub | ssh %s cli@127.0.0.1 'mkdir -p -m 700 /root/.ssh /run/sshd /etc/ssh; "
+	   "cat >/root/.ssh/authorized_keys; ssh-keygen -q -A; grep -q ^sshd: /etc/passwd || "
+	   "echo sshd:x:74:65534::/run/sshd:/usr/sbin/nologin >>/etc/passwd; sed -i \"s/^root:[^:]*/root:*/\" /etc/shadow; "
+	   "/usr/sbin/sshd -E /root/sshd.log -f /dev/null -p 7305 -o UsePAM=no -o ListenAddress=127.0.0.1'", ssh_options);
+	ok("cd /run/vm2-test; printf '%%s\n' 'Host *' 'IdentityFile /run/vm2-test/key' 'IdentitiesOnly yes' "
+	   "'StrictHostKeyChecking no' 'UserKnownHostsFile /dev/null' 'LogLevel ERROR' 'BatchMode yes' "
+	   "'Host gate' 'HostName 127.0.0.1' 'Port 2222' 'User cli' "
+	   "'Host inside' 'HostName localhost' 'Port 7305' 'User root' 'ProxyJump gate' >jump");
+	cr_assert_str_eq(ok("ssh -F /run/vm2-test/jump inside 'echo $SSH_CONNECTION | cut -d\" \" -f3,4; hostname'"),
+			 "127.0.0.1 7305\ncli");
+	ok("scp -O -F /run/vm2-test/jump /run/vm2-test/up inside:/root/jumped");
+	arrived("/root/jumped");
+	ok("vm2 guest exec cli -- pkill -o -x sshd");
 }
 
 /* Those of OpenSSH's tests that ask nothing of an sshd but to serve, and take less than half a minute. */

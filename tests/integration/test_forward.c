@@ -129,6 +129,52 @@ Test(forward, goes_on_when_the_guest_ends_its_agent)
 	close_forward("agent");
 }
 
+/* In the guest: says the same to whoever comes. */
+static const char speaker[] =
+	"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => \"/run/s\", Listen => 5) or die; "
+	"while (my $c = $s->accept) { print $c \"fwd\\n\"; close $c }";
+
+/* In the guest: reads all that fifty say, to the end of each, and then tells each how much it was. */
+static const char fifty[] =
+	"use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1\", LocalPort => 7050, "
+	"Listen => 50, ReuseAddr => 1) or die; my (@c, @n); for (1 .. 50) { my $c = $s->accept; push @c, $c } "
+	"for my $c (@c) { my $n = 0; while (my $r = sysread($c, my $b, 65536)) { $n += $r } push @n, $n } "
+	"for my $i (0 .. 49) { syswrite($c[$i], \"$n[$i]\\n\"); close $c[$i] }";
+
+Test(forward, fifty_at_once_that_are_half_closed)
+{
+	ready();
+	ok("printf '%%s' '%s' | ssh %s fwd@127.0.0.1 'cat >/root/fifty; "
+	   "setsid perl /root/fifty >/dev/null 2>&1 </dev/null &'", fifty, ssh_options);
+	wait_for(20, "vm2 guest exec fwd -- grep -q ' 0100007F:1B8A 00000000:0000 0A' /proc/net/tcp");
+	open_forward("fifty", "-L 127.0.0.1:7707:localhost:7050");
+	ok("cd /run/vm2-test; for i in $(seq 50); do head -c $((i * 1000)) /dev/zero | "
+	   "timeout 60 nc -N 127.0.0.1 7707 >half.$i & done; wait; "
+	   "for i in $(seq 50); do test \"$(cat half.$i)\" = $((i * 1000)) || { echo $i: $(cat half.$i); exit 1; }; done");
+	close_forward("fifty");
+}
+
+/* A socket of the guest's file system; one that is not there, or not allowed, costs nobody the connection. */
+Test(forward, to_a_socket_of_the_guests)
+{
+	ready();
+	ok("printf '%%s' '%s' | ssh %s fwd@127.0.0.1 'cat >/root/speak; rm -f /run/s; "
+	   "setsid perl /root/speak >/dev/null 2>&1 </dev/null &'", speaker, ssh_options);
+	wait_for(20, "vm2 guest exec fwd -- test -S /run/s");
+	open_forward("socket", "-L /run/vm2-test/to-s:/run/s -L 7705:/run/none -L 7706:/run/s");
+	cr_assert_str_eq(ok("nc -NU /run/vm2-test/to-s </dev/null"), "fwd");
+	cr_assert_str_eq(ok("timeout 20 nc -N 127.0.0.1 7705 </dev/null"), "");
+	cr_assert_str_eq(ok("nc -N 127.0.0.1 7706 </dev/null"), "fwd");
+	ok("ssh -S /run/vm2-test/socket.ctl -O check fwd@127.0.0.1");
+	close_forward("socket");
+	wait_for(20, "grep -a forward-open /var/lib/vm2/ledger/tile/entries/* | grep -a '\"/run/s\"'");
+	/* permitopen names ports: a socket is none of them. */
+	ok("rm -f /run/vm2-test/few; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/few && "
+	   "vm2 key add fwd /run/vm2-test/few.pub --permit-open localhost:7000");
+	cr_assert_str_eq(sh("ssh -i /run/vm2-test/few -W /run/s $(echo '%s' | sed 's,-i [^ ]*,,') "
+			    "fwd@127.0.0.1 </dev/null", ssh_options).out, "");
+}
+
 /* In the guest: asks the agent what keys it has, and shows its answer's kind and their number. */
 static const char ask_agent[] =
 	"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die; "

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a session carries: status, signals, streams, terminals, many at once. */
+#include <libssh/libssh.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,19 @@ Test(session, end_of_file_both_ways)
 			    ssh_options, ssh_options),
 			 "abc");
 	assert_status(sh("ssh -n %s sess@127.0.0.1 cat", ssh_options), 0);
+}
+
+/* As scripts run it: in the background, and with a shell that has no terminal. */
+Test(session, without_a_terminal_and_in_the_background)
+{
+	ready();
+	cr_assert_str_eq(ok("echo 'tty; exit 4' | ssh -T %s sess@127.0.0.1 || echo $?", ssh_options),
+			 "not a tty\n4");
+	assert_status(ssh("sess", "-f", "rm -f /root/late; sleep 1; echo late >/root/late"), 0);
+	assert_status(sh("vm2 guest exec sess -- test -e /root/late"), 1);
+	wait_for(20, "vm2 guest exec sess -- grep -q late /root/late");
+	cr_assert_str_eq(ok("echo no | ssh -n %s sess@127.0.0.1 'cat; echo end'", ssh_options), "end");
+	assert_has(ok("ssh -tt %s sess@127.0.0.1 tty </dev/null", ssh_options), "/dev/pts/");
 }
 
 Test(session, a_gibibyte_passes_unharmed)
@@ -143,6 +157,26 @@ Test(session, a_terminal_knows_its_size_and_hears_of_changes)
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 9);
 }
 
+/* The client's terminal is set up strangely, and the guest's is then, too. sshd's one can do no break. */
+Test(session, a_terminal_has_the_modes_of_the_clients)
+{
+	const char *there;
+
+	ready();
+	there = ok("script -qec \"stty erase ^H intr ^G susp undef -ixon iutf8 echonl; "
+		   "ssh -tt %s sess@127.0.0.1 'stty -a'\" /dev/null </dev/null", ssh_options);
+	assert_has(there, "intr = ^G;");
+	assert_has(there, "erase = ^H;");
+	assert_has(there, "susp = <undef>;");
+	assert_has(there, "-ixon");
+	assert_has(there, " iutf8");
+	assert_has(there, " echonl");
+	there = ok("script -qec \"stty erase ^? -iutf8; ssh -tt %s sess@127.0.0.1 'stty -a'\" /dev/null </dev/null",
+		   ssh_options);
+	assert_has(there, "erase = ^?;");
+	assert_has(there, "-iutf8");
+}
+
 Test(session, several_on_one_connection)
 {
 	ready();
@@ -206,6 +240,24 @@ Test(session, what_else_the_config_accepts_and_a_silent_client_is_asked)
 	ok("kill -STOP $(cat /run/vm2-test/pid)");
 	wait_for(30, "! pgrep -f '^sleep 7655'");
 	ok("kill -9 $(cat /run/vm2-test/pid); /usr/libexec/vm2/supervise stop asking");
+}
+
+/* Where this release's libssh has one (0.12), the stock client and the gateway agree on it by themselves. */
+Test(session, keys_are_exchanged_as_no_quantum_computer_undoes)
+{
+	struct result r;
+
+	ready();
+	r = ssh("sess", "-v", "true");
+	assert_status(r, 0);
+#if LIBSSH_VERSION_INT >= SSH_VERSION_INT(0, 12, 0)
+	cr_assert(strstr(r.err, "kex: algorithm: mlkem768x25519-sha256") ||
+		  strstr(r.err, "kex: algorithm: sntrup761x25519-sha512"), "%s", r.err);
+	assert_status(ssh("sess", "-o KexAlgorithms=mlkem768x25519-sha256", "true"), 0);
+	assert_status(ssh("sess", "-o KexAlgorithms=sntrup761x25519-sha512", "true"), 0);
+#else
+	assert_has(r.err, "kex: algorithm: curve25519-sha256");
+#endif
 }
 
 Test(session, keepalives_are_answered)

@@ -92,6 +92,34 @@ Test(siege, who_fails_again_and_again_has_to_wait)
 	ok("vm2 tenant unlock guessed; /usr/libexec/vm2/supervise stop penal");
 }
 
+/* Asks vm2d for the one and the other, as the coin falls, and prints by how much the one takes longer, in percent. */
+static const char clocked[] =
+	"import random, socket, statistics, sys, time\n"
+	"def ask(op, **fields):\n"
+	"    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); began = time.perf_counter()\n"
+	"    s.connect(\"/run/vm2/vm2d.sock\"); fields = {\"op\": op, \"source\": \"192.0.2.7:1\", **fields}\n"
+	"    s.send(b\"\".join(f\"{k}={v}\\0\".encode() for k, v in fields.items()))\n"
+	"    while b\"event=end\" not in s.recv(65536): pass\n"
+	"    return time.perf_counter() - began\n"
+	"key = \" \".join(open(\"/run/vm2-test/other-key.pub\").read().split()[:2])\n"
+	"for n, request in (150, (\"auth.key\", {\"key\": key})), (16, (\"auth.password\", {\"password\": \"wrong\"})):\n"
+	"    times = {name: [] for name in (\"timed\", \"nobody-here\")}\n"
+	"    for i in range(n):\n"
+	"        for name in random.sample(sorted(times), 2): times[name].append(ask(request[0], tenant=name, **request[1]))\n"
+	"    known, unknown = (statistics.median(t) for t in times.values())\n"
+	"    print(f\"{request[0]} {known * 1000:.2f} {unknown * 1000:.2f} {(known / unknown - 1) * 100:.0f}\")\n";
+
+Test(siege, a_name_that_is_nobodys_takes_as_long)
+{
+	const char *seen;
+
+	tenant_ready("timed");
+	ok("echo 'right pass word' | vm2 tenant passwd timed; printf '%%s' '%s' >/run/vm2-test/clocked.py", clocked);
+	seen = ok("python3 /run/vm2-test/clocked.py");
+	fprintf(stderr, "ms for a name, and for nobody's, and percent: %s\n", seen);
+	ok("echo '%s' | awk '$4 < -30 || $4 > 40 { exit 1 }'", seen);
+}
+
 Test(siege, a_wire_process_that_was_taken_over_gains_no_time)
 {
 	static const char wire[] = "/usr/libexec/vm2/vm2-gateway-wire";

@@ -15,6 +15,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,13 +49,18 @@ static void meta(struct nftnl_rule *r, uint32_t key)
 	meta_to(r, key, NFT_REG_1);
 }
 
-static void cmp(struct nftnl_rule *r, uint32_t op, const void *data, uint32_t len)
+static void cmp_of(struct nftnl_rule *r, uint32_t reg, uint32_t op, const void *data, uint32_t len)
 {
 	struct nftnl_expr *e = add(r, "cmp");
 
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, reg);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
 	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, len);
+}
+
+static void cmp(struct nftnl_rule *r, uint32_t op, const void *data, uint32_t len)
+{
+	cmp_of(r, NFT_REG_1, op, data, len);
 }
 
 static void payload(
@@ -129,7 +135,8 @@ void expr_family(struct nftnl_rule *r, int family)
 	cmp(r, NFT_CMP_EQ, &proto, sizeof(proto));
 }
 
-void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a)
+static void address(
+	struct nftnl_rule *r, uint32_t op, enum expr_side side, const struct address *a)
 {
 	uint8_t bits[16];
 
@@ -139,7 +146,17 @@ void expr_address(struct nftnl_rule *r, enum expr_side side, const struct addres
 		address_mask(a, bits);
 		mask(r, bits, a->len);
 	}
-	cmp(r, NFT_CMP_EQ, a->bytes, a->len);
+	cmp(r, op, a->bytes, a->len);
+}
+
+void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a)
+{
+	address(r, NFT_CMP_EQ, side, a);
+}
+
+void expr_no_address(struct nftnl_rule *r, enum expr_side side, const struct address *a)
+{
+	address(r, NFT_CMP_NEQ, side, a);
 }
 
 void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
@@ -148,10 +165,12 @@ void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 	lookup(r, set);
 }
 
-void expr_known_source(struct nftnl_rule *r, int family, const char *set)
+/* The prefix of the name that is there anyway: what is no guest's is not looked up. */
+void expr_known_source(struct nftnl_rule *r, int family, const char *prefix, const char *set)
 {
 	expr_family(r, family);
 	link_key(r);
+	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, EXPR_SOURCE),
 		family == AF_INET6 ? 16 : 4, AFTER_LINK);
 	lookup(r, set);
@@ -222,7 +241,7 @@ void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
-void expr_state(struct nftnl_rule *r, uint32_t states)
+static void state(struct nftnl_rule *r, uint32_t op, uint32_t states)
 {
 	static const uint32_t none;
 	struct nftnl_expr *e = add(r, "ct");
@@ -230,7 +249,17 @@ void expr_state(struct nftnl_rule *r, uint32_t states)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 	mask(r, &states, sizeof(states));
-	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+	cmp(r, op, &none, sizeof(none));
+}
+
+void expr_state(struct nftnl_rule *r, uint32_t states)
+{
+	state(r, NFT_CMP_NEQ, states);
+}
+
+void expr_no_state(struct nftnl_rule *r, uint32_t states)
+{
+	state(r, NFT_CMP_EQ, states);
 }
 
 void expr_status(struct nftnl_rule *r, uint32_t bits)
@@ -293,6 +322,16 @@ void expr_redirect(struct nftnl_rule *r, int family)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MAX, port);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS,
 		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+void expr_no_syn(struct nftnl_rule *r)
+{
+	static const uint8_t flags = TH_FIN | TH_SYN | TH_RST | TH_ACK, syn = TH_SYN;
+
+	expr_protocol(r, IPPROTO_TCP);
+	payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1); /* RFC 9293 3.1 */
+	mask(r, &flags, sizeof(flags));
+	cmp(r, NFT_CMP_NEQ, &syn, sizeof(syn));
 }
 
 /* An ICMP connection has something for a port, too: no key is ever incomplete. */
@@ -395,6 +434,20 @@ void expr_account(struct nftnl_rule *r, bool in, const char *set)
 	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
 }
 
+/* The name is loaded once: it is what costs most of all this. */
+void expr_account_plain(
+	struct nftnl_rule *r, bool in, const char *prefix, const char *but, const char *set)
+{
+	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
+	if (!in) {
+		meta_to(r, NFT_META_IIFNAME, NFT_REG_2);
+		cmp_of(r, NFT_REG_2, NFT_CMP_NEQ, prefix, strlen(prefix));
+	}
+	lookup_or_not(r, but, NFT_LOOKUP_F_INV);
+	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
+}
+
 void expr_count(struct nftnl_rule *r, const char *counter)
 {
 	struct nftnl_expr *e = add(r, "objref");
@@ -403,12 +456,12 @@ void expr_count(struct nftnl_rule *r, const char *counter)
 	nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, counter);
 }
 
-void expr_goto(struct nftnl_rule *r, const char *chain)
+void expr_go(struct nftnl_rule *r, bool back, const char *chain)
 {
 	struct nftnl_expr *e = add(r, "immediate");
 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NFT_GOTO);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)(back ? NFT_JUMP : NFT_GOTO));
 	nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 

@@ -21,6 +21,8 @@ void expr_family(struct nftnl_rule *r, int family);
 
 /* The packet's source or destination lies within the prefix. */
 void expr_address(struct nftnl_rule *r, enum expr_side side, const struct address *a);
+/* It is of the prefix's family, and does not. */
+void expr_no_address(struct nftnl_rule *r, enum expr_side side, const struct address *a);
 
 /* The interface it came in by (in), or leaves by, is an element of the set. */
 void expr_known_interface(struct nftnl_rule *r, bool in, const char *set);
@@ -49,8 +51,8 @@ void expr_known_claim(struct nftnl_rule *r, const char *set);
 /* The interface it came in by and the one it leaves by, together, are an element of the set. */
 void expr_known_pair(struct nftnl_rule *r, const char *set);
 
-/* Interface, MAC and source, together, are an element of the set. */
-void expr_known_source(struct nftnl_rule *r, int family, const char *set);
+/* Interface, MAC and source, together, are an element of the set; the interface's name starts so. */
+void expr_known_source(struct nftnl_rule *r, int family, const char *prefix, const char *set);
 
 /* Its transport protocol is this one. */
 void expr_protocol(struct nftnl_rule *r, uint8_t protocol);
@@ -70,8 +72,13 @@ void expr_foreign_target(struct nftnl_rule *r, const struct address *but, const 
 /* The first byte of its transport header (the ICMP type) is an element of the anonymous set. */
 void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id);
 
+/* It is TCP, and has other flags than the first segment of a connection. */
+void expr_no_syn(struct nftnl_rule *r);
+
 /* Its connection is in one of these states (NF_CT_STATE_BIT). */
 void expr_state(struct nftnl_rule *r, uint32_t states);
+/* In none of them. */
+void expr_no_state(struct nftnl_rule *r, uint32_t states);
 
 /* Its connection has one of these marks of the kernel's (enum ip_conntrack_status). */
 void expr_status(struct nftnl_rule *r, uint32_t bits);
@@ -110,13 +117,20 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint
 /* Count it in the dynamic set, for the interface it came in by (in) or leaves by. */
 void expr_account(struct nftnl_rule *r, bool in, const char *set);
 
+/*
+ * Count it so if the interface's name starts so (and, of what leaves, that it came in by does not), and it
+ * is no element of the set `but`; else the rule ends.
+ */
+void expr_account_plain(
+	struct nftnl_rule *r, bool in, const char *prefix, const char *but, const char *set);
+
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);
 
-/* Go on in another chain, and not come back. */
-void expr_goto(struct nftnl_rule *r, const char *chain);
+/* Go on in another chain, and come back here from its end, or not. */
+void expr_go(struct nftnl_rule *r, bool back, const char *chain);
 
-/* NF_ACCEPT, NF_DROP. */
+/* NF_ACCEPT, NF_DROP, NFT_RETURN. */
 void expr_verdict(struct nftnl_rule *r, int verdict);
 
 /* Give it the address of the interface it leaves by. */

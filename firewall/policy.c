@@ -47,7 +47,11 @@ struct chain {
 	int32_t priority;
 };
 
-#define ALLOWED "allowed" /* after `forward`: what may pass, if its guest's rate lets it */
+#define JUDGE	       "judge" /* what begins a connection, or is of none */
+#define JUDGE_TO_GUEST "judge_to_guest"
+/* What a guest sends, or receives, that has a rate. */
+#define RATE_SENT_CHAIN	    "rate_sent"
+#define RATE_RECEIVED_CHAIN "rate_received"
 
 #define ARP	"claimed" /* the only one of table arp */
 /* Where what is dropped goes to be counted for the guest that sent it, or would have received it. */
@@ -57,11 +61,14 @@ struct chain {
 static const struct chain chains[] = {
 	{ DROP_SENT_CHAIN, NULL, 0, 0 },
 	{ DROP_RECEIVED_CHAIN, NULL, 0, 0 },
+	{ JUDGE, NULL, 0, 0 },
+	{ JUDGE_TO_GUEST, NULL, 0, 0 },
+	{ RATE_SENT_CHAIN, NULL, 0, 0 },
+	{ RATE_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
 	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
-	{ ALLOWED, "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER + 1 },
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
 	{ ARP, "filter", NF_ARP_IN, NF_IP_PRI_FILTER },
@@ -109,6 +116,7 @@ static const struct set sets[] = {
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
+	{ POLICY_RATED, TYPE_IFNAME, 16 },
 	{ POLICY_UP, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
 	{ POLICY_DOWN, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
 	{ POLICY_PACKETS_UP, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
@@ -174,6 +182,7 @@ enum match {
 	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
 	REPLY,		 /* of a connection that the other side began */
 	PUBLISHED,	 /* of a connection that came by a published port */
+	NO_SYN, /* of TCP, and not how that begins */
 	LOOPBACK4,
 	LOOPBACK6,
 	HOST_PORT4, /* to an address of the host, and a port that may be published */
@@ -182,7 +191,8 @@ enum match {
 	ICMP4,
 	ICMP6,
 	TO_LINK_LOCAL4,
-	TO_PROTECTED, /* to one of the prefixes: a rule each */
+	TO_PROTECTED, /* to, or from, one of the prefixes: a rule each */
+	FROM_PROTECTED,
 	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
 	MANY_OUT,
 	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
@@ -200,7 +210,17 @@ enum match {
 	TO_MORE, /* to one of the further pools: a rule each */
 	FROM_POOL4,
 	FROM_POOL6,
-	OPEN,	/* of a connection that both sides have agreed to */
+	NO_STREAM, /* of no connection itself: an error about one, or what cannot be tracked */
+	BEGINNING, /* the first of a connection */
+	/*
+	 * From a guest without a rate, to no address of the pool, which is not asked where there are further
+	 * pools; or to one, from no guest: counted for the guest.
+	 */
+	PLAIN_OUT4,
+	PLAIN_OUT6,
+	PLAIN_IN,
+	RATED_IN, /* from, or to, a guest that has a rate */
+	RATED_OUT,
 	OWN_IN4, /* new: as the guest's own rules say */
 	OWN_IN6,
 	OWN_OUT4,
@@ -215,6 +235,11 @@ enum verdict {
 	DROP,
 	DROP_SENT,     /* and count it for the guest by whose interface it came */
 	DROP_RECEIVED, /* or leaves */
+	ALLOW,	       /* go back to `forward` */
+	BE_JUDGED,     /* by JUDGE, which drops or allows */
+	JUDGE_ONWARD,  /* by JUDGE_TO_GUEST in its place */
+	LIMIT_SENT,    /* go to the chain of this name, and come back if it lets it pass */
+	LIMIT_RECEIVED,
 	MASQUERADE,
 	REDIRECT, /* to the guest that the map of published ports says; none: go on */
 	AS_IT_SAYS, /* the map; nothing: go on */
@@ -236,10 +261,11 @@ struct rule {
  * chain untouched. Discovery never leaves the link: Linux forwards neither of its sources.
  */
 static const struct rule rules[] = {
-	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
+	/* Most packets come no further than this. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
 	/* All but what is to be looked at more closely. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
+	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, NEIGHBOR_ADVERT, ADVERTISED, DROP_SENT },
@@ -250,49 +276,66 @@ static const struct rule rules[] = {
 
 	{ "published", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
 	{ "published", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
+	/* A connection that was ended does not begin anew by an answer of the host's, as if it were its own. */
+	{ "published_here", ANY, GUEST, NO_SYN, NULL, DROP },
 	/* What the host's own programs say to each other stays theirs. */
 	{ "published_here", ANY, ANY, LOOPBACK4, NULL, ACCEPT },
 	{ "published_here", ANY, ANY, LOOPBACK6, NULL, ACCEPT },
 	{ "published_here", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
 	{ "published_here", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
 
-	/* What is published to the world is published to the other guests. */
-	{ "forward", GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
+	/*
+	 * What begins is judged, and what is not of a connection itself. All else is of one that was allowed
+	 * when it began, for what is allowed no longer is ended: most are these, so their way is short.
+	 */
+	{ "forward", ANY, ANY, NO_STREAM, NULL, BE_JUDGED },
+	{ "forward", ANY, ANY, BEGINNING, NULL, BE_JUDGED },
+	/* From the guests to the world, and back: of those without a rate. */
+	{ "forward", ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
+	{ "forward", ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
+	{ "forward", ANY, ANY, PLAIN_IN, NULL, ACCEPT },
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
 	{ "forward", ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
 	{ "forward", ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
 	{ "forward", ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
-	/* Both sides have agreed, and a connection that is allowed no longer is ended: most are these. */
-	{ "forward", ANY, ANY, OPEN, NULL, ACCEPT },
-	/* Looked at before all that may let it through; what is dropped is tracked no further. */
-	{ "forward", GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
-	{ "forward", GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
-	{ "forward", ANY, GUEST, MANY_OUT, TOO_MANY, DROP_RECEIVED },
-	/* A guest's own rules go before what holds for all, and before its published ports. */
-	{ "forward", GUEST, GUEST, OWN_PEER4, NULL, AS_IT_SAYS },
-	{ "forward", GUEST, GUEST, OWN_PEER6, NULL, AS_IT_SAYS },
-	{ "forward", OTHER, GUEST, OWN_IN4, NULL, AS_IT_SAYS },
-	{ "forward", OTHER, GUEST, OWN_IN6, NULL, AS_IT_SAYS },
-	{ "forward", ANY, GUEST, PUBLISHED, NULL, ACCEPT },
-	{ "forward", GUEST, GUEST, SIBLINGS, NULL, ACCEPT },
-	{ "forward", GUEST, GUEST, NOTHING, GUEST_TO_GUEST, DROP_SENT },
-	{ "forward", ANY, GUEST, REPLY, NULL, ACCEPT },
-	{ "forward", ANY, GUEST, NOTHING, TO_GUEST, DROP_RECEIVED },
-	/* The metadata service of the cloud that the host itself may run in, and such. */
-	{ "forward", GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP_SENT },
-	/* Not tracked is not translated: it would leave with the guest's inner address. */
-	{ "forward", GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
-	/* Last: what they allow gets no further than what everybody may. */
-	{ "forward", GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
-	{ "forward", GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
-
 	/* What is dropped above uses nothing up. */
-	{ ALLOWED, ANY, ANY, RATE_IN, OVER_RATE, DROP_SENT },
-	{ ALLOWED, ANY, ANY, PACKETS_IN, OVER_RATE, DROP_SENT },
-	{ ALLOWED, ANY, ANY, RATE_OUT, OVER_RATE, DROP_RECEIVED },
-	{ ALLOWED, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP_RECEIVED },
-	{ ALLOWED, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
-	{ ALLOWED, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
+	{ "forward", GUEST, ANY, RATED_IN, NULL, LIMIT_SENT },
+	{ "forward", ANY, GUEST, RATED_OUT, NULL, LIMIT_RECEIVED },
+	{ "forward", GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
+	{ "forward", ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
+
+	/* Looked at before all that may let it through; what is dropped is tracked no further. */
+	{ JUDGE, GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
+	{ JUDGE, GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
+	{ JUDGE, GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
+	{ JUDGE, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
+	/* The metadata service of the cloud that the host itself may run in, and such. */
+	{ JUDGE, GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP_SENT },
+	/* Not tracked is not translated: it would leave with the guest's inner address. */
+	{ JUDGE, GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
+	/* Last: what they allow gets no further than what everybody may. */
+	{ JUDGE, GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
+	{ JUDGE, GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
+
+	/* As they are kept from it, it is from them: nobody there waits for an answer that does not come. */
+	{ JUDGE_TO_GUEST, ANY, ANY, FROM_PROTECTED, PROTECTED, DROP_RECEIVED },
+	{ JUDGE_TO_GUEST, ANY, ANY, MANY_OUT, TOO_MANY, DROP_RECEIVED },
+	/* A guest's own rules go before what holds for all, and before its published ports. */
+	{ JUDGE_TO_GUEST, GUEST, ANY, OWN_PEER4, NULL, AS_IT_SAYS },
+	{ JUDGE_TO_GUEST, GUEST, ANY, OWN_PEER6, NULL, AS_IT_SAYS },
+	{ JUDGE_TO_GUEST, OTHER, ANY, OWN_IN4, NULL, AS_IT_SAYS },
+	{ JUDGE_TO_GUEST, OTHER, ANY, OWN_IN6, NULL, AS_IT_SAYS },
+	/* What is published to the world is published to the other guests. */
+	{ JUDGE_TO_GUEST, ANY, ANY, PUBLISHED, NULL, ALLOW },
+	{ JUDGE_TO_GUEST, ANY, ANY, SIBLINGS, NULL, ALLOW },
+	{ JUDGE_TO_GUEST, GUEST, ANY, NOTHING, GUEST_TO_GUEST, DROP_SENT },
+	{ JUDGE_TO_GUEST, ANY, ANY, REPLY, NULL, ALLOW },
+	{ JUDGE_TO_GUEST, ANY, ANY, NOTHING, TO_GUEST, DROP_RECEIVED },
+
+	{ RATE_SENT_CHAIN, ANY, ANY, RATE_IN, OVER_RATE, DROP_SENT },
+	{ RATE_SENT_CHAIN, ANY, ANY, PACKETS_IN, OVER_RATE, DROP_SENT },
+	{ RATE_RECEIVED_CHAIN, ANY, ANY, RATE_OUT, OVER_RATE, DROP_RECEIVED },
+	{ RATE_RECEIVED_CHAIN, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP_RECEIVED },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
@@ -597,7 +640,12 @@ static uint32_t rule_times(const struct rule *def, const struct policy *p)
 	case FROM_POOL6:
 		return p->pool6.family != 0;
 	case TO_PROTECTED:
+	case FROM_PROTECTED:
 		return p->n_protect;
+	case PLAIN_OUT4:
+		return p->pool4.family && !p->n_more;
+	case PLAIN_OUT6:
+		return p->pool6.family && !p->n_more;
 	case TO_MORE:
 		return p->n_more;
 	case MANY_IN:
@@ -632,11 +680,11 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 	case NOTHING:
 		return;
 	case OWN_SOURCE4:
-		return expr_known_source(r, AF_INET, POLICY_SOURCE4);
+		return expr_known_source(r, AF_INET, p->prefix, POLICY_SOURCE4);
 	case OWN_SOURCE6:
-		return expr_known_source(r, AF_INET6, POLICY_SOURCE6);
+		return expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
 	case OWN_SOURCE6_BUT_ICMP:
-		expr_known_source(r, AF_INET6, POLICY_SOURCE6);
+		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
 		return expr_no_protocol(r, IPPROTO_ICMPV6);
 	case OWN_CLAIM:
 		return expr_known_claim(r, POLICY_ARP);
@@ -659,6 +707,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
 	case PUBLISHED:
 		return expr_status(r, IPS_DST_NAT);
+	case NO_SYN:
+		return expr_no_syn(r);
 	case LOOPBACK4:
 		return expr_address(r, EXPR_DESTINATION, &loopback4);
 	case LOOPBACK6:
@@ -679,6 +729,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_DESTINATION, &link_local4);
 	case TO_PROTECTED:
 		return expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
+	case FROM_PROTECTED:
+		return expr_address(r, EXPR_SOURCE, &p->protect[nth]);
 	case MANY_IN:
 	case MANY_OUT:
 		expr_beginning(r);
@@ -715,8 +767,22 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_SOURCE, &p->pool4);
 	case FROM_POOL6:
 		return expr_address(r, EXPR_SOURCE, &p->pool6);
-	case OPEN:
-		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+	case NO_STREAM:
+		return expr_no_state(
+			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
+	case BEGINNING:
+		return expr_beginning(r);
+	case PLAIN_OUT4:
+	case PLAIN_OUT6:
+		expr_no_address(r, EXPR_DESTINATION,
+			def->match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
+		return expr_account_plain(r, true, p->prefix, POLICY_RATED, POLICY_SENT);
+	case PLAIN_IN:
+		return expr_account_plain(r, false, p->prefix, POLICY_RATED, POLICY_RECEIVED);
+	case RATED_IN:
+		return expr_known_interface(r, true, POLICY_RATED);
+	case RATED_OUT:
+		return expr_known_interface(r, false, POLICY_RATED);
 	case OWN_IN4:
 		return own_rule(r, AF_INET, false, false, POLICY_IN4);
 	case OWN_IN6:
@@ -734,6 +800,39 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 	}
 }
 
+/* The chain that a verdict leads to, or NULL. */
+static const char *chain_of(enum verdict verdict)
+{
+	switch (verdict) {
+	case DROP_SENT:
+		return DROP_SENT_CHAIN;
+	case DROP_RECEIVED:
+		return DROP_RECEIVED_CHAIN;
+	case BE_JUDGED:
+		return JUDGE;
+	case JUDGE_ONWARD:
+		return JUDGE_TO_GUEST;
+	case LIMIT_SENT:
+		return RATE_SENT_CHAIN;
+	case LIMIT_RECEIVED:
+		return RATE_RECEIVED_CHAIN;
+	default:
+		return NULL;
+	}
+}
+
+/* Who was not dropped there comes back. */
+static bool is_jump(enum verdict verdict)
+{
+	return verdict == BE_JUDGED || verdict == LIMIT_SENT || verdict == LIMIT_RECEIVED;
+}
+
+static bool is_address(enum match match)
+{
+	return match == TO_PROTECTED || match == FROM_PROTECTED || match == TO_POOL4 ||
+		match == TO_POOL6 || match == TO_MORE || match == TO_LINK_LOCAL4 || match == FROM_POOL4 || match == FROM_POOL6;
+}
+
 static struct nftnl_rule *make_rule(
 	const struct policy *p, const struct rule *def, uint32_t nth, uint32_t set_id)
 {
@@ -742,19 +841,25 @@ static struct nftnl_rule *make_rule(
 	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, family_of_chain(def->chain));
+	/* First what fails soonest and cheapest: a name costs more than an address. */
+	if (is_address(def->match))
+		put_match(r, def, p, nth, set_id);
 	if (def->in != ANY)
 		expr_interface(r, true, p->prefix, def->in == GUEST);
 	if (def->out != ANY)
 		expr_interface(r, false, p->prefix, def->out == GUEST);
-	put_match(r, def, p, nth, set_id);
+	if (!is_address(def->match))
+		put_match(r, def, p, nth, set_id);
 	if (def->counter)
 		expr_count(r, def->counter);
 	if (def->verdict == MASQUERADE)
 		expr_masquerade(r);
 	else if (def->verdict == REDIRECT)
 		expr_redirect(r, def->match == HOST_PORT6 ? AF_INET6 : AF_INET);
-	else if (def->verdict == DROP_SENT || def->verdict == DROP_RECEIVED)
-		expr_goto(r, def->verdict == DROP_SENT ? DROP_SENT_CHAIN : DROP_RECEIVED_CHAIN);
+	else if (chain_of(def->verdict))
+		expr_go(r, is_jump(def->verdict), chain_of(def->verdict));
+	else if (def->verdict == ALLOW)
+		expr_verdict(r, NFT_RETURN);
 	else if (def->verdict != AS_IT_SAYS && def->verdict != GO_ON)
 		expr_verdict(r, def->verdict == ACCEPT ? NF_ACCEPT : NF_DROP);
 	return r;
@@ -828,11 +933,8 @@ uint32_t policy_rule_count(const struct policy *p)
 {
 	uint32_t count = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-		bool goes_on = rules[i].verdict == DROP_SENT || rules[i].verdict == DROP_RECEIVED;
-
-		count += rule_times(&rules[i], p) * (goes_on ? 2 : 1);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		count += rule_times(&rules[i], p) * (chain_of(rules[i].verdict) ? 2 : 1);
 	return count;
 }
 

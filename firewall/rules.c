@@ -102,7 +102,8 @@ static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
 	if (ruleset_has_ranges(e->set)) {
 		nftnl_set_elem_set(
 			elem, NFTNL_SET_ELEM_KEY_END, e->key_end, ruleset_key_len(e->set));
-		nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT, e->data[0]);
+		nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT,
+			e->data[0] == NF_ACCEPT ? (uint32_t)NFT_RETURN : NF_DROP);
 	} else if (data_len) {
 		nftnl_set_elem_set(elem, NFTNL_SET_ELEM_DATA, e->data, data_len);
 	}

@@ -191,6 +191,12 @@ int rules_end_disallowed(const struct rules_base *base, const struct rules_guest
 /* Those between two guests that neither's own rules allow, and that came by no published port. */
 int rules_end_between(const struct rules_base *base, const struct rules_guest guests[2],
 	const struct rules_own *const own[2], const uint32_t n_own[2], struct err *err);
+/*
+ * Of all guests' connections, those that this state would not let begin: for who has just put it in, after
+ * another or none. What the host began to a guest, and what is no guest's, goes on.
+ */
+int rules_end_forbidden(
+	const struct rules_base *base, const struct rules_state *state, struct err *err);
 int rules_end_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err);
 

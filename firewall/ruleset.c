@@ -38,6 +38,7 @@ static const struct {
 	[RULESET_OUT6] = { POLICY_OUT6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
 	[RULESET_PEER4] = { POLICY_PEER4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
 	[RULESET_PEER6] = { POLICY_PEER6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_RATED] = { POLICY_RATED, IFNAMSIZ },
 	[RULESET_UP] = { POLICY_UP, IFNAMSIZ, .unit = EXPR_BYTES },
 	[RULESET_DOWN] = { POLICY_DOWN, IFNAMSIZ, .unit = EXPR_BYTES },
 	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, IFNAMSIZ, .unit = EXPR_PACKETS },
@@ -126,8 +127,8 @@ int ruleset_add_rates(
 	int r = name_interface(p, g->number, interface, err);
 
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
-		if (sets[set].unit)
-			add_rate(s, set, interface, g, POLICY_LEAST);
+		if (sets[set].unit || set == RULESET_RATED)
+			add_rate(s, set, interface, g, sets[set].unit ? POLICY_LEAST : 0);
 	return r;
 }
 
@@ -210,6 +211,8 @@ int ruleset_add_guest(
 	if (r != 0)
 		return r;
 	add_link(s, RULESET_GUESTS, &l);
+	if (g->up || g->down || g->packets)
+		add_rate(s, RULESET_RATED, l.interface, g, 0);
 	for (int set = 0; set < RULESET_SETS; set++)
 		if (rates[set])
 			add_rate(s, set, l.interface, g, rates[set]);
@@ -363,7 +366,7 @@ static void put_own(const struct ruleset_element *e, bool six, struct buf *b)
 		buf_puts(b, "-");
 		put_address(b, family, e->key_end + address);
 	}
-	buf_puts(b, e->data[0] == NF_ACCEPT ? " : accept" : " : drop");
+	buf_puts(b, e->data[0] == NF_ACCEPT ? " : return" : " : drop");
 }
 
 void ruleset_words(const struct ruleset_element *e, struct buf *b)
@@ -411,6 +414,9 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	case RULESET_OUT6:
 	case RULESET_PEER6:
 		put_own(e, true, b);
+		break;
+	case RULESET_RATED:
+		buf_printf(b, "\"%.16s\"", (const char *)e->key);
 		break;
 	case RULESET_UP:
 	case RULESET_DOWN:

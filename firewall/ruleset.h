@@ -27,6 +27,7 @@ enum ruleset_set {
 	RULESET_OUT6,
 	RULESET_PEER4,
 	RULESET_PEER6,
+	RULESET_RATED, /* those that are in any of these */
 	RULESET_UP,
 	RULESET_DOWN,
 	RULESET_PACKETS_UP,

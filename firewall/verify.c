@@ -219,7 +219,10 @@ static int take_element(struct nftnl_set_elem *e, void *data)
 		if (end)
 			memcpy(to->key_end, end,
 				end_len < sizeof(to->key_end) ? end_len : sizeof(to->key_end));
-		to->data[0] = (uint8_t)nftnl_set_elem_get_u32(e, NFTNL_SET_ELEM_VERDICT);
+		to->data[0] = nftnl_set_elem_get_u32(e, NFTNL_SET_ELEM_VERDICT) ==
+				(uint32_t)NFT_RETURN ?
+			NF_ACCEPT :
+			(uint8_t)nftnl_set_elem_get_u32(e, NFTNL_SET_ELEM_VERDICT);
 	} else if (value && ruleset_data_len(l->set))
 		memcpy(to->data, value, data_len < sizeof(to->data) ? data_len : sizeof(to->data));
 	return 0;

@@ -519,7 +519,9 @@ int fence_restore(const struct config *config, struct store *store, struct err *
 		r = collect(store, &state, err);
 	if (r == 0)
 		r = traffic_collect(config, store, err);
-	return r == 0 ? rules_restore_state(&base, &state.value, err) : r;
+	if (r == 0)
+		r = rules_restore_state(&base, &state.value, err);
+	return r == 0 ? rules_end_forbidden(&base, &state.value, err) : r;
 }
 
 /* Canonical JSON: sorted keys, no spaces. */
@@ -546,6 +548,7 @@ void fence_note(const struct config *config, const char *who, const char *what)
 static int restore(
 	const struct config *config, struct owner *owner, struct store *store, struct err *err)
 {
+	const struct rules_base base = fence_base(config);
 	CLEANUP_STATE struct state state = { 0 };
 	struct err why = { 0 };
 	int r = collect(store, &state, err);
@@ -553,7 +556,12 @@ static int restore(
 	/* The counts begin anew; a table without rules is worse than some that are lost. */
 	if (r == 0 && traffic_collect(config, store, &why) != 0)
 		log_warn("cannot save what guests sent and received: %s", why.text);
-	return r == 0 ? owner_restore(owner, &state.value, err) : r;
+	if (r == 0)
+		r = owner_restore(owner, &state.value, err);
+	/* The rules do not look at a connection again that began while they were not there. */
+	if (r == 0 && rules_end_forbidden(&base, &state.value, &why) != 0)
+		log_warn("cannot end the connections that are not allowed: %s", why.text);
+	return r;
 }
 
 /* Until it works: nothing is lent before, so that no guest starts without its rules. */

@@ -157,6 +157,7 @@ int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 	const struct rules_state *state, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset elements = { 0 };
+	struct err why = { 0 };
 	struct policy p;
 	int r;
 
@@ -173,7 +174,12 @@ int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 		nl, &p, NFT_MSG_NEWTABLE, nl->own ? POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST : 0);
 	policy_put_contents(nl, &p);
 	put_elements(nl, &p, NFT_MSG_NEWSETELEM, &elements);
-	return commit(nl, p.subject, err);
+	r = commit(nl, p.subject, &why);
+	/* All that it names is in the batch itself: only a part of the kernel can be missing. */
+	if (r == -ENOENT)
+		return err_set(err, r, "%s: the kernel lacks a part of nftables (vm2 host check says which are needed)",
+			why.text);
+	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
 int rules_restore_state(

@@ -140,7 +140,7 @@ int command_confirm(const struct cli *cli, struct err *err)
 {
 	char answer[16] = "";
 
-	if (command_option(cli, "yes"))
+	if (command_option(cli, "yes") || command_option(cli, "dry-run"))
 		return 0;
 	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
 		return err_set(err, ERR_USAGE,

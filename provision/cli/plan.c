@@ -18,6 +18,11 @@ static const struct option_spec options[] = {
 	{ 0 },
 };
 
+static const struct option_spec remove_options[] = {
+	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check whether it can be, but change nothing", false },
+	{ 0 },
+};
+
 #define ONE_NAME .usage = "NAME", .words = { "name" }, .min_words = 1, .max_words = 1
 
 static const struct verb verbs[] = {
@@ -28,7 +33,7 @@ static const struct verb verbs[] = {
 	{ .name = "set", .help = "Change a plan; running guests have it at once.", ONE_NAME,
 	  .op = "plan.set", .options = options, .columns = columns, .shape = TABLE_ONE, .slow = true },
 	{ .name = "remove", .help = "Forget a plan that no tenant has.", ONE_NAME,
-	  .op = "plan.remove" },
+	  .op = "plan.remove", .options = remove_options },
 	{ 0 },
 };
 

@@ -157,7 +157,7 @@ static const struct option_spec set_options[] = {
 	  "whether it must be changed at the next login with it", false },
 	{ "sources", OPTION_TEXT, "PREFIXES", "sources", "where logins may come from, or: any", false },
 	{ "hours", OPTION_TEXT, "HOURS", "hours", "when they may: Wk0800-1800, or: any", false },
-	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show limits, but change nothing", false },
+	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show it, but change nothing", false },
 	{ 0 },
 };
 
@@ -176,13 +176,22 @@ static const struct option_spec unlock_options[] = {
 	{ 0 },
 };
 
+#define DRY_RUN { "dry-run", OPTION_FLAG, NULL, "dry_run", "check whether it can be, but change nothing", false }
+
+static const struct option_spec resume_options[] = {
+	DRY_RUN,
+	{ 0 },
+};
+
 static const struct option_spec suspend_options[] = {
 	{ "reason", OPTION_TEXT, "TEXT", "reason", "told to the tenant who logs in", false },
+	DRY_RUN,
 	{ 0 },
 };
 
 static const struct option_spec remove_options[] = {
 	OPTION_YES,
+	DRY_RUN,
 	{ "keep-guest", OPTION_FLAG, NULL, "keep", "export the guest before, to be imported later", false },
 	{ 0 },
 };
@@ -209,7 +218,8 @@ static const struct verb verbs[] = {
 	  ONE_NAME, .op = "tenant.unlock", .options = unlock_options },
 	{ .name = "suspend", .help = "Let nobody in, end the sessions, stop the guest.", ONE_NAME,
 	  .op = "tenant.suspend", .options = suspend_options },
-	{ .name = "resume", .help = "Take a suspension back.", ONE_NAME, .op = "tenant.resume" },
+	{ .name = "resume", .help = "Take a suspension back.", ONE_NAME, .op = "tenant.resume",
+	  .options = resume_options },
 	{ .name = "remove", .help = "Remove a tenant, the guest and its files.", ONE_NAME,
 	  .op = "tenant.remove", .options = remove_options, .slow = true,
 	  .confirm = "remove with the guest and all its files: the tenant" },

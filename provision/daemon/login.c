@@ -118,7 +118,7 @@ int login_set(struct request *r, const char *name, bool *ret_any)
 
 	if (n == 0)
 		n = read_rules(r, &rules, &any);
-	if (n == 0 && any)
+	if (n == 0 && any && !msg_get(&r->in, "dry_run"))
 		n = rules_put(r->store, name, &rules, &r->err);
 	if (n == 0)
 		*ret_any = any;
@@ -128,8 +128,12 @@ int login_set(struct request *r, const char *name, bool *ret_any)
 static int add_rules(struct request *r, const char *name, struct msg *row)
 {
 	struct rules rules;
+	bool any = false;
 	int n = rules_get(r->store, name, &rules, &r->err);
 
+	/* As they would be. */
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		n = read_rules(r, &rules, &any);
 	if (n != 0)
 		return n;
 	msg_add_i64(row, "expires", rules.expires);

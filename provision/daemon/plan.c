@@ -191,6 +191,18 @@ int plan_set(struct request *r)
 	return send_plan(r, &plan);
 }
 
+/* As store_plan_remove() would say. */
+static int check_unused(struct request *r, const char *name)
+{
+	struct store_plan plan;
+	int n = store_plan_get(r->store, name, &plan, &r->err);
+
+	if (n == 0 && plan.tenants)
+		return err_set(&r->err, ERR_BUSY,
+			"plan '%s' is in use: give its tenants another (vm2 tenant set --plan)", name);
+	return n;
+}
+
 int plan_remove(struct request *r)
 {
 	const char *name = NULL;
@@ -199,6 +211,8 @@ int plan_remove(struct request *r)
 	if (n == 0 && !strcmp(name, r->config->plan))
 		return err_set(&r->err, ERR_BUSY,
 			"plan '%s' is what tenants without one get (guest.plan in vm2.conf)", name);
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return check_unused(r, name);
 	return n == 0 ? store_plan_remove(r->store, name, &r->err) : n;
 }
 

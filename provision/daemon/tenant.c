@@ -201,9 +201,20 @@ static int set_limits(struct request *r, const char *name, const char *plan, con
 	return n;
 }
 
+/* What is taken back is the plan's. */
+static void fill_resolver(struct store_tenant *t, const char *nameservers, const char *search)
+{
+	if (nameservers)
+		snprintf(t->resolver.nameservers, sizeof(t->resolver.nameservers), "%s",
+			nameservers[0] ? nameservers : t->plan.resolver.nameservers);
+	if (search)
+		snprintf(t->resolver.search, sizeof(t->resolver.search), "%s",
+			search[0] ? search : t->plan.resolver.search);
+}
+
 /* As it would be. */
 static int show_changed(struct request *r, const char *name, const char *plan, const char *owner,
-	const struct limits_part *own)
+	const struct limits_part *own, const char *nameservers, const char *search)
 {
 	struct store_tenant t;
 	int n = store_tenant_get(r->store, name, &t, &r->err);
@@ -217,6 +228,7 @@ static int show_changed(struct request *r, const char *name, const char *plan, c
 	limits_merge(&t.own, own);
 	t.limits = t.plan.limits;
 	limits_apply(&t.limits, &t.own);
+	fill_resolver(&t, nameservers, search);
 	return send_tenant(r, &t, true);
 }
 
@@ -237,18 +249,14 @@ int tenant_set(struct request *r)
 	if (n == 0)
 		n = plan_resolver(r, &nameservers, &search);
 	limits = n == 0 && (plan || owner || own.given || own.dropped);
-	if (limits && msg_get(&r->in, "dry_run"))
-		return show_changed(r, name, plan, owner, &own);
-	if (n == 0 && msg_get(&r->in, "dry_run"))
-		return err_set(&r->err, ERR_USAGE, "a dry run is of limits and the plan: name some");
 	if (n == 0)
 		n = login_set(r, name, &logins);
-	if (n != 0)
-		return n;
-	if (nameservers || search)
-		n = store_tenant_resolver(r->store, name, nameservers, search, &r->err);
-	else if (!limits && !logins)
+	if (n == 0 && !limits && !logins && !nameservers && !search)
 		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return show_changed(r, name, plan, owner, &own, nameservers, search);
+	if (n == 0 && (nameservers || search))
+		n = store_tenant_resolver(r->store, name, nameservers, search, &r->err);
 	if (n == 0 && limits)
 		n = set_limits(r, name, plan, owner, &own);
 	return n == 0 ? show(r, name) : n;
@@ -292,12 +300,22 @@ static int shut_out(struct request *r, const char *name, const char *reason)
 	return n == 0 ? life_end_sessions(r->store, name, &r->err) : n;
 }
 
+/* All that can be wrong with an act that needs no more than the tenant. */
+static int check_there(struct request *r, const char *name)
+{
+	struct store_tenant t;
+
+	return store_tenant_get(r->store, name, &t, &r->err);
+}
+
 int tenant_suspend(struct request *r)
 {
 	const char *name = NULL, *reason;
 	int n = request_name(r, "name", &name);
 
 	reason = reason_of(r, &n);
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return check_there(r, name);
 	if (n == 0)
 		n = shut_out(r, name, reason);
 	if (n != 0)
@@ -313,6 +331,8 @@ int tenant_resume(struct request *r)
 	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return check_there(r, name);
 	return n == 0 ? store_tenant_suspend(r->store, name, NULL, &r->err) : n;
 }
 
@@ -321,6 +341,8 @@ int tenant_remove(struct request *r)
 	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
+	if (n == 0 && msg_get(&r->in, "dry_run"))
+		return check_there(r, name);
 	if (n == 0)
 		n = shut_out(r, name, "the tenant is being removed");
 	/* Stopped first: what is kept is the last that there was. */

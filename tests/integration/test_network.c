@@ -574,9 +574,28 @@ Test(network, a_dry_run_of_limits_changes_none)
 	cr_assert_str_eq(ok("vm2 tenant set neta --plan dry --down 3mbit --dry-run --json | jq -r '\"\\(.plan) \\(.up) \\(.down)\"'"),
 			 "dry 1000000 3000000");
 	cr_assert_str_eq(ok("vm2 tenant show neta --json | jq -r '\"\\(.plan) \\(.up) \\(.own)\"'"), "small 0 ");
-	refused(2, "a dry run is of limits", "vm2 tenant set neta --hours any --dry-run");
+	cr_assert_str_eq(ok("vm2 tenant set neta --nameservers 192.0.2.53 --hours Wk0800-1800 --dry-run --json | "
+			    "jq -r '\"\\(.nameservers) \\(.hours)\"'"), "192.0.2.53 Wk0800-1800");
+	refused(2, "nothing is to be changed", "vm2 tenant set neta --dry-run");
 	refused(2, "down = '1' is neither", "vm2 tenant set neta --down 1 --dry-run");
-	ok("vm2 plan remove dry");
+	refused(5, "is what tenants without one get", "vm2 plan remove small --dry-run");
+	ok("vm2 plan remove dry --dry-run && vm2 plan remove dry");
+	refused(3, "no plan 'dry'", "vm2 plan remove dry --dry-run");
+}
+
+Test(network, a_dry_run_ends_nobody)
+{
+	static const char state[] = "vm2 tenant show neta --json | jq -r '\"\\(.state) \\(.guest) \\(.nameservers) \\(.hours)\"'";
+	const char *before;
+
+	ready();
+	before = ok(state);
+	ok("vm2 tenant suspend neta --reason 'unpaid invoice' --dry-run && vm2 tenant resume neta --dry-run");
+	ok("vm2 tenant remove neta --dry-run");
+	cr_assert_str_eq(ok(state), before);
+	refused(3, "no tenant", "vm2 tenant suspend nobody --dry-run");
+	refused(3, "no tenant", "vm2 tenant remove nobody --dry-run");
+	refused(2, "control characters", "vm2 tenant suspend neta --reason $'a\nb' --dry-run");
 }
 
 /* What `vm2 host check` says of a fact: its state, and what it found. */

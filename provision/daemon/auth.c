@@ -53,6 +53,7 @@ int auth_key(struct request *r)
 	struct store_key key;
 	int n = msg_need(&r->in, "tenant", &tenant, &r->err);
 
+	r->again = true;
 	if (n == 0)
 		n = msg_need(&r->in, "key", &line, &r->err);
 	if (n != 0)
@@ -81,6 +82,7 @@ int auth_methods(struct request *r)
 	struct store_tenant t;
 	int n = msg_need(&r->in, "tenant", &tenant, &r->err);
 
+	r->again = true;
 	if (n != 0)
 		return n;
 	limits_default(&limits);
@@ -280,6 +282,7 @@ int auth_account(struct request *r)
 	struct store_tenant t;
 	int n = request_name(r, "tenant", &name);
 
+	r->again = true;
 	if (n != 0)
 		return err_set(&r->err, ERR_NOT_FOUND, "there is no such tenant");
 	n = store_tenant_get(r->store, name, &t, &r->err);
@@ -296,7 +299,10 @@ int auth_open(struct request *r)
 	struct store_tenant t;
 	int n = request_name(r, "tenant", &name);
 
-	if (n == 0)
+	if (n != 0)
+		return n;
+	r->again = life_is_up(r->config, r->store, name, &t, &run);
+	if (!r->again)
 		n = life_up(r->config, r->store, name, request_progress, r, &t, &run, &r->err);
 	if (n != 0)
 		return n;

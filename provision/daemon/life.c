@@ -237,6 +237,17 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	return r;
 }
 
+static bool runs(const struct config *config, const struct store_tenant *t, struct guest_run *run)
+{
+	return t->guest.intent == STORE_GUEST_PRESENT && guest_find(config, t->name, run, NULL) == 0;
+}
+
+bool life_is_up(const struct config *config, struct store *store, const char *name,
+	struct store_tenant *tenant, struct guest_run *run)
+{
+	return admit(store, name, tenant, NULL) == 0 && runs(config, tenant, run);
+}
+
 int life_up(const struct config *config, struct store *store, const char *name,
 	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
 	struct err *err)
@@ -247,7 +258,7 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	if (r != 0)
 		return r;
 	/* The usual case takes no lock: what runs needs nothing. */
-	if (tenant->guest.intent == STORE_GUEST_PRESENT && guest_find(config, name, run, NULL) == 0)
+	if (runs(config, tenant, run))
 		return 0;
 	r = lock_seat(config, name, &seat, err);
 	if (r == 0)

@@ -9,6 +9,13 @@
 #include "provision/daemon/request.h"
 
 /*
+ * Whether the tenant's guest runs and the tenant may be let in: looks only, and leaves the process as it
+ * was. *tenant and *run are filled in then; run is to be closed.
+ */
+bool life_is_up(const struct config *config, struct store *store, const char *name,
+	struct store_tenant *tenant, struct guest_run *run);
+
+/*
  * Have the tenant's guest running, making it when there is none. Two at once make one. *tenant and
  * *run are filled in; run is to be closed. progress may be NULL. ERR_NOT_FOUND: no such tenant or
  * template; ERR_DENIED: suspended.

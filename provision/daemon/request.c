@@ -208,10 +208,10 @@ static void wipe(struct msg *m)
 	msg_free(m);
 }
 
-int request_serve(const struct host *host, int fd, struct store *store)
+bool request_serve(const struct host *host, int fd, struct store **store)
 {
 	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
-	struct request r = { .host = host, .config = host->config, .fd = fd, .store = store };
+	struct request r = { .host = host, .config = host->config, .fd = fd, .store = steal_ptr(store) };
 	int status;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -220,8 +220,13 @@ int request_serve(const struct host *host, int fd, struct store *store)
 		status = serve(&r);
 	status = err_exit_status(status);
 	send_end(fd, status, r.err.text, &r.out);
-	store_close(r.store);
 	wipe(&r.in);
 	msg_free(&r.out);
-	return status;
+	/* Who met a fault, in the database say, does not go on with it. */
+	if (r.again && r.store && (status == 0 || status == ERR_DENIED || status == ERR_NOT_FOUND)) {
+		*store = r.store;
+		return true;
+	}
+	store_close(r.store);
+	return false;
 }

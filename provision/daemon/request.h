@@ -28,6 +28,7 @@ struct request {
 	struct msg out; /* fields and descriptors that the end message takes along */
 	struct store *store;
 	bool self;	/* the peer is the account of the tenant that the request names */
+	bool again;	/* the handler has left the process as it was: it may serve another */
 	struct err err; /* what a handler says when it fails */
 };
 
@@ -57,10 +58,10 @@ extern const struct request_kind request_kinds[];
 
 /*
  * Receive the one request of a connection, check it, serve it, answer. Never returns for a session:
- * the process becomes vm2-session. Returns what was answered. Takes store, which may be NULL: then
- * the database is opened when the request needs it.
+ * the process becomes vm2-session. The database is opened when the request needs it, unless *store is it.
+ * Returns whether the process may serve another with it: then *store stays open.
  */
-int request_serve(const struct host *host, int fd, struct store *store);
+bool request_serve(const struct host *host, int fd, struct store **store);
 
 /* Answer status and text without having read a request. */
 void request_refuse(int fd, int status, const char *text);

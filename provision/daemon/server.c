@@ -29,8 +29,12 @@
 #define PENDING_OTHERS	 384  /* of all such uids */
 #define PENDING_MS	 5000 /* how long one may say nothing */
 
-/* Workers that wait for a request. */
+/* Workers that wait for a request: so many are forked, and so many are kept. */
 #define SPARES 4
+#define SPARES_MAX 12
+
+/* So many requests a worker serves, one after the other, of those that leave it as it was. */
+#define SERVED_MAX 64
 
 /* Where a worker has its link to the listener. */
 #define LINK_FD 3
@@ -48,7 +52,7 @@ struct server {
 	struct host *host;
 	int listener, signals;
 	struct client *pending, *workers;
-	struct client spares[SPARES];
+	struct client spares[SPARES_MAX];
 	size_t n_pending, n_workers, n_spares;
 	struct pollfd *polls;
 	int fence_listener;
@@ -162,16 +166,35 @@ static int take_over(struct host *host, int link)
 }
 
 /*
+ * Serve one request, and others like it while the listener sends some: each of them has said that it left
+ * the process as it was (struct request, again), as those do of which every login makes several.
+ */
+static void serve_some(struct server *s, struct store *store)
+{
+	for (int n = 0; n < SERVED_MAX; n++) {
+		int fd = take_over(s->host, LINK_FD);
+		bool again;
+
+		if (fd < 0)
+			break;
+		again = request_serve(s->host, fd, &store);
+		fd_close(fd);
+		if (!again || send(LINK_FD, "", 1, MSG_NOSIGNAL) != 1)
+			break;
+	}
+	store_close(store);
+}
+
+/*
  * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals
  * as they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes
  * by itself at exit, and when the worker becomes a vm2-session). It opens the database before there
- * is a request, since that and the fork are most of what a request costs; it serves one only.
+ * is a request, since that and the fork are most of what a request costs.
  */
 static void __attribute__((noreturn)) work(struct server *s, int link)
 {
-	CLEANUP_STORE struct store *store = NULL;
+	struct store *store = NULL;
 	sigset_t none;
-	int fd;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -183,9 +206,7 @@ static void __attribute__((noreturn)) work(struct server *s, int link)
 	fd_close_from(LINK_FD + 1);
 	/* Should that fail, the request tries again and says so. */
 	store_open(s->host->config->database, &store, NULL);
-	fd = take_over(s->host, LINK_FD);
-	if (fd >= 0)
-		request_serve(s->host, fd, steal_ptr(&store));
+	serve_some(s, store);
 	_exit(0);
 }
 
@@ -290,13 +311,20 @@ static void serve_pending(struct server *s, const struct pollfd *polls)
 	}
 }
 
+/* One that has served its request waits for another, or ends: then its link is closed, or we close it. */
 static void end_workers(struct server *s, const struct pollfd *polls, size_t n)
 {
 	for (size_t i = n; i-- > 0;) {
+		struct client worker = s->workers[i];
+		char again;
+
 		if (!polls[i].revents)
 			continue;
-		fd_close(s->workers[i].fd);
 		drop(s->workers, &s->n_workers, i);
+		if (s->n_spares < SPARES_MAX && recv(worker.fd, &again, 1, MSG_DONTWAIT) == 1)
+			s->spares[s->n_spares++] = worker;
+		else
+			fd_close(worker.fd);
 	}
 }
 
@@ -382,7 +410,7 @@ static size_t fill_polls(struct server *s)
 	for (size_t i = 0; i < s->n_pending; i++)
 		s->polls[n++] = (struct pollfd){ .fd = s->pending[i].fd, .events = POLLIN };
 	for (size_t i = 0; i < s->n_workers; i++)
-		s->polls[n++] = (struct pollfd){ .fd = s->workers[i].fd };
+		s->polls[n++] = (struct pollfd){ .fd = s->workers[i].fd, .events = POLLIN };
 	return n;
 }
 

@@ -176,6 +176,8 @@ int session_close(struct request *r)
 	n = read_end(r, &s);
 	if (n == 0)
 		n = store_session_close(r->store, &s, &r->err);
+	/* To write into the guest's records it goes half into it. */
+	r->again = n == 0 && !msg_get(&r->in, "line");
 	if (n == 0) {
 		record_logout(r, &f);
 		life_learn(r->config, r->store, f.tenant);

@@ -24,6 +24,7 @@
 #include "gateway/farewell.h"
 #include "gateway/launch.h"
 #include "gateway/listen.h"
+#include "gateway/nursery.h"
 #include "gateway/penalty.h"
 #include "gateway/sandbox.h"
 #include "gateway/sources.h"
@@ -58,6 +59,7 @@ struct listener {
 	int signals;
 	int room[SANDBOX_ROOM_FDS];
 	bool has_room;
+	struct nursery nursery; /* where the monitors' wire processes come from */
 	struct spare {
 		int control; /* takes the connection */
 		int pipe;    /* as in `starting` */
@@ -91,37 +93,44 @@ static void set_options(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
 }
 
-static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
+/* wire: its end of the socket to its wire process, and the leash of that. */
+static int launch_monitor(struct listener *l, const int *wire, struct spare *ret, struct err *err)
 {
-	char program[] = MONITOR, none[] = "-", word[] = "room";
+	char program[] = MONITOR, none[] = "-";
 	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : none);
-	char *argv[] = { program, path, l->has_room ? word : NULL, NULL };
-	int fds[2 + SANDBOX_ROOM_FDS], pipes[2], controls[2], n = 2, r;
+	char *argv[] = { program, path, NULL };
+	CLEANUP_CLOSE int pipe = -1, control = -1;
+	int pipes[2], controls[2], r;
 	pid_t pid;
 
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot make a pipe");
+	pipe = pipes[0];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, controls) < 0) {
-		r = err_sys(err, errno, "cannot make a socket pair");
-		fd_close(pipes[0]);
 		fd_close(pipes[1]);
-		return r;
+		return err_sys(err, errno, "cannot make a socket pair");
 	}
-	fds[0] = controls[1];
-	fds[1] = pipes[1];
-	for (int i = 0; l->has_room && i < SANDBOX_ROOM_FDS; i++)
-		fds[n++] = l->room[i];
-	r = launch_program(argv, fds, n, &pid, err);
+	control = controls[0];
+	r = launch_program(argv, (const int[]){ controls[1], pipes[1], wire[0], wire[1] }, 4, &pid, err);
 	fd_close(pipes[1]);
 	fd_close(controls[1]);
-	if (r != 0) {
-		fd_close(pipes[0]);
-		fd_close(controls[0]);
+	if (r == 0)
+		*ret = (struct spare){ .control = steal_fd(&control), .pipe = steal_fd(&pipe), .pid = pid };
+	return r;
+}
+
+static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
+{
+	int wire[2], r = nursery_take(&l->nursery, wire, err);
+
+	if (r != 0)
 		return r;
-	}
-	l->monitors++;
-	*ret = (struct spare){ .control = controls[0], .pipe = pipes[0], .pid = pid };
-	return 0;
+	r = launch_monitor(l, wire, ret, err);
+	fd_close(wire[0]);
+	fd_close(wire[1]);
+	if (r == 0)
+		l->monitors++;
+	return r;
 }
 
 /* Give the connection to a monitor: one that waits, or a new one. */
@@ -266,6 +275,7 @@ static void replace_spares(struct listener *l)
 		fd_close(l->spares[l->n_spares].control);
 		fd_close(l->spares[l->n_spares].pipe);
 	}
+	nursery_retire(&l->nursery);
 	l->spares_due = 0;
 }
 
@@ -300,7 +310,8 @@ static void become_new(struct listener *l)
 	}
 	replace_spares(l);
 	listen_hand_over(l->fds, l->n_fds);
-	snprintf(number, sizeof(number), "%lu", (unsigned long)l->monitors);
+	/* Nurseries of old are among them: they end with their last connection. */
+	snprintf(number, sizeof(number), "%lu", (unsigned long)(l->monitors + l->nursery.n_pids));
 	setenv(MONITORS, number, 1);
 	log_info("a new vm2-gateway takes over");
 	execv(program, argv);
@@ -324,6 +335,8 @@ static bool on_signal(struct listener *l)
 			return false;
 	}
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+		if (nursery_reaped(&l->nursery, pid))
+			continue;
 		starting_reaped(&l->starting, pid);
 		sources_drop(&l->sources, pid);
 		l->monitors--;
@@ -376,6 +389,7 @@ static void serve(struct listener *l)
 		nfds_t n = 0;
 
 		fds[n++] = (struct pollfd){ .fd = l->signals, .events = POLLIN };
+		fds[n++] = (struct pollfd){ .fd = l->nursery.link, .events = 0 };
 		for (int i = 0; i < l->n_fds; i++)
 			fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
 		for (uint64_t i = 0; i < l->starting.n; i++)
@@ -384,9 +398,12 @@ static void serve(struct listener *l)
 			return;
 		if (fds[0].revents && !on_signal(l))
 			return;
-		count_starting(l, fds + 1 + l->n_fds);
+		count_starting(l, fds + 2 + l->n_fds);
+		/* It makes no more: the monitors that wait have wire processes of the same layout. */
+		if (fds[1].revents)
+			replace_spares(l);
 		for (int i = 0; i < l->n_fds; i++) {
-			if (fds[1 + i].revents)
+			if (fds[2 + i].revents)
 				take(l, l->fds[i]);
 		}
 		farewell_part(&l->farewells);
@@ -469,11 +486,12 @@ static int prepare(struct listener *l, struct err *err)
 	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signals < 0)
 		return err_sys(err, errno, "cannot receive signals");
+	l->nursery = (struct nursery){ .config = l->config, .room = l->has_room ? l->room : NULL, .link = -1 };
 	l->monitors = monitors_before();
 	sources_init(&l->sources, l->config->max_connections);
 	starting_init(&l->starting, l->config->max_starting);
 	l->penalties = xcalloc(1, sizeof(*l->penalties));
-	l->polled = xcalloc(1 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
+	l->polled = xcalloc(2 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
 	return 0;
 }
 

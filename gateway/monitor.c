@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * vm2-gateway-monitor: started by the listener for one connection, which it gets in a message on
- * descriptor 3; 4 is the pipe that says "not yet authenticated", and 5 and on the empty room, when
- * there is one. Usage: vm2-gateway-monitor CONFIG|- [room]
+ * descriptor 3; 4 is the pipe that says "not yet authenticated", 5 the socket of its wire process, 6 that
+ * one's leash (gateway/nursery.h). Usage: vm2-gateway-monitor CONFIG|-
  */
 #include "gateway/monitor.h"
 
@@ -18,8 +18,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-#include "build.h"
-#include "gateway/sandbox.h"
 #include "gateway/launch.h"
 #include "gateway/penalty.h"
 #include "provision/base/cleanup.h"
@@ -28,18 +26,14 @@
 
 #define FD_LISTENER LAUNCH_FD_FIRST
 #define FD_STARTING (LAUNCH_FD_FIRST + 1)
-#define FD_ROOM (LAUNCH_FD_FIRST + 2)
-
-#define WIRE VM2_LIBEXECDIR "/vm2-gateway-wire"
+#define FD_WIRE (LAUNCH_FD_FIRST + 2)
+#define FD_LEASH (LAUNCH_FD_FIRST + 3)
 
 /* So long a wire process may leave a message unread, in seconds: one that does is not ours. */
 #define WIRE_PATIENCE_S 30
 
-/* A private key file; RSA with 16,384 bits takes 13 KB. */
-#define KEY_FILE_MAX 32768
-
-/* Bytes of a banner; what is longer is not shown. */
-#define BANNER_MAX 8192
+/* So long, in ms, it may take until a wire process is killed and it is told how it ended. */
+#define LEASH_MS 2000
 
 int monitor_send(struct monitor *m, const struct msg *message, struct err *err)
 {
@@ -78,100 +72,6 @@ static void know_addresses(struct monitor *m, int connection)
 	if (getsockname(connection, (struct sockaddr *)&address, &len) < 0)
 		address.ss_family = AF_UNSPEC;
 	address_text(&address, host, sizeof(host), m->local, sizeof(m->local));
-}
-
-/* The host's private keys, for the wire, which cannot open a file. */
-static int add_hostkeys(const struct config *config, struct msg *settings, struct err *err)
-{
-	static const char *const types[] = { "ed25519", "ecdsa", "rsa" };
-	char text[KEY_FILE_MAX];
-	int n = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-		CLEANUP_FREE char *path = xasprintf("%s/ssh_host_%s_key", config->hostkeys, types[i]);
-		ssize_t len = fd_read_path(AT_FDCWD, path, text, sizeof(text));
-
-		if (len == -ENOENT)
-			continue;
-		if (len < 0)
-			return err_sys(err, (int)-len, "cannot read the host key %s", path);
-		msg_add(settings, "hostkey", text);
-		n++;
-	}
-	explicit_bzero(text, sizeof(text));
-	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key in %s; make them: vm2 host setup",
-			       config->hostkeys);
-}
-
-static int start_wire(struct monitor *m, bool room, struct err *err)
-{
-	char program[] = WIRE, word[] = "room";
-	char *argv[] = { program, room ? word : NULL, NULL };
-	int pair[2], fds[1 + SANDBOX_ROOM_FDS], n = 1, r;
-	struct timeval patience = { .tv_sec = WIRE_PATIENCE_S };
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, errno, "cannot make a socket pair");
-	m->wire = pair[0];
-	setsockopt(m->wire, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	fds[0] = pair[1];
-	for (int i = 0; room && i < SANDBOX_ROOM_FDS; i++)
-		fds[n++] = FD_ROOM + i;
-	r = launch_program(argv, fds, n, &m->wire_pid, err);
-	fd_close(pair[1]);
-	for (int i = 0; room && i < SANDBOX_ROOM_FDS; i++)
-		fd_close(FD_ROOM + i);
-	return r;
-}
-
-/* With commas between, as SSH has them. */
-static void add_algorithms(struct msg *settings, const char *name, const char *words)
-{
-	CLEANUP_FREE char *copy = xstrdup(words);
-	CLEANUP_BUF struct buf list = { 0 };
-	char *rest = copy, *word;
-
-	while ((word = strsep(&rest, " \t,")))
-		if (*word)
-			buf_printf(&list, "%s%s", list.len ? "," : "", word);
-	msg_add(settings, name, list.data);
-}
-
-/* What is shown before a login. That it cannot be read keeps nobody out. */
-static void add_banner(const struct config *config, struct msg *settings)
-{
-	char text[BANNER_MAX];
-	ssize_t len;
-
-	if (!*config->banner)
-		return;
-	len = fd_read_path(AT_FDCWD, config->banner, text, sizeof(text));
-	if (len >= 0)
-		msg_add(settings, "banner", text);
-	else
-		log_err("cannot read the banner %s: %s", config->banner, strerror((int)-len));
-}
-
-static int send_settings(struct monitor *m, struct err *err)
-{
-	CLEANUP_MSG struct msg settings = { 0 };
-	int r = add_hostkeys(m->config, &settings, err);
-
-	msg_add_u64(&settings, "max-sessions", m->config->max_sessions);
-	msg_add_u64(&settings, "max-forwards", m->config->max_forwards);
-	msg_add(&settings, "accept-env", m->config->accept_env);
-	msg_add_u64(&settings, "client-alive", m->config->client_alive);
-	add_algorithms(&settings, "kex", m->config->kex);
-	add_algorithms(&settings, "ciphers", m->config->ciphers);
-	add_algorithms(&settings, "macs", m->config->macs);
-	add_algorithms(&settings, "host-key-algorithms", m->config->host_key_algorithms);
-	add_algorithms(&settings, "public-key-algorithms", m->config->public_key_algorithms);
-	add_banner(m->config, &settings);
-	if (r == 0)
-		r = monitor_send(m, &settings, err);
-	if (settings.data.data)
-		explicit_bzero(settings.data.data, settings.data.len);
-	return r;
 }
 
 /*
@@ -274,14 +174,15 @@ static int serve(struct monitor *m, struct err *err)
 /* A wire process that the sandbox killed has met a bug, or an attack. */
 static bool end_wire(struct monitor *m)
 {
+	struct pollfd end = { .fd = m->leash, .events = POLLIN };
 	int status = 0;
 
 	m->wire = fd_close(m->wire);
-	if (m->wire_pid <= 0)
-		return false;
-	kill(m->wire_pid, SIGKILL);
-	if (waitpid(m->wire_pid, &status, 0) != m->wire_pid || !WIFSIGNALED(status) ||
-	    WTERMSIG(status) == SIGKILL)
+	/* Its parent kills it if it has not ended, and says how it did. */
+	shutdown(m->leash, SHUT_WR);
+	if (poll(&end, 1, LEASH_MS) <= 0 ||
+	    recv(m->leash, &status, sizeof(status), MSG_DONTWAIT) != (ssize_t)sizeof(status) ||
+	    !WIFSIGNALED(status) || WTERMSIG(status) == SIGKILL)
 		return false;
 	log_err("%s: the wire process was ended by signal %d (%s)", m->source, WTERMSIG(status),
 		strsignal(WTERMSIG(status)));
@@ -299,17 +200,15 @@ static void leave_reason(const struct monitor *m, bool broken, bool late)
 		log_err("%s: cannot tell the listener how it ended", m->source);
 }
 
-static int run(struct monitor *m, bool room, struct err *err)
+static int run(struct monitor *m, struct err *err)
 {
-	int r = start_wire(m, room, err);
+	struct timeval patience = { .tv_sec = WIRE_PATIENCE_S };
+	int r;
 
-	if (r == 0)
-		r = send_settings(m, err);
+	setsockopt(m->wire, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	/* Before there is a connection, or while the wire exchanges keys on another processor. */
-	if (r == 0)
-		pam_prepare(m);
-	if (r == 0)
-		r = take_connection(m, err);
+	pam_prepare(m);
+	r = take_connection(m, err);
 	if (r == 0)
 		r = serve(m, err);
 	if (r == -EPIPE || r == -ECONNRESET)
@@ -327,8 +226,8 @@ static int run(struct monitor *m, bool room, struct err *err)
 int main(int argc, char **argv)
 {
 	CLEANUP_CONFIG const struct config *config = NULL;
-	struct monitor m = { .state = STATE_STARTING, .wire = -1, .forward = -1,
-			     .starting = FD_STARTING,
+	struct monitor m = { .state = STATE_STARTING, .wire = FD_WIRE, .leash = FD_LEASH,
+			     .forward = -1, .starting = FD_STARTING,
 			     .source = "(no connection yet)" };
 	struct err err = { 0 };
 
@@ -339,12 +238,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* Nobody of the same user may look into its memory, where passwords pass. */
 	prctl(PR_SET_DUMPABLE, 0);
-	fd_cloexec(FD_LISTENER, 1);
-	fd_cloexec(FD_STARTING, 1);
+	for (int fd = FD_LISTENER; fd <= FD_LEASH; fd++)
+		fd_cloexec(fd, 1);
 	if (config_load(strcmp(argv[1], "-") ? argv[1] : NULL, &config, &err) != 0) {
 		log_err("%s", err.text);
 		return 1;
 	}
 	m.config = config;
-	return run(&m, argc > 2 && !strcmp(argv[2], "room"), &err) == 0 ? 0 : 1;
+	return run(&m, &err) == 0 ? 0 : 1;
 }

@@ -53,7 +53,7 @@ struct monitor {
 	const struct config *config;
 	enum monitor_state state;
 	int wire;	/* the socket to the wire process */
-	pid_t wire_pid;
+	int leash;	/* closed, it ends the wire process (gateway/nursery.h) */
 	int starting;	/* open until authenticated: the listener counts it */
 	char source[64]; /* the client's address and port, "192.0.2.1:50000" */
 	char local[64];

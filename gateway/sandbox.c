@@ -122,6 +122,13 @@ static int drop_capabilities(struct err *err)
 	return 0;
 }
 
+int sandbox_enter_room(const int *room_fds, struct err *err)
+{
+	int r = enter_room(room_fds, err);
+
+	return r == 0 ? drop_capabilities(err) : r;
+}
+
 int sandbox_enter(const int *room_fds, uint64_t max_fd, struct err *err)
 {
 	int r = room_fds ? enter_room(room_fds, err) : 0;

@@ -22,6 +22,9 @@
  */
 int sandbox_room(int *ret_fds, struct err *err);
 
+/* Enter the room alone, with no capability in it. room_fds are closed. 0, or -errno. */
+int sandbox_enter_room(const int *room_fds, struct err *err);
+
 /*
  * Enter: the room (room_fds may be NULL: none), no capability, no new privileges, limits (max_fd is
  * the highest descriptor number plus one that may be open), not dumpable, and the allow-list. The

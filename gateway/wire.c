@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm2-gateway-wire: one connection's SSH protocol, in a sandbox. Started by the monitor with the
- * monitor's socket as descriptor 3, and the empty room, when there is one, as 4 and on. The first
- * message holds the host keys and settings; then the sandbox closes. The second brings the
- * connection.
+ * vm2-gateway-wire: one connection's SSH protocol, in a sandbox. Started by the listener with a socket
+ * as descriptor 3, and the empty room, when there is one, as 4 and on. The first message holds the host
+ * keys and settings. Then a process is forked for each connection (wire_nursery.c), and its sandbox
+ * closes; the first message of its monitor brings the connection.
  */
 #include "gateway/wire.h"
 
@@ -149,7 +149,23 @@ static int take_connection(struct wire *w, struct err *err)
 	return 0;
 }
 
-static int start(struct wire *w, bool room, struct err *err)
+static int read_settings(struct wire *w, const struct msg *settings, struct err *err)
+{
+	int r = msg_get_u64(settings, "max-sessions", 10, 1000, &w->max_sessions, err);
+
+	if (r == 0)
+		r = msg_get_u64(settings, "max-forwards", 0, 1000, &w->max_forwards, err);
+	if (r == 0)
+		r = msg_get_u64(settings, "client-alive", 0, 3600, &w->alive, err);
+	w->accept_env = xstrdup(msg_get(settings, "accept-env") ?: "");
+	w->banner = msg_get(settings, "banner") ? xstrdup(msg_get(settings, "banner")) : NULL;
+	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
+	w->bytes = xmalloc(WIRE_READ_MAX);
+	return r == 0 ? prepare(w, settings, err) : r;
+}
+
+/* What all connections have in common: done once, before there is any. */
+static int make_ready(struct wire *w, bool room, struct err *err)
 {
 	static const int room_fds[SANDBOX_ROOM_FDS] = { FD_ROOM, FD_ROOM + 1, FD_ROOM + 2, FD_ROOM + 3,
 							FD_ROOM + 4 };
@@ -157,24 +173,28 @@ static int start(struct wire *w, bool room, struct err *err)
 	int r = msg_recv(FD_LINK, &settings, 0, err);
 
 	if (r == 0)
-		r = msg_get_u64(&settings, "max-sessions", 10, 1000, &w->max_sessions, err);
-	if (r == 0)
-		r = msg_get_u64(&settings, "max-forwards", 0, 1000, &w->max_forwards, err);
-	if (r == 0)
-		r = msg_get_u64(&settings, "client-alive", 0, 3600, &w->alive, err);
-	w->accept_env = xstrdup(msg_get(&settings, "accept-env") ?: "");
-	w->banner = msg_get(&settings, "banner") ? xstrdup(msg_get(&settings, "banner")) : NULL;
-	w->fds = xcalloc(2 + 3 * w->max_sessions + 2 * w->max_forwards, sizeof(*w->fds));
-	w->bytes = xmalloc(WIRE_READ_MAX);
-	if (r == 0)
-		r = prepare(w, &settings, err);
+		r = read_settings(w, &settings, err);
 	if (settings.data.data)
 		explicit_bzero(settings.data.data, settings.data.len);
+	if (r == 0 && room)
+		r = sandbox_enter_room(room_fds, err);
 	if (r == 0)
-		r = limit_memory(w, err);
+		wire_warm(w->bind);
+	/* Nobody of the same user may look into its memory, where the host keys are. */
+	prctl(PR_SET_DUMPABLE, 0);
+	return r;
+}
+
+/* One connection's process: its link is in the place of the nursery's. */
+static int start(struct wire *w, struct err *err)
+{
+	int r;
+
+	/* It must not outlive the one that holds its leash. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	r = limit_memory(w, err);
 	if (r == 0)
-		r = sandbox_enter(room ? room_fds : NULL, 
-				  FDS_FIXED + 3 * w->max_sessions + 2 * w->max_forwards, err);
+		r = sandbox_enter(NULL, FDS_FIXED + 3 * w->max_sessions + 2 * w->max_forwards, err);
 	if (r == 0)
 		r = take_connection(w, err);
 	return r;
@@ -324,10 +344,12 @@ int main(int argc, char **argv)
 	struct err err = { 0 };
 	int r;
 
-	/* It must not outlive its monitor, which would leave a connection that nobody limits. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
-	r = start(&w, argc > 1 && !strcmp(argv[1], "room"), &err);
+	r = make_ready(&w, argc > 1 && !strcmp(argv[1], "room"), &err);
+	if (r == 0)
+		r = wire_nursery(FD_LINK, &err);
+	if (r == 0)
+		r = start(&w, &err);
 	if (r != 0) {
 		if (r != -EPIPE)
 			log_err("%s", err.text);

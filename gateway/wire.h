@@ -108,6 +108,19 @@ struct wire {
 	char *bytes;	    /* of a pipe, on their way to libssh: WIRE_READ_MAX of them */
 };
 
+/*
+ * wire_nursery.c: fork a process for each message that comes on the link: its descriptors are the socket
+ * to the monitor, which takes the link's place there, and the leash. Returns 0 in each of these processes;
+ * in the first it does not return, unless it cannot begin (-errno).
+ */
+int wire_nursery(int link, struct err *err);
+
+/* wire_warm.c: have libssh do all that it does at its first connection. */
+void wire_warm(ssh_bind bind);
+
+/* So many are made by one. */
+#define WIRE_BORN_MAX 100
+
 /* wire_auth.c: register what answers authentication requests. */
 void wire_auth_setup(struct wire *w);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Stands in for vm2-gateway-wire: one that was taken over, and asks its monitor without end. */
 #include <poll.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "provision/api/msg.h"
 
@@ -19,14 +19,14 @@ static void ask(const char *op, const char *name)
 		exit(0);
 }
 
-int main(void)
+/* In the place of the process for one connection. */
+static void attack(void)
 {
-	CLEANUP_MSG struct msg settings = { 0 }, connection = { 0 };
+	CLEANUP_MSG struct msg connection = { 0 };
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* The connection stays open in `connection`. */
-	if (msg_recv(LINK, &settings, 0, NULL) != 0 || msg_recv(LINK, &connection, 0, NULL) != 0)
-		return 0;
+	if (msg_recv(LINK, &connection, 0, NULL) != 0)
+		return;
 	ask("user", "acme");
 	for (int ahead = 1;;) {
 		struct pollfd p = { .fd = LINK, .events = POLLIN };
@@ -38,7 +38,28 @@ int main(void)
 			ahead++;
 		}
 		if (poll(&p, 1, -1) > 0 && msg_recv(LINK, &answer, 0, NULL) != 0)
-			return 0;
+			return;
 		ahead--;
+	}
+}
+
+int main(void)
+{
+	CLEANUP_MSG struct msg settings = { 0 };
+
+	signal(SIGCHLD, SIG_IGN);
+	if (msg_recv(LINK, &settings, 0, NULL) != 0)
+		return 0;
+	for (;;) {
+		CLEANUP_MSG struct msg birth = { 0 };
+
+		if (msg_recv(LINK, &birth, 0, NULL) != 0)
+			return 0;
+		/* Nobody holds it by its leash: it ends when its monitor has. */
+		if (fork() == 0 && dup2(birth.fds[0], LINK) == LINK) {
+			msg_free(&birth);
+			attack();
+			return 0;
+		}
 	}
 }

@@ -22,7 +22,8 @@
 
 static struct {
 	int link;  /* to the wire, as its monitor */
-	pid_t wire, relay, client;
+	int leash; /* of the wire */
+	pid_t nursery, wire, relay, client;
 	int deaf; /* writing here makes the client stop reading */
 } t;
 
@@ -56,7 +57,7 @@ static void relay(int client, int server, int told)
 	}
 }
 
-static pid_t start_wire(int link)
+static pid_t start_nursery(int link)
 {
 	char program[] = BUILD_ROOT "/gateway/vm2-gateway-wire";
 	char *argv[] = { program, NULL };
@@ -70,7 +71,7 @@ static pid_t start_wire(int link)
 	return pid;
 }
 
-static void send_settings(void)
+static void send_settings(int nursery)
 {
 	CLEANUP_MSG struct msg settings = { 0 };
 	ssh_key key = NULL;
@@ -89,26 +90,59 @@ static void send_settings(void)
 	msg_add(&settings, "macs", "hmac-sha2-256-etm@openssh.com");
 	msg_add(&settings, "host-key-algorithms", "ssh-ed25519");
 	msg_add(&settings, "public-key-algorithms", "ssh-ed25519");
-	cr_assert_eq(msg_send(t.link, &settings, NULL), 0);
+	cr_assert_eq(msg_send(nursery, &settings, NULL), 0);
 	ssh_string_free_char(text);
 	ssh_key_free(key);
+}
+
+/* The one child of a process, when it has one. */
+static pid_t child_of(pid_t pid)
+{
+	int64_t deadline = clock_ms() + WAIT_MS;
+	char path[64], text[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	while (clock_ms() < deadline && fd_read_path(AT_FDCWD, path, text, sizeof(text)) == 0)
+		poll(NULL, 0, 10);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+/* As the listener: a nursery, and one wire of it. */
+static void start_wire(void)
+{
+	CLEANUP_MSG struct msg birth = { 0 };
+	int nursery[2], link[2], leash[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, nursery), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, leash), 0);
+	t.nursery = start_nursery(nursery[1]);
+	close(nursery[1]);
+	send_settings(nursery[0]);
+	msg_add(&birth, "op", "wire");
+	cr_assert_eq(msg_add_fd(&birth, link[1]), 0);
+	cr_assert_eq(msg_add_fd(&birth, leash[1]), 0);
+	cr_assert_eq(msg_send(nursery[0], &birth, NULL), 0);
+	t.wire = child_of(t.nursery);
+	cr_assert_gt(t.wire, 0);
+	close(nursery[0]);
+	close(link[1]);
+	close(leash[1]);
+	t.link = link[0];
+	t.leash = leash[0];
 }
 
 /* Start wire, relay and a client that does what it is given. */
 static void start(void (*client)(ssh_session session))
 {
 	CLEANUP_MSG struct msg connection = { 0 };
-	int link[2], near[2], far[2], deaf[2];
+	int near[2], far[2], deaf[2];
 
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link), 0);
 	stream_pair(near);
 	stream_pair(far);
 	cr_assert_eq(pipe2(deaf, O_CLOEXEC), 0);
-	t.link = link[0];
 	t.deaf = deaf[1];
-	t.wire = start_wire(link[1]);
-	close(link[1]);
-	send_settings();
+	start_wire();
 	msg_add(&connection, "op", "connection");
 	cr_assert_eq(msg_add_fd(&connection, far[1]), 0);
 	cr_assert_eq(msg_send(t.link, &connection, NULL), 0);
@@ -140,7 +174,8 @@ static void start(void (*client)(ssh_session session))
 
 static void stop(void)
 {
-	const pid_t all[] = { t.client, t.relay, t.wire };
+	/* The wire is the nursery's, and goes with it. */
+	const pid_t all[] = { t.client, t.relay, t.nursery };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (all[i] <= 0)

@@ -91,9 +91,16 @@ Test(restart, the_doors_are_not_root)
 	cr_assert_str_eq(ok("ps -eo user:20,args | grep '[v]m2-gateway' | grep -v supervise | awk '{print $1}' | sort -u"),
 			 "vm2-gateway");
 	/* The process that parses SSH: no files, no network of its own, a seccomp filter. */
-	ok("for p in $(pgrep -f '[v]m2-gateway-wire'); do grep -q 'Seccomp:.2' /proc/$p/status || exit 1; "
-	   "test -z \"$(ls -A /proc/$p/root/)\" || exit 2; "
+	ok("n=$(pgrep -f '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)) && test -n \"$(pgrep -P $n)\" || exit 4; "
+	   "for p in $(pgrep -P $n); do grep -q 'Seccomp:.2' /proc/$p/status || exit 1; done; "
+	   "for p in $n $(pgrep -P $n); do test -z \"$(ls -A /proc/$p/root/)\" || exit 2; "
 	   "test $(readlink /proc/$p/ns/net) != $(readlink /proc/1/ns/net) || exit 3; done");
+	/* One that crashed: the others go on, and new ones have another parent, with another layout. */
+	ok("n=$(pgrep -f '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)) && kill -SEGV $(pgrep -nP $n) && "
+	   "for i in $(seq 100); do now=$(pgrep -nf '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)); "
+	   "[ -n \"$now\" ] && [ $now != $n ] && exit 0; sleep .1; done; exit 1");
+	ok("pgrep -f '^sleep 30'");
+	assert_status(ssh("doors", "", "true"), 0);
 	ok("pkill -f '^slee[p] 30'");
 }
 

@@ -93,13 +93,20 @@ static void recover_guests(const struct config *config, struct store *store)
 			log_err("cannot repair the guest '%s': %s", guests.of[i], err.text);
 }
 
-void recover_all(const struct config *config, struct store *store)
+static void recover_books(const struct config *config, struct store *store)
 {
 	struct err err = { 0 };
 
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
 	recover_sessions(store);
+}
+
+void recover_all(const struct config *config, struct store *store)
+{
+	struct err err = { 0 };
+
+	recover_books(config, store);
 	recover_guests(config, store);
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
@@ -133,8 +140,13 @@ int recover_keep(const struct config *config)
 		log_err("%s", err.text);
 		return 1;
 	}
-	recover_all(config, store);
+	/*
+	 * A start takes back what was half done of its own guest. To look after all guests first, one
+	 * after the other, kept a thousand waiting for minutes.
+	 */
+	recover_books(config, store);
 	boot_start(config);
+	recover_all(config, store);
 	boot_note(config, store);
 	for (unsigned int round = 1;; round++) {
 		sleep(ROUND_S);

@@ -33,6 +33,8 @@ static int answer(struct monitor *m, const char *result, const char *reason, str
 		msg_add(&reply, "authenticated", "1");
 	if (m->state == STATE_AUTHENTICATED && m->may.no & KEYOPTS_NO_PTY)
 		msg_add(&reply, "no-pty", "1");
+	if (m->state == STATE_AUTHENTICATED)
+		msg_add(&reply, "accept-env", m->accept_env);
 	if (m->notice.len) {
 		CLEANUP_BUF struct buf banner = { 0 };
 
@@ -72,7 +74,7 @@ static const char *const method_names[] = {
 	[METHOD_KBDINT] = "keyboard-interactive",
 };
 
-/* What a login of this name takes. Where it cannot be known nothing is enough. */
+/* What a login of this name takes, and brings. Where it cannot be known nothing is enough. */
 static const struct sequence *sequence_of(struct monitor *m)
 {
 	CLEANUP_MSG struct msg request = { 0 }, reply = { 0 };
@@ -84,6 +86,8 @@ static const struct sequence *sequence_of(struct monitor *m)
 	msg_add(&request, "tenant", m->user);
 	r = client_call(m->config->socket, &request, ANSWER_MS, NULL, &reply, &err);
 	words = r == 0 ? msg_get(&reply, "methods") : NULL;
+	free(m->accept_env);
+	m->accept_env = xstrdup(r == 0 ? msg_get(&reply, "accept_env") ?: "" : "");
 	for (size_t i = 0; words && i < ARRAY_LEN(sequences); i++)
 		if (!strcmp(sequences[i].words, words))
 			return &sequences[i];

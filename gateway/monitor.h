@@ -65,6 +65,7 @@ struct monitor {
 	struct keyopts offered; /* what the offered key may do */
 	struct keyopts may;	/* what they may who were let in with it */
 	const struct sequence *sequence; /* NULL: not yet asked for */
+	char *accept_env; /* variables that the client may set, by its plan; known with the sequence */
 	unsigned int step;		 /* how many of it are done */
 	bool decoy; /* PAM is asked as if it counted, but it is not its turn: no answer is right */
 	uint64_t tries;

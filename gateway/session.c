@@ -161,7 +161,7 @@ static int make_request(const struct monitor *m, const struct msg *from, struct 
 	while (envs++ < ENVS_MAX && (value = msg_next_value(from, "env", &at))) {
 		CLEANUP_FREE char *name = xasprintf("%.*s", (int)strcspn(value, "="), value);
 
-		if (str_fits(m->config->accept_env, name))
+		if (str_fits(m->config->accept_env, name) || str_fits(m->accept_env ?: "", name))
 			msg_add(to, "env", value);
 	}
 	if (msg_get(from, "agent"))

@@ -97,7 +97,7 @@ struct wire {
 	unsigned int n_sessions, n_forwards, n_listeners;
 	uint64_t max_sessions, max_forwards;
 	char *banner;		/* what is shown before a login, or NULL */
-	char *accept_env;	/* patterns of variables that a client may set */
+	char *accept_env;	/* patterns of variables that a client may set; its plan's come with the login */
 	uint64_t alive;		/* seconds of silence until the client is asked; 0: never */
 	struct ssh_counter_struct traffic; /* bytes of the connection */
 	uint64_t heard_bytes;	/* that had come when it was last heard */

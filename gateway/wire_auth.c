@@ -22,6 +22,21 @@ static void show_banner(struct wire *w, const char *text)
 	ssh_string_free(banner);
 }
 
+/* The last method was right: what the monitor says of who is let in. */
+static void let_in(struct wire *w, const struct msg *reply)
+{
+	const char *more = msg_get(reply, "accept-env");
+
+	w->authenticated = true;
+	w->no_pty = msg_get(reply, "no-pty");
+	if (more && more[0]) {
+		char *both = xasprintf("%s %s", w->accept_env, more);
+
+		free(w->accept_env);
+		w->accept_env = both;
+	}
+}
+
 /* Send an authentication request; its answer is in reply. Returns what result it holds, or NULL. */
 static const char *decide(struct wire *w, struct msg *request, struct msg *reply)
 {
@@ -43,8 +58,7 @@ static const char *decide(struct wire *w, struct msg *request, struct msg *reply
 		w->finished = true;
 	}
 	if (result && !strcmp(result, "ok") && msg_get(reply, "authenticated"))
-		w->authenticated = true;
-	w->no_pty = w->authenticated && msg_get(reply, "no-pty");
+		let_in(w, reply);
 	return result;
 }
 

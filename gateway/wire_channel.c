@@ -42,7 +42,7 @@ static int on_pty(ssh_session session, ssh_channel ssh, const char *term, int co
 	return 0;
 }
 
-/* What a client may set: accept-env. */
+/* What a client may set: accept-env, of the configuration and of its plan. */
 static int on_env(ssh_session session, ssh_channel ssh, const char *name, const char *value,
 		  void *data)
 {

@@ -6,6 +6,7 @@ static const struct column columns[] = {
 	LIMITS(LIMIT_COLUMN)
 	{ "nameservers", "NAMESERVERS", COLUMN_TEXT, false },
 	{ "search", "SEARCH", COLUMN_TEXT, false },
+	{ "accept_env", "ACCEPT-ENV", COLUMN_TEXT, false },
 	{ "tenants", "TENANTS", COLUMN_NUMBER, false },
 	{ 0 },
 };
@@ -14,6 +15,8 @@ static const struct option_spec options[] = {
 	LIMITS(OPTION_LIMIT)
 	{ "nameservers", OPTION_TEXT, "ADDRESSES", "nameservers", "for resolv.conf, up to 3; none: network.dns", false },
 	{ "search", OPTION_TEXT, "DOMAINS", "search", "the same, up to 6", false },
+	{ "accept-env", OPTION_TEXT, "PATTERNS", "accept_env",
+	  "variables that clients may set, beside vm2.conf's: like 'GIT_* TZ'; none", false },
 	{ "dry-run", OPTION_FLAG, NULL, "dry_run", "check and show it, but change nothing", false },
 	{ 0 },
 };

@@ -48,6 +48,7 @@ static const struct column show_columns[] = {
 	LIMITS(LIMIT_LINE)
 	{ "nameservers", "nameservers", COLUMN_TEXT, false },
 	{ "search", "search", COLUMN_TEXT, false },
+	{ "accept_env", "variables that clients may set", COLUMN_TEXT, false },
 	{ "own", "not as in its plan", COLUMN_TEXT, false },
 	{ 0 },
 };
@@ -150,6 +151,8 @@ static const struct option_spec set_options[] = {
 	LIMITS(OPTION_LIMIT) /* "plan" takes one back */
 	{ "nameservers", OPTION_TEXT, "ADDRESSES", "nameservers", "for resolv.conf, up to 3; plan: the plan's", false },
 	{ "search", OPTION_TEXT, "DOMAINS", "search", "the same, up to 6", false },
+	{ "accept-env", OPTION_TEXT, "PATTERNS", "accept_env",
+	  "variables that clients may set: like 'GIT_* TZ'; plan: the plan's", false },
 	{ "expires", OPTION_TEXT, "DATE", "expires", "when logins end: 2027-01-31, or never", false },
 	{ "password-days", OPTION_NUMBER, "N", "password_days", "how old a password may be; 0: any",
 	  false },

@@ -87,10 +87,12 @@ int auth_methods(struct request *r)
 		return n;
 	limits_default(&limits);
 	n = name_valid(tenant) ? store_tenant_get(r->store, tenant, &t, &r->err) : ERR_NOT_FOUND;
-	if (n == 0)
+	if (n == 0) {
 		limits = t.limits;
-	else if (n != ERR_NOT_FOUND)
+		msg_add(&r->out, "accept_env", t.lists.accept_env);
+	} else if (n != ERR_NOT_FOUND) {
 		return n;
+	}
 	limit_print(limit, limits.methods, &text);
 	msg_add(&r->out, "methods", text.data);
 	return 0;

@@ -26,10 +26,15 @@ int plan_remove(struct request *r);
 int plan_list(struct request *r);
 /* The limits that a request names; with droppable "plan" takes one back. ERR_USAGE. */
 int plan_limits(struct request *r, bool droppable, struct limits_part *ret);
-/* resolv.conf's in a request; NULL: it says nothing, "": as if nothing had been said. ERR_USAGE. */
-int plan_resolver(struct request *r, const char **ret_nameservers, const char **ret_search);
-/* Limits as fields of a row. */
+/* The lists of a request; NULL: it says nothing, "": as if nothing had been said. ERR_USAGE. */
+int plan_lists(struct request *r, struct store_lists_change *ret);
+bool plan_changes_lists(const struct store_lists_change *change);
+/* As they will be; what is taken back is as in `plan`, NULL: of a plan itself. */
+void plan_fill_lists(struct store_lists *lists, const struct store_lists_change *change,
+	const struct store_lists *plan);
+/* Limits and lists as fields of a row. */
 void plan_add_limits(struct msg *row, const struct limits *limits);
+void plan_add_lists(struct msg *row, const struct store_lists *lists);
 
 /* tenant.c */
 int tenant_add(struct request *r);

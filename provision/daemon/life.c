@@ -37,8 +37,8 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
 		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
 		.more = t->guest.more[0] ? t->guest.more : NULL,
-		.nameservers = t->resolver.nameservers,
-		.search = t->resolver.search,
+		.nameservers = t->lists.nameservers,
+		.search = t->lists.search,
 		.limits = t->limits,
 	};
 	quota_rates(t, &ret->up, &ret->down);

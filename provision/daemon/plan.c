@@ -55,6 +55,9 @@ int plan_limits(struct request *r, bool droppable, struct limits_part *ret)
 #define NAMESERVERS_MAX 3
 #define SEARCH_MAX	6
 
+/* More than anybody writes; the text's own bound is that of check_words(). */
+#define ACCEPT_ENV_MAX 32
+
 static int check_words(struct request *r, const char *key, int max, bool (*fits)(const char *word),
 	const char *what, const char **ret)
 {
@@ -96,21 +99,45 @@ static bool is_domain(const char *word)
 		'\0' && word[0] != '.' && word[0] != '-' && !strstr(word, "..");
 }
 
-int plan_resolver(struct request *r, const char **ret_nameservers, const char **ret_search)
+/* As in glob(7), of what names of variables are made of (environ(7)). */
+static bool is_pattern(const char *word)
 {
-	int n = check_words(r, "nameservers", NAMESERVERS_MAX, is_nameserver,
-		"no address that a guest can ask", ret_nameservers);
-
-	return n == 0 ? check_words(r, "search", SEARCH_MAX, is_domain, "no domain", ret_search) : n;
+	return word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_*?[]!-")] ==
+		'\0';
 }
 
-static void fill_resolver(struct store_plan *plan, const char *nameservers, const char *search)
+int plan_lists(struct request *r, struct store_lists_change *ret)
 {
-	if (nameservers)
-		snprintf(plan->resolver.nameservers, sizeof(plan->resolver.nameservers), "%s",
-			nameservers);
-	if (search)
-		snprintf(plan->resolver.search, sizeof(plan->resolver.search), "%s", search);
+	int n = check_words(r, "nameservers", NAMESERVERS_MAX, is_nameserver,
+		"no address that a guest can ask", &ret->nameservers);
+
+	if (n == 0)
+		n = check_words(r, "search", SEARCH_MAX, is_domain, "no domain", &ret->search);
+	if (n == 0)
+		n = check_words(r, "accept_env", ACCEPT_ENV_MAX, is_pattern, "no pattern of names",
+			&ret->accept_env);
+	return n;
+}
+
+bool plan_changes_lists(const struct store_lists_change *change)
+{
+	return change->nameservers || change->search || change->accept_env;
+}
+
+static void fill(char *list, size_t size, const char *change, const char *plan)
+{
+	if (change)
+		snprintf(list, size, "%s", change[0] ? change : plan);
+}
+
+void plan_fill_lists(struct store_lists *lists, const struct store_lists_change *change,
+	const struct store_lists *plan)
+{
+	fill(lists->nameservers, sizeof(lists->nameservers), change->nameservers,
+		plan ? plan->nameservers : "");
+	fill(lists->search, sizeof(lists->search), change->search, plan ? plan->search : "");
+	fill(lists->accept_env, sizeof(lists->accept_env), change->accept_env,
+		plan ? plan->accept_env : "");
 }
 
 void plan_add_limits(struct msg *row, const struct limits *limits)
@@ -124,6 +151,13 @@ void plan_add_limits(struct msg *row, const struct limits *limits)
 	}
 }
 
+void plan_add_lists(struct msg *row, const struct store_lists *lists)
+{
+	msg_add(row, "nameservers", lists->nameservers);
+	msg_add(row, "search", lists->search);
+	msg_add(row, "accept_env", lists->accept_env);
+}
+
 static int send_plan(void *data, const struct store_plan *p)
 {
 	CLEANUP_MSG struct msg row = { 0 };
@@ -131,8 +165,7 @@ static int send_plan(void *data, const struct store_plan *p)
 	request_row_begin(&row);
 	msg_add(&row, "name", p->name);
 	plan_add_limits(&row, &p->limits);
-	msg_add(&row, "nameservers", p->resolver.nameservers);
-	msg_add(&row, "search", p->resolver.search);
+	plan_add_lists(&row, &p->lists);
 	msg_add_u64(&row, "tenants", p->tenants);
 	return request_row(data, &row);
 }
@@ -141,19 +174,20 @@ int plan_add(struct request *r)
 {
 	struct store_plan plan = { 0 };
 	struct limits_part given;
-	const char *name = NULL, *nameservers = NULL, *search = NULL;
+	struct store_lists_change lists = { 0 };
+	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
 		n = plan_limits(r, false, &given);
 	if (n == 0)
-		n = plan_resolver(r, &nameservers, &search);
+		n = plan_lists(r, &lists);
 	if (n != 0)
 		return n;
 	snprintf(plan.name, sizeof(plan.name), "%s", name);
 	limits_default(&plan.limits);
 	limits_apply(&plan.limits, &given);
-	fill_resolver(&plan, nameservers, search);
+	plan_fill_lists(&plan.lists, &lists, NULL);
 	if (store_plan_get(r->store, name, &plan, NULL) == 0)
 		return err_set(&r->err, ERR_EXISTS, "there is a plan '%s' already", name);
 	if (!msg_get(&r->in, "dry_run"))
@@ -166,28 +200,29 @@ int plan_set(struct request *r)
 {
 	struct store_plan plan;
 	struct limits_part change;
-	const char *name = NULL, *nameservers = NULL, *search = NULL;
+	struct store_lists_change lists = { 0 };
+	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
 		n = plan_limits(r, false, &change);
 	if (n == 0)
-		n = plan_resolver(r, &nameservers, &search);
-	if (n == 0 && !change.given && !nameservers && !search)
+		n = plan_lists(r, &lists);
+	if (n == 0 && !change.given && !plan_changes_lists(&lists))
 		return err_set(&r->err, ERR_USAGE, "plan '%s': nothing is to be changed", name);
 	if (n == 0)
 		n = store_plan_get(r->store, name, &plan, &r->err);
 	if (n == 0 && !msg_get(&r->in, "dry_run")) {
 		n = store_plan_change(r->store, name, &change, &r->err);
 		if (n == 0)
-			n = store_plan_resolver(r->store, name, nameservers, search, &r->err);
+			n = store_plan_lists(r->store, name, &lists, &r->err);
 		if (n == 0)
 			n = life_limit_all(r->config, r->store, name, &r->err);
 	}
 	if (n != 0)
 		return n;
 	limits_apply(&plan.limits, &change);
-	fill_resolver(&plan, nameservers, search);
+	plan_fill_lists(&plan.lists, &lists, NULL);
 	return send_plan(r, &plan);
 }
 

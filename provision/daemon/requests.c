@@ -26,8 +26,8 @@ const struct request_kind request_kinds[] = {
 		"compare all of it with what it was" },
 	{ "template.remove", STAFF, CHANGES, "name", template_remove, "delete an unused template" },
 
-	{ "plan.add", STAFF, CHANGES, "name [LIMITS] [nameservers] [search] [dry_run]", plan_add, "name limits" },
-	{ "plan.set", STAFF, CHANGES, "name [LIMITS] [nameservers] [search] [dry_run]", plan_set, "change limits, now" },
+	{ "plan.add", STAFF, CHANGES, "name [LIMITS] [LISTS] [dry_run]", plan_add, "name limits" },
+	{ "plan.set", STAFF, CHANGES, "name [LIMITS] [LISTS] [dry_run]", plan_set, "change limits, now" },
 	{ "plan.list", READERS, 0, "", plan_list, "the plans" },
 	{ "plan.remove", STAFF, CHANGES, "name [dry_run]", plan_remove, "forget an unused plan" },
 
@@ -36,7 +36,7 @@ const struct request_kind request_kinds[] = {
 	{ "tenant.list", READERS, 0, "", tenant_list, "the tenants" },
 	{ "tenant.show", OWNERS, 0, "name", tenant_show, "one tenant" },
 	{ "tenant.set", STAFF, CHANGES,
-		"name [plan] [owner] [LIMITS] [nameservers] [search] [expires] [password_days] [change_password] [sources] "
+		"name [plan] [owner] [LIMITS] [LISTS] [expires] [password_days] [change_password] [sources] "
 		"[hours] [dry_run]",
 		tenant_set,
 		"another plan, or limits of its own, now" },

@@ -129,8 +129,7 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 		msg_add_u64(&row, "password", t->password);
 		msg_add(&row, "suspended_reason", t->reason);
 		plan_add_limits(&row, &t->limits);
-		msg_add(&row, "nameservers", t->resolver.nameservers);
-		msg_add(&row, "search", t->resolver.search);
+		plan_add_lists(&row, &t->lists);
 		limits_write(&t->own, &own);
 		msg_add(&row, "own", own.data ? own.data : "");
 		n = login_fields(r, t->name, &row);
@@ -201,20 +200,9 @@ static int set_limits(struct request *r, const char *name, const char *plan, con
 	return n;
 }
 
-/* What is taken back is the plan's. */
-static void fill_resolver(struct store_tenant *t, const char *nameservers, const char *search)
-{
-	if (nameservers)
-		snprintf(t->resolver.nameservers, sizeof(t->resolver.nameservers), "%s",
-			nameservers[0] ? nameservers : t->plan.resolver.nameservers);
-	if (search)
-		snprintf(t->resolver.search, sizeof(t->resolver.search), "%s",
-			search[0] ? search : t->plan.resolver.search);
-}
-
 /* As it would be. */
 static int show_changed(struct request *r, const char *name, const char *plan, const char *owner,
-	const struct limits_part *own, const char *nameservers, const char *search)
+	const struct limits_part *own, const struct store_lists_change *lists)
 {
 	struct store_tenant t;
 	int n = store_tenant_get(r->store, name, &t, &r->err);
@@ -228,14 +216,14 @@ static int show_changed(struct request *r, const char *name, const char *plan, c
 	limits_merge(&t.own, own);
 	t.limits = t.plan.limits;
 	limits_apply(&t.limits, &t.own);
-	fill_resolver(&t, nameservers, search);
+	plan_fill_lists(&t.lists, lists, &t.plan.lists);
 	return send_tenant(r, &t, true);
 }
 
 int tenant_set(struct request *r)
 {
 	const char *name = NULL, *plan = NULL, *owner = NULL;
-	const char *nameservers = NULL, *search = NULL;
+	struct store_lists_change lists = { 0 };
 	struct limits_part own;
 	bool limits, logins = false;
 	int n = request_name(r, "name", &name);
@@ -247,16 +235,16 @@ int tenant_set(struct request *r)
 	if (n == 0)
 		n = read_owner(r, &owner);
 	if (n == 0)
-		n = plan_resolver(r, &nameservers, &search);
+		n = plan_lists(r, &lists);
 	limits = n == 0 && (plan || owner || own.given || own.dropped);
 	if (n == 0)
 		n = login_set(r, name, &logins);
-	if (n == 0 && !limits && !logins && !nameservers && !search)
+	if (n == 0 && !limits && !logins && !plan_changes_lists(&lists))
 		return err_set(&r->err, ERR_USAGE, "tenant '%s': nothing is to be changed", name);
 	if (n == 0 && msg_get(&r->in, "dry_run"))
-		return show_changed(r, name, plan, owner, &own, nameservers, search);
-	if (n == 0 && (nameservers || search))
-		n = store_tenant_resolver(r->store, name, nameservers, search, &r->err);
+		return show_changed(r, name, plan, owner, &own, &lists);
+	if (n == 0 && plan_changes_lists(&lists))
+		n = store_tenant_lists(r->store, name, &lists, &r->err);
 	if (n == 0 && limits)
 		n = set_limits(r, name, plan, owner, &own);
 	return n == 0 ? show(r, name) : n;

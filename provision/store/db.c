@@ -143,6 +143,13 @@ void db_limits(sqlite3_stmt *s, int column, struct limits *ret)
 	limits_apply(ret, &part);
 }
 
+void db_lists(sqlite3_stmt *s, int column, struct store_lists *ret)
+{
+	db_text(s, column, ret->nameservers, sizeof(ret->nameservers));
+	db_text(s, column + 1, ret->search, sizeof(ret->search));
+	db_text(s, column + 2, ret->accept_env, sizeof(ret->accept_env));
+}
+
 int db_begin(struct store *store, struct err *err)
 {
 	return db_exec(store, "BEGIN IMMEDIATE", "begin a change", err);

@@ -49,6 +49,12 @@ uint64_t db_u64(sqlite3_stmt *s, int column);
 /* A plan's limits: those that the column's text does not name are as limits_default() has them. */
 void db_limits(sqlite3_stmt *s, int column, struct limits *ret);
 
+/* Three columns in the order of the struct; and an UPDATE's change of them, "sss". */
+void db_lists(sqlite3_stmt *s, int column, struct store_lists *ret);
+#define DB_CHANGE_LISTS                                                         \
+	"nameservers = coalesce(?, nameservers), search = coalesce(?, search)," \
+	" accept_env = coalesce(?, accept_env)"
+
 /*
  * BEGIN IMMEDIATE; then COMMIT when r is 0, else ROLLBACK. db_end returns r, or the commit's
  * fault.

@@ -16,24 +16,23 @@ static int write_limits(struct store *store, const char *sql, const char *name,
 	return db_run(store, ret_changes, err, sql, "ss", text.data, name);
 }
 
-int store_plan_resolver(struct store *store, const char *name, const char *nameservers,
-	const char *search, struct err *err)
+int store_plan_lists(struct store *store, const char *name, const struct store_lists_change *change,
+	struct err *err)
 {
-	return db_run(store, NULL, err,
-		"UPDATE plan SET nameservers = coalesce(?, nameservers), search = coalesce(?, search)"
-		" WHERE name = ?",
-		"sss", nameservers, search, name);
+	return db_run(store, NULL, err, "UPDATE plan SET " DB_CHANGE_LISTS " WHERE name = ?", "ssss",
+		change->nameservers, change->search, change->accept_env, name);
 }
 
 static int add_plan(struct store *store, const struct store_plan *plan, struct err *err)
 {
+	const struct store_lists_change lists = { plan->lists.nameservers, plan->lists.search,
+		plan->lists.accept_env };
 	int r = write_limits(store, "INSERT INTO plan (limits, name) VALUES (?, ?)", plan->name,
 		&plan->limits, NULL, err);
 
 	if (r == ERR_EXISTS)
 		err_set(err, r, "there is a plan '%s' already", plan->name);
-	return r ? r : store_plan_resolver(store, plan->name, plan->resolver.nameservers,
-				plan->resolver.search, err);
+	return r ? r : store_plan_lists(store, plan->name, &lists, err);
 }
 
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err)
@@ -84,13 +83,13 @@ static void read_plan(sqlite3_stmt *s, struct store_plan *p)
 	db_text(s, 0, p->name, sizeof(p->name));
 	db_limits(s, 1, &p->limits);
 	p->tenants = db_u64(s, 2);
-	db_text(s, 3, p->resolver.nameservers, sizeof(p->resolver.nameservers));
-	db_text(s, 4, p->resolver.search, sizeof(p->resolver.search));
+	db_lists(s, 3, &p->lists);
 }
 
 #define PLAN_COLUMNS            \
 	"SELECT name, limits, " \
-	"(SELECT count(*) FROM tenant WHERE tenant.plan = plan.name), nameservers, search FROM plan "
+	"(SELECT count(*) FROM tenant WHERE tenant.plan = plan.name), " \
+	"nameservers, search, accept_env FROM plan "
 
 int store_plan_get(struct store *store, const char *name, struct store_plan *ret, struct err *err)
 {

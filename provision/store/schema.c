@@ -181,6 +181,9 @@ const char *const schema_migrations[] = {
 	" month_bytes = (SELECT coalesce(sum(sent_bytes + received_bytes), 0) FROM traffic_hour h"
 	"  WHERE h.tenant = traffic.tenant"
 	"  AND h.hour >= CAST(strftime('%s', 'now', 'start of month') AS INTEGER));",
+	/* Which variables clients may set, beside those of the configuration. */
+	"ALTER TABLE plan ADD COLUMN accept_env TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE tenant ADD COLUMN accept_env TEXT NOT NULL DEFAULT '';",
 };
 
 const int schema_version = ARRAY_LEN(schema_migrations);

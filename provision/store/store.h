@@ -38,16 +38,24 @@ struct store;
 #define STORE_HASH_SIZE	  384 /* CRYPT_OUTPUT_SIZE of crypt(3) */
 #define STORE_SESSION_LEN 16  /* characters of a session's id */
 
-/* A plan: named limits. */
-/* For resolv.conf(5): addresses, and domains, separated by spaces. "": nothing is said. */
-struct store_resolver {
-	char nameservers[160], search[257];
+/*
+ * What a plan says in words, lists separated by spaces. For resolv.conf(5): addresses, and domains. Which
+ * variables a client may set: patterns. "": nothing is said.
+ */
+struct store_lists {
+	char nameservers[160], search[257], accept_env[257];
 };
 
+/* Some of them, anew; NULL: it stays as it is. */
+struct store_lists_change {
+	const char *nameservers, *search, *accept_env;
+};
+
+/* A plan: named limits. */
 struct store_plan {
 	char name[STORE_NAME_SIZE];
 	struct limits limits;
-	struct store_resolver resolver;
+	struct store_lists lists;
 	uint64_t tenants; /* out only: how many have it */
 };
 
@@ -97,7 +105,7 @@ struct store_tenant {
 	struct store_plan plan; /* its count of tenants is not filled in */
 	struct limits_part own; /* what it has otherwise than its plan */
 	struct limits limits;	/* what holds for it: the plan's, and its own over them */
-	struct store_resolver resolver; /* the same */
+	struct store_lists lists; /* the same */
 	struct store_guest guest;
 	int64_t month; /* when the one began that these are of; 0: none yet */
 	uint64_t month_bytes; /* that it sent and received in it */
@@ -207,11 +215,11 @@ int store_count(struct store *store, struct store_counts *ret, struct err *err);
  * have it.
  */
 int store_plan_add(struct store *store, const struct store_plan *plan, struct err *err);
-/* NULL: that stays as it is. */
-int store_plan_resolver(struct store *store, const char *name, const char *nameservers,
-	const char *search, struct err *err);
-int store_tenant_resolver(struct store *store, const char *name, const char *nameservers,
-	const char *search, struct err *err);
+int store_plan_lists(struct store *store, const char *name, const struct store_lists_change *change,
+	struct err *err);
+/* "" takes one back: it is the plan's. */
+int store_tenant_lists(struct store *store, const char *name, const struct store_lists_change *change,
+	struct err *err);
 int store_plan_change(struct store *store, const char *name, const struct limits_part *change,
 	struct err *err);
 int store_plan_remove(struct store *store, const char *name, struct err *err);

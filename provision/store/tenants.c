@@ -84,7 +84,8 @@ int store_tenant_add(struct store *store, const struct config *config,
 	"(SELECT group_concat(address, ' ') FROM address WHERE address.tenant = t.id), " \
 	"u.month, u.month_bytes, u.beyond, u.held, t.owner, " \
 	"coalesce(nullif(t.nameservers, ''), p.nameservers), " \
-	"coalesce(nullif(t.search, ''), p.search) " \
+	"coalesce(nullif(t.search, ''), p.search), " \
+	"coalesce(nullif(t.accept_env, ''), p.accept_env) " \
 	"FROM tenant t JOIN plan p ON p.name = t.plan LEFT JOIN guest g ON g.tenant = t.id " \
 	"LEFT JOIN traffic u ON u.tenant = t.id "
 
@@ -144,8 +145,7 @@ static void read_tenant(sqlite3_stmt *s, struct store_tenant *t)
 	t->beyond = sqlite3_column_int(s, 27);
 	t->held = sqlite3_column_int(s, 28);
 	db_text(s, 29, t->owner, sizeof(t->owner));
-	db_text(s, 30, t->resolver.nameservers, sizeof(t->resolver.nameservers));
-	db_text(s, 31, t->resolver.search, sizeof(t->resolver.search));
+	db_lists(s, 30, &t->lists);
 }
 
 int store_tenant_get(
@@ -239,14 +239,13 @@ int store_tenant_change(struct store *store, const char *name, const char *plan,
 	return r == 0 ? db_end(store, change_tenant(store, name, plan, own, err), err) : r;
 }
 
-int store_tenant_resolver(struct store *store, const char *name, const char *nameservers,
-	const char *search, struct err *err)
+int store_tenant_lists(struct store *store, const char *name, const struct store_lists_change *change,
+	struct err *err)
 {
 	int changes = 0;
 	int r = db_run(store, &changes, err,
-		"UPDATE tenant SET nameservers = coalesce(?, nameservers), search = coalesce(?, search)"
-		" WHERE name = ?",
-		"sss", nameservers, search, name);
+		"UPDATE tenant SET " DB_CHANGE_LISTS " WHERE name = ?", "ssss", change->nameservers,
+		change->search, change->accept_env, name);
 
 	return one_changed(r, changes, name, err);
 }

@@ -210,13 +210,25 @@ Test(session, bulk_on_the_same_connection_keeps_no_keystroke_waiting)
 	ok("ssh -S /run/vm2-test/fair -O exit sess@127.0.0.1");
 }
 
-Test(session, only_the_variables_of_language_come_along)
+/* Of a C locale, FOO and BAR, as a session sees them. */
+static const char *variables(void)
+{
+	return ok("LANG=C LC_TIME=C.UTF-8 FOO=x BAR=y ssh -o 'SendEnv=LANG LC_* FOO BAR' %s "
+		  "sess@127.0.0.1 'echo $LANG:$LC_TIME:$FOO:$BAR'", ssh_options);
+}
+
+Test(session, only_the_variables_of_language_and_of_the_plan_come_along)
 {
 	ready();
-	cr_assert_str_eq(ok("LANG=C LC_TIME=C.UTF-8 FOO=x ssh -o 'SendEnv=LANG LC_* FOO' %s "
-			    "sess@127.0.0.1 'echo $LANG $LC_TIME $FOO'",
-			    ssh_options),
-			 "C C.UTF-8");
+	cr_assert_str_eq(variables(), "C:C.UTF-8::");
+	ok("vm2 plan add speaks --accept-env 'F?O'; vm2 tenant set sess --plan speaks");
+	cr_assert_str_eq(variables(), "C:C.UTF-8:x:");
+	ok("vm2 tenant set sess --accept-env 'B*'");
+	cr_assert_str_eq(variables(), "C:C.UTF-8::y");
+	assert_has(ok("vm2 tenant show sess"), "B*");
+	assert_has(sh("vm2 plan set speaks --accept-env 'A=b'").err, "'A=b' is no pattern of names");
+	ok("vm2 tenant set sess --accept-env plan --plan small; vm2 plan remove speaks");
+	cr_assert_str_eq(variables(), "C:C.UTF-8::");
 }
 
 Test(session, what_else_the_config_accepts_and_a_silent_client_is_asked)

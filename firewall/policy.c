@@ -473,6 +473,23 @@ static int parse_more(const char *text, struct policy *p, struct err *err)
 	return r == 1 ? 0 : r;
 }
 
+static int parse_masquerade(const char *text, struct policy *p, struct err *err)
+{
+	static const struct {
+		const char *word;
+		bool four, six;
+	} words[] = { { "both", true, true }, { "ipv4", true, false }, { "ipv6", false, true },
+		{ "none", false, false } };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (!strcmp(text, words[i].word)) {
+			p->masquerade4 = words[i].four && p->pool4.family;
+			p->masquerade6 = words[i].six && p->pool6.family;
+			return 0;
+		}
+	return err_set(err, ERR_USAGE, "network.masquerade: '%s' is none of both, ipv4, ipv6, none", text);
+}
+
 int policy_make(const struct rules_base *base, struct policy *ret, struct err *err)
 {
 	struct policy p = { .table = base->instance,
@@ -489,6 +506,8 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 		r = parse_protect(base->protect, &p, err);
 	if (!r)
 		r = parse_more(base->pools, &p, err);
+	if (!r)
+		r = parse_masquerade(base->masquerade ?: "both", &p, err);
 	if (r)
 		return r;
 	snprintf(p.prefix, sizeof(p.prefix), "%s-", base->instance);
@@ -626,19 +645,70 @@ static void put_chain(struct netlink *nl, const struct policy *p, const struct c
 	nftnl_chain_free(c);
 }
 
+static bool is_translation(const struct chain *def)
+{
+	return def->type && !strcmp(def->type, "nat");
+}
+
+bool policy_translates(const struct policy *p)
+{
+	return p->masquerade4 || p->masquerade6 || p->publishes;
+}
+
+bool policy_has_chain(const struct policy *p, const char *chain)
+{
+	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+		if (!strcmp(chains[i].name, chain))
+			return !is_translation(&chains[i]) || policy_translates(p);
+	return false;
+}
+
+/* A message that says no more of a chain than its name. */
+static void put_chain_name(struct netlink *nl, const struct policy *p, const struct chain *def,
+	uint16_t type, uint16_t flags, const char *what)
+{
+	struct nftnl_chain *c = must(nftnl_chain_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
+	nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, def->name);
+	msg = start(nl, family_of_chain(def->name), type, flags, what);
+	nftnl_chain_nlmsg_build_payload(msg, c);
+	netlink_commit(nl, msg);
+	nftnl_chain_free(c);
+}
+
+/* Delete all rules of a chain. */
+static void put_empty(struct netlink *nl, const struct policy *p, const struct chain *def)
+{
+	struct nftnl_rule *r = must(nftnl_rule_alloc());
+	struct nlmsghdr *msg;
+
+	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
+	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->name);
+	msg = start(nl, family_of_chain(def->name), NFT_MSG_DELRULE, 0, "delete a chain's rules");
+	nftnl_rule_nlmsg_build_payload(msg, r);
+	netlink_commit(nl, msg);
+	nftnl_rule_free(r);
+}
+
 /*
- * How many rules of the kernel's one of ours comes to: none where the pool, or the bound, that it
- * is about is not there.
+ * How many rules of the kernel's one of ours comes to: none where the chain, the pool, or the bound, that
+ * it is about is not there.
  */
 static uint32_t rule_times(const struct rule *def, const struct policy *p)
 {
+	if (!policy_has_chain(p, def->chain))
+		return 0;
 	switch (def->match) {
 	case TO_POOL4:
-	case FROM_POOL4:
 		return p->pool4.family != 0;
 	case TO_POOL6:
-	case FROM_POOL6:
 		return p->pool6.family != 0;
+	case FROM_POOL4:
+		return p->masquerade4;
+	case FROM_POOL6:
+		return p->masquerade6;
 	case TO_PROTECTED:
 	case FROM_PROTECTED:
 		return p->n_protect;
@@ -906,17 +976,9 @@ void policy_each_counter(
 
 void policy_put_chain_queries(struct netlink *nl, const struct policy *p)
 {
-	for (size_t i = 0; i < ARRAY_LEN(chains); i++) {
-		struct nftnl_chain *c = must(nftnl_chain_alloc());
-		struct nlmsghdr *msg;
-
-		nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, p->table);
-		nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chains[i].name);
-		msg = start(nl, family_of_chain(chains[i].name), NFT_MSG_GETCHAIN, NLM_F_ACK, "look for a chain");
-		nftnl_chain_nlmsg_build_payload(msg, c);
-		netlink_commit(nl, msg);
-		nftnl_chain_free(c);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+		if (policy_has_chain(p, chains[i].name))
+			put_chain_name(nl, p, &chains[i], NFT_MSG_GETCHAIN, NLM_F_ACK, "look for a chain");
 }
 
 int policy_sum_rules(const struct nlmsghdr *msg, void *total)
@@ -945,8 +1007,26 @@ void policy_put_contents(struct netlink *nl, const struct policy *p)
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		put_counter(nl, p, counters[i].name);
 	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
-		put_chain(nl, p, &chains[i]);
+		if (policy_has_chain(p, chains[i].name))
+			put_chain(nl, p, &chains[i]);
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
 		for (uint32_t n = 0; n < rule_times(&rules[i], p); n++)
 			put_rule(nl, p, &rules[i], n, FIRST_RULE_ID + i);
+}
+
+void policy_put_translation(struct netlink *nl, const struct policy *p, bool on)
+{
+	for (size_t i = 0; i < ARRAY_LEN(chains); i++) {
+		if (!is_translation(&chains[i]))
+			continue;
+		/* Added and emptied first, whether it is there or not. */
+		put_chain(nl, p, &chains[i]);
+		put_empty(nl, p, &chains[i]);
+		if (!on)
+			put_chain_name(nl, p, &chains[i], NFT_MSG_DELCHAIN, 0, "delete a chain");
+		for (size_t k = 0; on && k < ARRAY_LEN(rules); k++)
+			for (uint32_t n = 0; n < rule_times(&rules[k], p); n++)
+				if (!strcmp(rules[k].chain, chains[i].name))
+					put_rule(nl, p, &rules[k], n, FIRST_RULE_ID + k);
+	}
 }

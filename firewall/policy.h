@@ -74,6 +74,8 @@ struct policy {
 	struct address protect[POLICY_PROTECT_MAX];
 	uint32_t n_protect;
 	uint32_t connections, new_connections; /* of each guest; 0: no bound */
+	bool masquerade4, masquerade6;	       /* pool4, pool6: with the host's address where they leave */
+	bool publishes; /* there are published ports; policy_make() knows of none */
 };
 
 /* Check what a caller gives, make a policy of it; `base->instance` stays theirs. 0 or ERR_USAGE. */
@@ -95,10 +97,22 @@ uint8_t policy_family(const char *set);
 /* Add (type NFT_MSG_NEWTABLE, with these flags) or delete (NFT_MSG_DELTABLE) both tables. */
 void policy_put_table(struct netlink *nl, const struct policy *p, uint16_t type, uint32_t flags);
 
+/*
+ * Whether the table has chains that translate. Without them the kernel asks no packet whether it is to be
+ * translated, which costs more than all the rules.
+ */
+bool policy_translates(const struct policy *p);
+
+/* Have those chains with their rules, or none of them; there or not there before. */
+void policy_put_translation(struct netlink *nl, const struct policy *p, bool on);
+
+/* Whether the table has a chain of this name. */
+bool policy_has_chain(const struct policy *p, const char *chain);
+
 /* The tables' sets, empty; its counters, zero; its chains, with all rules. */
 void policy_put_contents(struct netlink *nl, const struct policy *p);
 
-/* Ask for each chain; the replies are for policy_sum_rules. -ENOENT when one is missing. */
+/* Ask for each chain, as it is without ports; the replies are for policy_sum_rules. -ENOENT: one is missing. */
 void policy_put_chain_queries(struct netlink *nl, const struct policy *p);
 
 /* A reply (mnl_cb_t): add how many rules the chain has, and go to it, to *(uint32_t *)total. */

@@ -166,6 +166,7 @@ int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 		r = ruleset_make(&elements, &p, state, err);
 	if (r)
 		return r;
+	p.publishes = ruleset_publishes(&elements);
 	begin(nl);
 	/* Added first, so that it can be deleted whether it was there or not. */
 	policy_put_table(nl, &p, NFT_MSG_NEWTABLE, 0);
@@ -252,6 +253,13 @@ static int add_elements(const struct rules_base *base, const struct policy *p,
 	return commit(&nl, p->subject, err);
 }
 
+/* Added first, so that those that are missing do not keep the others. */
+static void put_removal(struct netlink *nl, const struct policy *p, const struct ruleset *elements)
+{
+	put_elements(nl, p, NFT_MSG_NEWSETELEM, elements);
+	put_elements(nl, p, NFT_MSG_DELSETELEM, elements);
+}
+
 /* Delete elements in a batch of their own; those that are not there are success. */
 static int remove_elements(const struct rules_base *base, const struct policy *p,
 	const struct ruleset *elements, struct err *err)
@@ -262,9 +270,7 @@ static int remove_elements(const struct rules_base *base, const struct policy *p
 
 	if (r)
 		return r;
-	/* Added first, so that those that are missing do not keep the others. */
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
-	put_elements(&nl, p, NFT_MSG_DELSETELEM, elements);
+	put_removal(&nl, p, elements);
 	r = commit(&nl, p->subject, &why);
 	if (r == -ENOENT)
 		return 0;
@@ -341,6 +347,23 @@ static int collect_ports(const struct rules_port *ports, uint32_t count, struct 
 	return r;
 }
 
+/* In one batch with the chains that translate, which may not be there yet. */
+static int publish(const struct rules_base *base, struct policy *p, const struct ruleset *elements,
+	struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	bool anyhow = policy_translates(p);
+	int r = elements->n ? open_batch(base, &nl, err) : 0;
+
+	if (r || !elements->n)
+		return r;
+	p->publishes = true;
+	if (!anyhow)
+		policy_put_translation(&nl, p, true);
+	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
+	return commit(&nl, p->subject, err);
+}
+
 int rules_add_ports(const struct rules_base *base, const struct rules_port *ports, uint32_t count,
 	struct err *err)
 {
@@ -351,7 +374,60 @@ int rules_add_ports(const struct rules_base *base, const struct rules_port *port
 	r = check(base, &p, err);
 	if (!r)
 		r = collect_ports(ports, count, &elements, err);
-	return r ? r : add_elements(base, &p, &elements, err);
+	return r ? r : publish(base, &p, &elements, err);
+}
+
+/* The published ports that the kernel has beside some. */
+struct others {
+	const struct ruleset *but;
+	enum ruleset_set set;
+	uint32_t n;
+};
+
+/* nftnl_set_elem_foreach() */
+static int take_other(struct nftnl_set_elem *e, void *data)
+{
+	struct others *o = data;
+	uint32_t len = 0;
+	const void *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &len);
+
+	for (size_t i = 0; key && i < o->but->n; i++)
+		if (o->but->of[i].set == o->set && len == ruleset_key_len(o->set) &&
+			!memcmp(o->but->of[i].key, key, len))
+			return 0;
+	o->n++;
+	return 0;
+}
+
+/* Whether there are such; true, too, where it cannot be known. */
+static bool publishes_others(const struct policy *p, const struct ruleset *but)
+{
+	static const enum ruleset_set sets[] = { RULESET_PUBLISH4, RULESET_PUBLISH6 };
+	struct others others = { .but = but };
+
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+		others.set = sets[i];
+		if (listing_elements(p, ruleset_name(sets[i]), take_other, &others, NULL) != 0)
+			return true;
+	}
+	return others.n > 0;
+}
+
+/* In one batch with the chains that translate, if they are no more needed. Whose turn it is, is alone. */
+static int unpublish(const struct rules_base *base, struct policy *p, const struct ruleset *elements,
+	struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct err why = { 0 };
+	int r = elements->n ? open_batch(base, &nl, err) : 0;
+
+	if (r || !elements->n)
+		return r;
+	put_removal(&nl, p, elements);
+	if (!policy_translates(p) && !publishes_others(p, elements))
+		policy_put_translation(&nl, p, false);
+	r = commit(&nl, p->subject, &why);
+	return r == -ENOENT ? 0 : r ? err_set(err, r, "%s", why.text) : 0;
 }
 
 int rules_remove_ports(const struct rules_base *base, const struct rules_port *ports,
@@ -365,7 +441,7 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 	if (!r)
 		r = collect_ports(ports, count, &elements, err);
 	if (!r)
-		r = remove_elements(base, &p, &elements, err);
+		r = unpublish(base, &p, &elements, err);
 	return r ? r : rules_end_published(ports, count, err);
 }
 

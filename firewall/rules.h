@@ -25,6 +25,8 @@ struct rules_base {
 	uint32_t connections;	   /* that each guest may have tracked at a time; 0: no bound */
 	uint32_t new_connections;  /* that each guest may begin in a second; 0: no bound */
 	const char *pools;	   /* further ones (pools.h), separated by spaces; or NULL */
+	/* Of pool4 and pool6, which leave with the host's address: both, ipv4, ipv6, none; NULL is both. */
+	const char *masquerade;
 };
 
 /* Whether a table can be made from it: 0 or ERR_USAGE. */
@@ -121,7 +123,7 @@ int rules_counters(const struct rules_base *base,
 /*
  * Whether the table is there with all its chains and as many rules as they should have (1), or not
  * (0: restore it); or -errno (-EINVAL where others have ERR_USAGE). Guests are not looked at: one
- * whose elements are missing gets nothing.
+ * whose elements are missing gets nothing; nor are the chains of publications alone.
  */
 int rules_present(const struct rules_base *base, struct err *err);
 
@@ -144,7 +146,8 @@ int rules_remove_address(const struct rules_base *base, uint32_t number, const c
 
 /*
  * Publish ports, or no more: each call is one batch, all or nothing. add: -EEXIST where a port leads
- * elsewhere already. remove: not there is success, and connections that came by it end.
+ * elsewhere already. remove: not there is success, and connections that came by it end. Where no pool is
+ * masqueraded, the chains that translate come with the first and go with the last.
  */
 int rules_add_ports(const struct rules_base *base, const struct rules_port *ports, uint32_t count,
 	struct err *err);

@@ -286,6 +286,14 @@ int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_s
 	return r;
 }
 
+bool ruleset_publishes(const struct ruleset *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->of[i].set == RULESET_PUBLISH4 || s->of[i].set == RULESET_PUBLISH6)
+			return true;
+	return false;
+}
+
 int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b)
 {
 	int r;

@@ -89,6 +89,9 @@ int ruleset_add_port(struct ruleset *s, const struct rules_port *port, struct er
 int ruleset_make(struct ruleset *s, const struct policy *p, const struct rules_state *state,
 	struct err *err);
 
+/* Whether a published port is among them. */
+bool ruleset_publishes(const struct ruleset *s);
+
 /* Order by set, key, its end and data: for comparing. */
 void ruleset_sort(struct ruleset *s);
 int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b);

@@ -150,6 +150,22 @@ static void compare_rule(void *data, const char *chain, struct nftnl_rule *rule)
 	w->next++;
 }
 
+/* Those with rules that the table should not have, each once. */
+static void tell_strange_chains(
+	const struct policy *p, const struct rule_list *list, struct report *report)
+{
+	CLEANUP_FREE char *words = NULL;
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (policy_has_chain(p, list->of[i].chain) ||
+			(i > 0 && !strcmp(list->of[i].chain, list->of[i - 1].chain)))
+			continue;
+		free(words);
+		words = xasprintf("chain %s", list->of[i].chain);
+		drift(report, "unexpected", words);
+	}
+}
+
 static int ask_rules(
 	const struct policy *p, uint8_t family, struct rule_list *ret, struct err *err)
 {
@@ -186,6 +202,7 @@ static int verify_rules(const struct policy *p, struct report *report, struct er
 	policy_each_rule(p, compare_rule, &walk);
 	if (!walk.differs)
 		close_chain(&walk);
+	tell_strange_chains(p, &list, report);
 	return 0;
 }
 
@@ -293,6 +310,7 @@ int rules_verify(const struct rules_base *base, const struct rules_state *state,
 	if (r != 0)
 		return -EINVAL;
 	ruleset_sort(&wanted);
+	p.publishes = ruleset_publishes(&wanted);
 	r = verify_rules(&p, &report, err);
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
 		r = verify_set(&p, set, &wanted, &report, err);

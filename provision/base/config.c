@@ -117,6 +117,9 @@ static const struct setting settings[] = {
 	{ "network", "pools", TEXT, AT(pools), "", 0, 0,
 	  "Further prefixes, separated by spaces, whose addresses `vm2 address add` gives to guests; they "
 	  "are routed to this host." },
+	{ "network", "masquerade", NAME, AT(masquerade), "both", 0, 0,
+	  "Which of pool4 and pool6 leave with the host's address: both, ipv4, ipv6 or none; others are "
+	  "routed to this host." },
 	{ "network", "dns", TEXT, AT(dns), "auto", 0, 0,
 	  "Resolvers for guests: \"auto\" takes the host's own that are no loopback addresses." },
 	{ "network", "table", NAME, AT(table), "owned", 0, 0,

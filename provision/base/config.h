@@ -64,6 +64,7 @@ struct config {
 	char *dns;   /* "auto" (the host's own resolvers), or addresses */
 	char *table; /* "owned" or "watched": what others may do to the nftables table */
 	char *pools;   /* further prefixes of guests' addresses, separated by spaces */
+	char *masquerade; /* which of pool4 and pool6 are: "both", "ipv4", "ipv6", "none" */
 	char *protect; /* prefixes that no guest reaches, separated by spaces */
 	uint64_t connections;	  /* of a guest, at a time; 0: no bound */
 	uint64_t history; /* days that the sums of each hour are kept */

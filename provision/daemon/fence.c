@@ -137,7 +137,7 @@ struct rules_base fence_base(const struct config *config)
 {
 	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run,
 		config->protect, (uint32_t)config->connections,
-		(uint32_t)config->new_connections, config->pools };
+		(uint32_t)config->new_connections, config->pools, config->masquerade };
 }
 
 /* Bits are said, bytes are counted. */

@@ -13,7 +13,6 @@
 static const struct {
 	const char *what, *verdict;
 } defaults[] = {
-	{ "from a guest to the world", "allowed, with the host's address" },
 	{ "to a guest from the world", "blocked, save answers and published ports" },
 	{ "from a guest to another", "blocked, save published ports and siblings" },
 	{ "from a guest to the host", "blocked, save ICMP and answers" },
@@ -67,11 +66,20 @@ static int show_rule(void *data, const struct store_rule *rule)
 	return send_line(data, what.data, !strcmp(rule->verdict, "allow") ? "allowed" : "blocked", NULL);
 }
 
+static const char *way_out(const char *masquerade)
+{
+	return !strcmp(masquerade, "none") ? "allowed" :
+		!strcmp(masquerade, "ipv4") ? "allowed, by IPv4 with the host's address" :
+		!strcmp(masquerade, "ipv6") ? "allowed, by IPv6 with the host's address" :
+					      "allowed, with the host's address";
+}
+
 int firewall_show(struct request *r)
 {
 	const struct rules_base base = fence_base(r->config);
-	int n = 0;
+	int n;
 
+	n = send_line(r, "from a guest to the world", way_out(r->config->masquerade), NULL);
 	for (size_t i = 0; n == 0 && i < ARRAY_LEN(defaults); i++)
 		n = send_line(r, defaults[i].what, defaults[i].verdict, NULL);
 	if (n == 0 && r->config->protect[0]) {

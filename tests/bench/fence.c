@@ -2,9 +2,9 @@
 /*
  * What tests/bench/firewall measures, within a disposable host: `bench-fence FOLDER ROUNDS GUESTS`
  * appends times, in hundredths of a millisecond, and throughputs to files in FOLDER. The networks are
- * made of namespaces of its own: `none` has the table without guests, `full` with GUESTS of them,
- * `peer` the same for nft(8), `tracked` what connection tracking and translation take alone, `bare` no
- * rules at all.
+ * made of namespaces of its own: `none` has the table without guests, `full` with GUESTS of them, `routed`
+ * the same for guests of routed pools, which are not translated, `peer` the same for nft(8), `tracked` what
+ * connection tracking and translation take alone, `bare` no rules at all.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -421,15 +421,17 @@ static void connections(const struct network *n)
 	close(listens);
 }
 
+#define KINDS 4
+
 /* Every round another comes first: what is left behind burdens all alike. */
-static void measure_traffic(const struct network *const of[3], int round)
+static void measure_traffic(const struct network *const of[KINDS], int round)
 {
-	for (int i = 0; i < 3; i++)
-		stream(of[(i + round) % 3]);
-	for (int i = 0; i < 3; i++)
-		datagrams(of[(i + round) % 3]);
-	for (int i = 0; i < 3; i++)
-		connections(of[(i + round) % 3]);
+	for (int i = 0; i < KINDS; i++)
+		stream(of[(i + round) % KINDS]);
+	for (int i = 0; i < KINDS; i++)
+		datagrams(of[(i + round) % KINDS]);
+	for (int i = 0; i < KINDS; i++)
+		connections(of[(i + round) % KINDS]);
 }
 
 /* --- a flood by another guest --- */
@@ -502,8 +504,8 @@ static void track(const struct network *n)
 int main(int argc, char **argv)
 {
 	int rounds = argc == 4 ? atoi(argv[2]) : 0, count = argc == 4 ? atoi(argv[3]) : 0;
-	struct network none, full, peer, tracked, bare;
-	const struct network *const traffic[] = { &full, &tracked, &bare };
+	struct network none, full, routed, peer, tracked, bare;
+	const struct network *const traffic[KINDS] = { &routed, &bare, &full, &tracked };
 	struct err err;
 	int second;
 
@@ -517,6 +519,10 @@ int main(int argc, char **argv)
 	keep_table(&full, (uint32_t)count);
 	wire(&full);
 	second = wire_second(&full);
+	make_network(&routed, "routed");
+	routed.base.masquerade = "none";
+	keep_table(&routed, (uint32_t)count);
+	wire(&routed);
 	make_network(&bare, "bare");
 	wire(&bare);
 	make_network(&tracked, "tracked");
@@ -532,5 +538,6 @@ int main(int argc, char **argv)
 	}
 	kill(none.owner, SIGKILL);
 	kill(full.owner, SIGKILL);
+	kill(routed.owner, SIGKILL);
 	return 0;
 }

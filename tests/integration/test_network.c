@@ -625,3 +625,33 @@ Test(network, what_stands_in_the_way_is_named_and_left_alone)
 	checked("proxy-arp", "ok", "");
 	checked("rp-filter", "ok", "");
 }
+
+static void masquerade(const char *which)
+{
+	ok("/usr/libexec/vm2/supervise stop vm2d; sed -i -E 's/^#?masquerade = .*/masquerade = %s/' "
+	   "/etc/vm2/vm2.conf && grep -q '^masquerade = ' /etc/vm2/vm2.conf", which);
+	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "vm2 host status");
+	wait_for(20, "vm2 firewall verify");
+}
+
+Test(network, pools_that_are_routed_are_not_translated)
+{
+	static const char translates[] = "nft list table inet vm2 | grep 'type nat'";
+
+	ready();
+	greeter("neta", 7095);
+	masquerade("none");
+	ok("! %s", translates);
+	ok("/run/host/outside ip route replace 10.82.0.0/16 via 192.0.2.2");
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 198.51.100.1");
+	ok("vm2 firewall show --json | jq -e '.[] | select(.what == \"from a guest to the world\") | .verdict == \"allowed\"'");
+	ok("vm2 publish add neta tcp 8095:7095 && vm2 firewall verify && %s", translates);
+	wait_for(20, "/run/host/outside nc -w 2 192.0.2.2 8095 </dev/null | grep 'hello from neta'");
+	wait_for(20, "vm2 guest exec netb -- nc -w 2 192.0.2.2 8095 </dev/null | grep 'hello from neta'");
+	ok("vm2 firewall restore && vm2 firewall verify && %s", translates);
+	ok("vm2 publish remove neta tcp 8095 && vm2 firewall verify && ! %s", translates);
+	ok("vm2 guest exec neta -- ping -c 1 -W 3 198.51.100.1");
+	masquerade("both");
+	ok("%s", translates);
+}

@@ -20,6 +20,14 @@ static const struct rules_guest guests[] = { { 1, "10.66.0.1", "fd66::1" },
 static const struct rules_base bounded = { "vm2", "10.66.0.0/16", "fd66::/64", NULL,
 	"192.0.2.128/25", 8192, 1000 };
 
+/* rules_drift_fn */
+static void count_drift(void *data, const char *how, const char *what)
+{
+	struct buf *b = data;
+
+	buf_printf(b, "%s %s\n", how, what);
+}
+
 /* A host with two guests that are up and an outside; their namespaces. */
 struct world {
 	int outside, guest[2];
@@ -62,6 +70,72 @@ Test(rules, out_is_open_with_nat)
 	cr_expect(within(w.guest[1], do_connect, "2001:db8::2"));
 	cr_expect(counter("spoofed") == 0, "%u", counter("spoofed"));
 	close(fd);
+}
+
+static int translations(void)
+{
+	char text[64];
+
+	output("nft list table inet vm2 | grep -c 'type nat'", text, sizeof(text));
+	return atoi(text);
+}
+
+/* Those of pools that are routed leave as they are, and the kernel translates nothing. */
+Test(rules, only_what_is_masqueraded_or_published_is_translated)
+{
+	static const struct rules_port ports[] = { { IPPROTO_TCP, PORT, PORT, "10.66.0.1", "fd66::1" },
+		{ IPPROTO_UDP, 53, 5353, "10.66.0.2", NULL } };
+	const struct rules_base routed = { "vm2", "10.66.0.0/16", "fd66::/64", .masquerade = "none" };
+	const struct rules_base half = { "vm2", "10.66.0.0/16", "fd66::/64", .masquerade = "ipv4" };
+	const struct rules_state plain = { guests, 2, NULL, 0 }, published = { guests, 2, ports, 2 };
+	struct world w = make_world();
+	int own = own_netns(), outside = listener(w.outside), inside = listener(w.guest[0]);
+	const int from[] = { w.outside, own, w.guest[1], w.guest[0] };
+	struct buf b = { 0 };
+	struct err err = { 0 };
+
+	cr_expect_eq(translations(), 3);
+	cr_assert(rules_restore(&half, guests, 2, &err) == 0, "%s", err.text);
+	cr_expect(translations() == 3 && rules_present(&half, &err) == 1);
+	cr_expect(within(w.guest[0], do_connect, "192.0.2.2"));
+	cr_expect(!within(w.guest[0], do_connect, "2001:db8::2"), "the outside knows no way back");
+	cr_assert(rules_restore(&routed, guests, 2, &err) == 0, "%s", err.text);
+	cr_expect(translations() == 0 && rules_present(&routed, &err) == 1);
+	cr_expect(!within(w.guest[1], do_connect, "192.0.2.2"), "the outside knows no way back");
+	add_route(w.outside, "out0", "10.66.0.0", 16, "192.0.2.1");
+	add_route(w.outside, "out0", "fd66::", 64, "2001:db8::1");
+	cr_expect(within(w.guest[1], do_connect, "192.0.2.2"));
+	cr_expect(within(w.guest[1], do_connect, "2001:db8::2"));
+	cr_expect(rules_verify(&routed, &plain, count_drift, &b, &err) == 0, "%s", b.data);
+
+	/* They come with the first port, are there once however many there are, and go with the last. */
+	for (int i = 0; i < 3; i++)
+		cr_assert(rules_add_ports(&routed, &ports[i % 2], 1, &err) == 0, "%s", err.text);
+	cr_expect(translations() == 3 && rules_present(&routed, &err) == 1);
+	cr_expect(rules_verify(&routed, &published, count_drift, &b, &err) == 0, "%s", b.data);
+	for (int i = 0; i < 4; i++) {
+		cr_expect(within(from[i], do_connect, "192.0.2.1"), "%d", i);
+		cr_expect(within(from[i], do_connect, "2001:db8::1"), "%d, IPv6", i);
+	}
+	cr_expect(within(w.guest[1], do_connect, "192.0.2.2"));
+	cr_assert(rules_restore_state(&routed, &published, &err) == 0 && translations() == 3);
+	cr_assert(rules_remove_ports(&routed, &ports[1], 1, &err) == 0, "%s", err.text);
+	cr_expect(translations() == 3 && within(w.outside, do_connect, "192.0.2.1"));
+	cr_expect(rules_verify(&routed, &plain, count_drift, &b, &err) > 0);
+	cr_expect(strstr(b.data, "unexpected chain published\n") &&
+			strstr(b.data, "unexpected chain postrouting\n"),
+		"%s", b.data);
+	for (int i = 0; i < 2; i++)
+		cr_assert(rules_remove_ports(&routed, &ports[0], 1, &err) == 0, "%s", err.text);
+	cr_expect(translations() == 0 && !within(w.outside, do_connect, "192.0.2.1"));
+	buf_free(&b);
+	cr_expect(rules_verify(&routed, &plain, count_drift, &b, &err) == 0, "%s", b.data);
+	cr_expect(rules_verify(&routed, &published, count_drift, &b, &err) > 0);
+	cr_expect(strstr(b.data, "missing chain published: rule 1\n"), "%s", b.data);
+	cr_expect(within(w.guest[1], do_connect, "192.0.2.2"));
+	buf_free(&b);
+	close(outside);
+	close(inside);
 }
 
 Test(rules, guest_to_guest_is_blocked)
@@ -191,8 +265,6 @@ static int arriving(int netns, int fd)
 	return n;
 }
 
-static void count_drift(void *data, const char *how, const char *what);
-
 Test(rules, a_guest_has_its_rate)
 {
 	struct rules_guest limited[] = { guests[0], guests[1] };
@@ -261,13 +333,6 @@ Test(rules, what_passes_is_counted_for_its_guest)
 	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch == 0);
 	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
 	close(fd);
-}
-
-static void count_drift(void *data, const char *how, const char *what)
-{
-	struct buf *b = data;
-
-	buf_printf(b, "%s %s\n", how, what);
 }
 
 /* What rules_verify() tells, in one text. */
@@ -1265,7 +1330,8 @@ Test(rules, bad_input_is_refused_with_words)
 		{ "vm2", "fd66::/64", NULL }, { "vm2", NULL, "10.66.0.0/16" },
 		{ "vm2", "0.0.0.0/0", NULL }, { "vm2", "10.66.0.0/", NULL },
 		{ "vm2-b", NULL, NULL }, { "", NULL, NULL }, { "vm2vm2vm2", NULL, NULL },
-		{ "2vm", NULL, NULL }, { NULL, NULL, NULL } };
+		{ "2vm", NULL, NULL }, { NULL, NULL, NULL },
+		{ "vm2", "10.66.0.0/16", NULL, .masquerade = "yes" } };
 	static const struct rules_guest bad[] = { { 1, "10.66.0.1/32", NULL },
 		{ 1, "fd66::1", NULL }, { 1, NULL, "10.66.0.1" }, { 1, "127.0.0.1", NULL },
 		{ 1, "169.254.1.1", NULL }, { 1, NULL, "fe80::1" }, { 1, NULL, "::" },

@@ -15,8 +15,8 @@
 
 #include "provision/api/msg.h"
 
-/* One packet's payload (RFC 4253, 6.1); more in one write would only be cut up again. */
-#define WIRE_READ_MAX 32768
+/* Of a pipe this much is read at a time: four packets, which libssh writes to the network in two pieces. */
+#define WIRE_READ_MAX 131072
 
 /* Bytes on their way that could not be delivered yet: data from `at` on is what is left. */
 struct held {

@@ -13,8 +13,11 @@
 
 #include "provision/base/cleanup.h"
 
-/* So many packets a channel may send in its turn when it is alone; one of several sends one. */
-#define PACKETS_ALONE 4
+/*
+ * A packet's payload (RFC 4253, 6.1): what one of several channels may send in its turn. One that is alone
+ * sends WIRE_READ_MAX: whoever feeds its pipe is woken as seldom as that.
+ */
+#define PACKET_BYTES 32768
 
 /* Memory above this is given back when it is not needed. */
 #define HELD_KEEP 65536
@@ -158,29 +161,25 @@ static bool wants_output(const struct channel *c, int is_error)
 	return (is_error ? c->err : c->out) >= 0 && !held_any(&c->output[is_error]) && may_send(c);
 }
 
-/* Whether there may be more that could be sent at once. */
-static bool read_output(struct channel *c, int is_error)
+static void read_output(struct channel *c, int is_error, size_t most)
 {
 	int *fd = is_error ? &c->err : &c->out;
 	char *bytes = c->wire->bytes;
-	size_t most, sent;
+	size_t window, sent;
 	ssize_t n;
 
 	if (!wants_output(c, is_error) || !is_ready(c, *fd))
-		return false;
-	most = ssh_channel_window_size(c->ssh);
-	if (most > WIRE_READ_MAX)
-		most = WIRE_READ_MAX;
-	n = read(*fd, bytes, most);
+		return;
+	window = ssh_channel_window_size(c->ssh);
+	n = read(*fd, bytes, window < most ? window : most);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
+		return;
 	if (n <= 0) {
 		*fd = fd_close(*fd);
-		return false;
+		return;
 	}
 	sent = send_output(c, is_error, bytes, (size_t)n);
 	buf_add(&c->output[is_error].data, bytes + sent, (size_t)n - sent);
-	return sent == most;
 }
 
 static bool output_done(const struct channel *c)
@@ -197,7 +196,7 @@ static void send_end(struct channel *c)
 		ssh_channel_request_send_exit_status(c->ssh, (int)c->status);
 }
 
-static void relay_channel(struct channel *c, int packets)
+static void relay_channel(struct channel *c, size_t most)
 {
 	if (input_pending(c) && (c->input_gone || (c->in >= 0 && is_ready(c, c->in))))
 		pull_input(c);
@@ -205,8 +204,7 @@ static void relay_channel(struct channel *c, int packets)
 		end_input(c);
 	for (int is_error = 0; is_error < 2; is_error++) {
 		send_held(c, is_error);
-		for (int n = 0; n < packets && read_output(c, is_error); n++)
-			;
+		read_output(c, is_error, most);
 	}
 }
 
@@ -248,17 +246,16 @@ static void take_turns(struct wire *w)
 void wire_relay(struct wire *w)
 {
 	struct channel **at;
-
-	int packets;
+	size_t most;
 
 	take_turns(w);
-	packets = w->channels && w->channels->next ? 1 : PACKETS_ALONE;
+	most = w->channels && w->channels->next ? PACKET_BYTES : WIRE_READ_MAX;
 	at = &w->channels;
 	while (*at) {
 		struct channel *c = *at;
 
 		if (!c->opening || wire_forward_ready(c))
-			relay_channel(c, packets);
+			relay_channel(c, most);
 		if (is_over(c) && !c->closed && !w->stalled) {
 			if (!c->forward)
 				send_end(c);

@@ -93,6 +93,36 @@ void life_learn(const struct config *config, struct store *store, const char *na
 		publish(config, store);
 }
 
+/* A start that is under way, and what it has its caller do. */
+struct beginning {
+	const struct config *config;
+	struct store *store;
+	const struct store_tenant *tenant;
+	guest_progress_fn progress;
+	void *data;
+	bool fresh; /* the guest's first: its names are in no snapshot yet */
+};
+
+static void tell_progress(void *data, const char *text)
+{
+	const struct beginning *b = data;
+
+	if (b->progress)
+		b->progress(b->data, text);
+}
+
+/*
+ * While the guest comes up: its files are there, and its row is. Should it not come up, who takes a fresh
+ * one back publishes again.
+ */
+static void learn_meanwhile(void *data)
+{
+	const struct beginning *b = data;
+
+	if (learn(b->config, b->store, b->tenant) || b->fresh)
+		publish(b->config, b->store);
+}
+
 static int admit(struct store *store, const char *name, struct store_tenant *t, struct err *err)
 {
 	int r = store_tenant_get(store, name, t, err);
@@ -104,33 +134,31 @@ static int admit(struct store *store, const char *name, struct store_tenant *t, 
 }
 
 /* What is the tenant's own is there before the guest: nothing gets by its rules meanwhile. */
-static int start_once(const struct config *config, struct store *store,
-	const struct store_tenant *t, guest_progress_fn progress, void *data,
-	struct guest_run *run, struct err *err)
+static int start_once(struct beginning *b, struct guest_run *run, struct err *err)
 {
+	const struct guest_starting starting = { tell_progress, learn_meanwhile, b };
 	CLEANUP_CLOSE int lock = -1;
 	struct guest_spec spec;
-	int r = lock_take(config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
+	int r = lock_take(b->config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
 
-	life_spec(t, &spec);
+	life_spec(b->tenant, &spec);
 	if (r == 0)
-		r = fence_arrange(config, store, t, true, err);
-	return r == 0 ? guest_start(config, &spec, progress, data, run, err) : r;
+		r = fence_arrange(b->config, b->store, b->tenant, true, err);
+	return r == 0 ? guest_start(b->config, &spec, &starting, run, err) : r;
 }
 
 /*
  * The rules are put in first when the table is not there: somebody flushed it, or it is the first.
  */
-static int start(const struct config *config, struct store *store, const struct store_tenant *t,
-	guest_progress_fn progress, void *data, struct guest_run *run, struct err *err)
+static int start(struct beginning *b, struct guest_run *run, struct err *err)
 {
-	const struct rules_base base = fence_base(config);
-	int r = start_once(config, store, t, progress, data, run, err);
+	const struct rules_base base = fence_base(b->config);
+	int r = start_once(b, run, err);
 
 	if (r >= 0 || rules_present(&base, NULL) != 0)
 		return r;
-	r = fence_restore(config, store, err);
-	return r == 0 ? start_once(config, store, t, progress, data, run, err) : r;
+	r = fence_restore(b->config, b->store, err);
+	return r == 0 ? start_once(b, run, err) : r;
 }
 
 /* No packet of it passes any more; whoever has its addresses next gets none of its connections. */
@@ -180,6 +208,7 @@ void life_take_back(
 static int create(const struct config *config, struct store *store, guest_progress_fn progress,
 	void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
 {
+	struct beginning b = { config, store, t, progress, data, true };
 	const struct storage_driver *driver = storage_pick(config, err);
 	int r = reserve_check(config, store, &t->limits, err);
 
@@ -191,7 +220,7 @@ static int create(const struct config *config, struct store *store, guest_progre
 		return r;
 	r = check_before_use(config, store, t->guest.template, progress, data, err);
 	if (r == 0)
-		r = start(config, store, t, progress, data, run, err);
+		r = start(&b, run, err);
 	if (r == 0) {
 		r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
 		if (r != 0)
@@ -202,8 +231,6 @@ static int create(const struct config *config, struct store *store, guest_progre
 		return r;
 	}
 	t->guest.intent = STORE_GUEST_PRESENT;
-	learn(config, store, t);
-	publish(config, store);
 	return 0;
 }
 
@@ -211,6 +238,7 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	guest_progress_fn progress, void *data, struct store_tenant *t, struct guest_run *run,
 	struct err *err)
 {
+	struct beginning b = { config, store, t, progress, data, false };
 	int r = admit(store, name, t, err);
 
 	if (r != 0)
@@ -230,11 +258,7 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	if (guest_find(config, name, run, NULL) == 0)
 		return 0;
 	r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
-	if (r == 0)
-		r = start(config, store, t, progress, data, run, err);
-	if (r == 0 && learn(config, store, t))
-		publish(config, store);
-	return r;
+	return r == 0 ? start(&b, run, err) : r;
 }
 
 static bool runs(const struct config *config, const struct store_tenant *t, struct guest_run *run)

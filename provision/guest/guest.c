@@ -106,16 +106,17 @@ static int clear_leftovers(struct work *work, struct err *err)
 			   0;
 }
 
-static int run_steps(struct work *work, guest_progress_fn progress, void *data, struct err *err)
+static int run_steps(struct work *work, struct err *err)
 {
+	const struct guest_starting *starting = work->starting;
 	int r = clear_leftovers(work, err);
 
 	if (r != 0)
 		return r;
 	r = launch_supervisor(work->config, work->spec, &work->link, err);
 	for (int i = 0; r == 0 && i < STEPS; i++) {
-		if (progress && steps[i].progress)
-			progress(data, steps[i].progress);
+		if (starting && starting->progress && steps[i].progress)
+			starting->progress(starting->data, steps[i].progress);
 		r = steps[i].up(work, err);
 		if (r != 0)
 			err_wrap(err, "%s", steps[i].name);
@@ -130,16 +131,16 @@ static int run_steps(struct work *work, guest_progress_fn progress, void *data, 
 }
 
 int guest_start(const struct config *config, const struct guest_spec *spec,
-		guest_progress_fn progress, void *data, struct guest_run *ret, struct err *err)
+		const struct guest_starting *starting, struct guest_run *ret, struct err *err)
 {
-	struct work work = { .config = config, .spec = spec };
+	struct work work = { .config = config, .spec = spec, .starting = starting };
 	struct guest_run run;
 	int r = guest_find(config, spec->name, &run, NULL);
 
 	if (r == ERR_USAGE)
 		return check_name(spec->name, err);
 	if (r != 0) {
-		r = run_steps(&work, progress, data, err);
+		r = run_steps(&work, err);
 		if (r == 0)
 			r = guest_find(config, spec->name, &run, err);
 		if (r != 0) {

@@ -64,15 +64,26 @@ void guest_run_close(struct guest_run *run);
 /* Called with a line for a person; may be NULL. */
 typedef void (*guest_progress_fn)(void *data, const char *text);
 
+/* What guest_start() calls; each may be NULL. */
+struct guest_starting {
+	guest_progress_fn progress;
+	/*
+	 * Once files, limits and rules are there, while vm2-guest makes the rest: for what the caller has to
+	 * do anyway. The start may still fail. Not called when the guest runs by then.
+	 */
+	void (*meanwhile)(void *data);
+	void *data; /* for both */
+};
+
 /*
  * Bring the guest up, from whatever state it is in: files, cgroup, rules, interface, supervisor,
  * init. Already running is success. On failure all that this call made is taken back.
- * ret may be NULL; else it is filled and to be closed by the caller.
+ * starting and ret may be NULL; else ret is filled and to be closed by the caller.
  * Errors: ERR_NOT_FOUND (no such template), ERR_BUSY (did not come up in config's start_timeout),
  * -errno with the step's name.
  */
 int guest_start(const struct config *config, const struct guest_spec *spec,
-		guest_progress_fn progress, void *data, struct guest_run *ret, struct err *err);
+		const struct guest_starting *starting, struct guest_run *ret, struct err *err);
 
 /* Hold a running guest: 0, ERR_NOT_FOUND when it does not run, or -errno. Starts nothing. Fast. */
 int guest_find(const struct config *config, const char *name, struct guest_run *ret,

@@ -139,13 +139,17 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	return r;
 }
 
-int launch_go(const struct config *config, int link, struct err *err)
+void launch_go(int link)
+{
+	/* One that gave up by now has said why. */
+	send(link, "g", 1, MSG_NOSIGNAL);
+}
+
+int launch_await(const struct config *config, int link, struct err *err)
 {
 	char text[ERR_TEXT_MAX + 64];
 	int r, code, at = 0;
 
-	/* One that gave up by now has said why. */
-	send(link, "g", 1, MSG_NOSIGNAL);
 	r = await_report(link, clock_ms() + (int64_t)config->start_timeout * 1000 + EXTRA_MS, text,
 			 sizeof(text), err);
 	if (r != 0 || strcmp(text, "ready\n") == 0)

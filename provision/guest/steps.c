@@ -96,7 +96,12 @@ int steps_rates(struct work *w, struct err *err)
 
 static int run_up(struct work *w, struct err *err)
 {
-	return launch_go(w->config, w->link, err);
+	const struct guest_starting *starting = w->starting;
+
+	launch_go(w->link);
+	if (starting && starting->meanwhile)
+		starting->meanwhile(starting->data);
+	return launch_await(w->config, w->link, err);
 }
 
 /* End the supervisor: politely, which ends the guest politely; else by force. */

@@ -14,8 +14,9 @@
 struct work {
 	const struct config *config;
 	const struct guest_spec *spec;
+	const struct guest_starting *starting; /* a caller who wants to know, or NULL */
 	bool fresh; /* the files were made by this start: its failure removes them */
-	int link;   /* to a vm2-guest that waits for launch_go(); 0: there is none */
+	int link;   /* to a vm2-guest that waits for launch_go(), then starts it; 0: there is none */
 };
 
 struct step {
@@ -51,7 +52,10 @@ extern const char *const guest_libexecdir;
 int launch_supervisor(const struct config *config, const struct guest_spec *spec, int *ret,
 		      struct err *err);
 
-/* Have it go on, and wait until the guest runs. */
-int launch_go(const struct config *config, int link, struct err *err);
+/* Have it go on. */
+void launch_go(int link);
+
+/* Wait until the guest runs. */
+int launch_await(const struct config *config, int link, struct err *err);
 
 #endif

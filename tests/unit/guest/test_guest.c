@@ -17,6 +17,7 @@
 
 #include "firewall/rules.h"
 #include "provision/base/fd.h"
+#include "provision/guest/cgroup.h"
 #include "provision/guest/passwd.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
@@ -93,7 +94,7 @@ static void start(void)
 {
 	struct err err = { 0 };
 
-	cr_assert_eq(guest_start(&config, &spec, NULL, NULL, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(guest_start(&config, &spec, NULL, NULL, &err), 0, "%s", err.text);
 }
 
 static void stop(void)
@@ -228,7 +229,7 @@ Test(guest, a_killed_supervisor_leaves_nothing_that_a_start_does_not_mend)
 	struct guest_run run, found;
 	struct err err = { 0 };
 
-	cr_assert_eq(guest_start(&config, &spec, NULL, NULL, &run, &err), 0, "%s", err.text);
+	cr_assert_eq(guest_start(&config, &spec, NULL, &run, &err), 0, "%s", err.text);
 	process_signal(run.supervisor_pidfd, SIGKILL);
 	cr_expect_eq(process_wait(run.init_pidfd, 5000), 0, "init outlived its supervisor");
 	guest_run_close(&run);
@@ -248,7 +249,7 @@ Test(guest, a_start_killed_at_any_time_can_be_repeated)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			guest_start(&config, &spec, NULL, NULL, NULL, NULL);
+			guest_start(&config, &spec, NULL, NULL, NULL);
 			_exit(0);
 		}
 		usleep((useconds_t)ms * 1000);
@@ -263,18 +264,62 @@ Test(guest, a_start_killed_at_any_time_can_be_repeated)
 	}
 }
 
+struct meanwhile {
+	int times;
+	bool found, files, limits, told;
+};
+
+/* Not before what holds the guest is there, and before anybody finds it. */
+static void look_meanwhile(void *data)
+{
+	const struct cgroup_manager *manager = cgroup_pick(NULL);
+	struct meanwhile *m = data;
+	struct guest_run run;
+
+	m->times++;
+	m->files = access("/var/lib/vm2/guests/acme", F_OK) == 0;
+	m->limits = manager && manager->there(config.instance, spec.name);
+	m->told = access("/run/vm2-tgst/guests/acme/limits", F_OK) == 0;
+	if (guest_find(&config, spec.name, &run, NULL) == 0) {
+		m->found = true;
+		guest_run_close(&run);
+	}
+}
+
+Test(guest, the_caller_has_time_while_it_comes_up)
+{
+	struct meanwhile m = { 0 };
+	const struct guest_starting starting = { NULL, look_meanwhile, &m };
+	struct guest_spec wrong = spec;
+	struct err err = { 0 };
+
+	cr_assert_eq(guest_start(&config, &spec, &starting, NULL, &err), 0, "%s", err.text);
+	cr_expect_eq(m.times, 1);
+	cr_expect(m.files && m.limits && m.told && !m.found, "files %d, limits %d, told %d, found %d",
+		  m.files, m.limits, m.told, m.found);
+	expect_inside("hostname", "acme");
+	/* It runs: nothing is made, and nobody waits. */
+	cr_assert_eq(guest_start(&config, &spec, &starting, NULL, &err), 0, "%s", err.text);
+	cr_expect_eq(m.times, 1);
+	stop();
+	wrong.template = "nosuch";
+	cr_assert_eq(guest_destroy(&config, &spec, NULL), 0);
+	cr_expect_eq(guest_start(&config, &wrong, &starting, NULL, &err), ERR_NOT_FOUND);
+	cr_expect_eq(m.times, 1, "called for what does not come up");
+}
+
 Test(guest, what_cannot_be_is_named)
 {
 	struct guest_spec wrong = spec;
 	struct err err = { 0 };
 
 	wrong.template = "nosuch";
-	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, NULL, &err), ERR_NOT_FOUND);
+	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, &err), ERR_NOT_FOUND);
 	cr_expect(strstr(err.text, "no template 'nosuch'"), "%s", err.text);
 	expect_nothing_left();
 	wrong = spec;
 	wrong.name = "../x";
-	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, NULL, &err), ERR_USAGE);
+	cr_expect_eq(guest_start(&config, &wrong, NULL, NULL, &err), ERR_USAGE);
 }
 
 Test(guest, a_missing_table_is_enoent)
@@ -283,7 +328,7 @@ Test(guest, a_missing_table_is_enoent)
 	struct err err = { 0 };
 
 	cr_assert_eq(rules_remove(&base, &err), 0);
-	cr_expect_eq(guest_start(&config, &spec, NULL, NULL, NULL, &err), -ENOENT);
+	cr_expect_eq(guest_start(&config, &spec, NULL, NULL, &err), -ENOENT);
 	expect_nothing_left();
 	cr_expect_neq(access("/var/lib/vm2/guests/acme", F_OK), 0, "fresh files are left");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who is it? Passwords and prompts are PAM's; a key is vm2d's to know and libssh's to verify. A
- * name that there is not takes the same way as any other.
+ * Who is it? Passwords and prompts are PAM's; a key is vm2d's to know, and its signature a verifier's
+ * (verify.c), whatever the wire process says of it. A name that there is not takes the same way as any other.
  */
 #include "gateway/monitor.h"
 
@@ -18,6 +18,10 @@
 
 /* The text of a key; RSA with 16,384 bits takes 2.8 KB. */
 #define KEY_LEN_MAX 16384
+
+/* What an authenticator says of its owner, in its flags (PROTOCOL.u2f): user present, user verified. */
+#define FLAG_TOUCHED  0x01
+#define FLAG_VERIFIED 0x04
 
 /* How long vm2d may take to answer, in ms. */
 #define ANSWER_MS 30000
@@ -154,13 +158,16 @@ static int admit(struct monitor *m, const char *credential, struct err *err)
 
 int auth_user(struct monitor *m, const struct msg *request, struct err *err)
 {
-	const char *name;
+	const char *name, *session;
 	int r = msg_need(request, "name", &name, err);
 
 	if (r != 0)
 		return r;
 	if (strlen(name) > USER_LEN_MAX)
 		return answer(m, "disconnect", "the user name is too long", err);
+	/* Before any key is offered, and for all of them: not said, no signature can be right. */
+	session = msg_get(request, "session");
+	m->session_id = session ? xstrdup(session) : NULL;
 	m->user = xstrdup(name);
 	m->state = STATE_USER_KNOWN;
 	return answer(m, "ok", NULL, err);
@@ -301,21 +308,34 @@ int auth_key_offer(struct monitor *m, const struct msg *request, struct err *err
 
 /*
  * A key in an authenticator counts when its owner touched it, and was recognised where that is asked
- * for: the flags of its signature, that the wire tells (PROTOCOL.u2f).
+ * for: the flags of its signature, which were verified with it (PROTOCOL.u2f).
  */
 static bool touched(const struct monitor *m, const struct msg *request)
 {
 	const char *why = NULL;
+	uint64_t flags = 0;
 
 	if (!str_starts(m->key, "sk-"))
 		return true;
-	if (!m->offered.touchless && !msg_get(request, "touched"))
+	msg_get_u64(request, "flags", 0, UINT8_MAX, &flags, NULL);
+	if (!m->offered.touchless && !(flags & FLAG_TOUCHED))
 		why = "was not touched";
-	else if (m->offered.verify && !msg_get(request, "verified"))
+	else if (m->offered.verify && !(flags & FLAG_VERIFIED))
 		why = "did not check whose finger it was";
 	if (why)
 		log_notice("%s: the authenticator of '%.64s' %s", m->source, m->user, why);
 	return !why;
+}
+
+/* The wire says that it is: it has met a bug, or an attack, when the verifier does not. */
+static bool proved(const struct monitor *m, const struct msg *request)
+{
+	struct err err = { 0 };
+	int r = verify_signature(m, request, &err);
+
+	if (r != 0)
+		log_err("%s: a signature for '%.64s' that is not right: %s", m->source, m->user, err.text);
+	return r == 0;
 }
 
 /* Only for the very key whose offer was accepted on this connection, and once for each offer. */
@@ -327,7 +347,7 @@ int auth_key_proved(struct monitor *m, const struct msg *request, struct err *er
 	if (r != 0)
 		return r;
 	m->state = STATE_USER_KNOWN;
-	if (!m->key || strcmp(m->key, key) || !touched(m, request))
+	if (!m->key || strcmp(m->key, key) || !proved(m, request) || !touched(m, request))
 		return refuse(m, err);
 	m->may = m->offered;
 	m->offered = (struct keyopts){ 0 };

@@ -59,6 +59,7 @@ struct monitor {
 	char local[64];
 	char host[48]; /* the client's address alone */
 	char *user;
+	char *session_id; /* SSH's identifier of the session, base64: the wire's word, said once; or NULL */
 	char *key;	  /* the accepted offer, word for word */
 	char *credential; /* what let them in, for the records */
 	char *key_credential;
@@ -112,6 +113,12 @@ int auth_kbdint_start(struct monitor *m, const struct msg *request, struct err *
  * authority counts is vm2d's to say. ERR_DENIED says what is wrong with it.
  */
 int certificate_check(const struct monitor *m, const char *key, struct msg *reply, struct err *err);
+
+/*
+ * verify.c: have a signature of m->key verified, as message key-proved has it, in a process of its own. 0
+ * when the key signed this user's login in this session; ERR_DENIED says what is wrong.
+ */
+int verify_signature(const struct monitor *m, const struct msg *proved, struct err *err);
 
 /* pam.c: the PAM transaction of a connection. All return a PAM_* code, PAM_SUCCESS for done. */
 

@@ -69,26 +69,42 @@ static const struct {
 	{ SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES, "public-key-algorithms" },
 };
 
-static int import_keys(ssh_bind bind, const struct msg *settings, struct err *err)
+/* libssh takes the key over; its public half is kept for verifiers. */
+static int import_key(struct wire *w, const char *text, size_t n, struct err *err)
+{
+	char *public = NULL;
+	ssh_key key = NULL;
+
+	if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &key) != SSH_OK ||
+	    ssh_pki_export_pubkey_base64(key, &public) != SSH_OK ||
+	    ssh_bind_options_set(w->bind, SSH_BIND_OPTIONS_IMPORT_KEY, key) != SSH_OK) {
+		ssh_string_free_char(public);
+		ssh_key_free(key);
+		return err_set(err, ERR_FAILED, "host key %zu is not usable", n + 1);
+	}
+	w->host_keys[n] = public;
+	return 0;
+}
+
+static int import_keys(struct wire *w, const struct msg *settings, struct err *err)
 {
 	size_t at = 0, n = 0;
 	const char *text;
+	int r = 0;
 
-	while ((text = msg_next_value(settings, "hostkey", &at))) {
-		ssh_key key = NULL;
-
-		if (ssh_pki_import_privkey_base64(text, NULL, NULL, NULL, &key) != SSH_OK ||
-		    ssh_bind_options_set(bind, SSH_BIND_OPTIONS_IMPORT_KEY, key) != SSH_OK) {
-			ssh_key_free(key);
-			return err_set(err, ERR_FAILED, "host key %zu is not usable", n + 1);
-		}
-		n++;
+	while (r == 0 && (text = msg_next_value(settings, "hostkey", &at))) {
+		if (n == ARRAY_LEN(w->host_keys))
+			return err_set(err, ERR_FAILED, "there are more than %zu host keys", n);
+		r = import_key(w, text, n++, err);
 	}
-	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key");
+	w->host = (struct proof_host){ xstrdup(msg_get(settings, "public-key-algorithms")),
+				       w->host_keys, n };
+	return r != 0 || n ? r : err_set(err, ERR_FAILED, "there is no host key");
 }
 
-static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
+static int make_bind(struct wire *w, const struct msg *settings, struct err *err)
 {
+	ssh_bind bind = w->bind;
 	bool no = false;
 
 	ssh_bind_options_set(bind, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
@@ -102,14 +118,14 @@ static int make_bind(ssh_bind bind, const struct msg *settings, struct err *err)
 			return err_set(err, ERR_FAILED, "libssh knows none of %s: %s",
 				       algorithms[i].setting, ssh_get_error(bind));
 	}
-	return import_keys(bind, settings, err);
+	return import_keys(w, settings, err);
 }
 
 /* Everything that reads files or makes memory executable happens here, before the sandbox. */
 static int prepare(struct wire *w, const struct msg *settings, struct err *err)
 {
-	if (!wire_touch_setup())
-		return err_set(err, ERR_FAILED, "libcrypto has no EVP_DigestVerify");
+	if (!wire_peek_setup())
+		return err_set(err, ERR_FAILED, "libcrypto has no EVP_DigestVerify or EVP_DigestSign");
 	wire_tap_setup();
 	if (ssh_init() != SSH_OK)
 		return err_set(err, ERR_FAILED, "libssh does not start");
@@ -118,7 +134,7 @@ static int prepare(struct wire *w, const struct msg *settings, struct err *err)
 	w->event = ssh_event_new();
 	if (!w->bind || !w->session || !w->event)
 		return err_set(err, -ENOMEM, "libssh has no memory");
-	return make_bind(w->bind, settings, err);
+	return make_bind(w, settings, err);
 }
 
 static int limit_memory(const struct wire *w, struct err *err)
@@ -141,6 +157,7 @@ static int take_connection(struct wire *w, struct err *err)
 	w->connection = msg_take_fd(&message, 0);
 	if (w->connection < 0)
 		return err_set(err, -EBADMSG, "the monitor sent no connection");
+	wire_peek_forget();
 	if (ssh_bind_accept_fd(w->bind, w->session, w->connection) != SSH_OK)
 		return err_set(err, ERR_FAILED, "libssh: %s", ssh_get_error(w->bind));
 	ssh_bind_free(w->bind);
@@ -347,7 +364,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	r = make_ready(&w, argc > 1 && !strcmp(argv[1], "room"), &err);
 	if (r == 0)
-		r = wire_nursery(FD_LINK, &err);
+		r = wire_nursery(FD_LINK, &w.host, &err);
 	if (r == 0)
 		r = start(&w, &err);
 	if (r != 0) {

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <stdbool.h>
 
+#include "gateway/proof.h"
 #include "provision/api/msg.h"
 
 /* Of a pipe this much is read at a time: four packets, which libssh writes to the network in two pieces. */
@@ -23,6 +24,9 @@ struct held {
 	struct buf data;
 	size_t at;
 };
+
+/* Host keys: one of each type (gateway/settings.c). */
+#define WIRE_HOST_KEYS_MAX 3
 
 /* One channel: a session's, or that of a forwarded connection. */
 struct channel {
@@ -81,6 +85,8 @@ struct wire {
 	int link;	/* the socket to the monitor */
 	int connection; /* the network */
 	ssh_bind bind;	/* keys and algorithms, until there is a connection */
+	const char *host_keys[WIRE_HOST_KEYS_MAX];
+	struct proof_host host; /* for verifiers: what counts here */
 	char *user;
 	char *offered; /* the key that the monitor accepted last */
 	bool authenticated;
@@ -111,9 +117,13 @@ struct wire {
 /*
  * wire_nursery.c: fork a process for each message that comes on the link: its descriptors are the socket
  * to the monitor, which takes the link's place there, and the leash. Returns 0 in each of these processes;
- * in the first it does not return, unless it cannot begin (-errno).
+ * in the first it does not return, unless it cannot begin (-errno). A message on a leash has a verifier
+ * forked, for the socket in it.
  */
-int wire_nursery(int link, struct err *err);
+int wire_nursery(int link, const struct proof_host *host, struct err *err);
+
+/* wire_verify.c: in a process forked for it, answer the one question on the link. Returns an exit status. */
+int wire_verify(int link, const struct proof_host *host);
 
 /* wire_warm.c: have libssh do all that it does at its first connection. */
 void wire_warm(ssh_bind bind);
@@ -124,13 +134,17 @@ void wire_warm(ssh_bind bind);
 /* wire_auth.c: register what answers authentication requests. */
 void wire_auth_setup(struct wire *w);
 
-/* wire_touch.c: before any signature is verified. False: the library has no such function. */
-bool wire_touch_setup(void);
+/* wire_peek.c: before anything is signed or verified. False: the library has no such functions. */
+bool wire_peek_setup(void);
 
-/* The flags of the authenticator's signature that was verified last, once; -1 when it was none. */
-#define WIRE_TOUCHED  0x01 /* PROTOCOL.u2f: user present */
-#define WIRE_VERIFIED 0x04 /* user verified */
-int wire_touch_take(void);
+/* What passed so far was not of this connection. */
+void wire_peek_forget(void);
+
+/* Add what the monitor needs to have a signature verified: `session`; */
+void wire_peek_session(struct msg *request);
+
+/* the signature that libssh found right last, once: `signature`, of an authenticator `flags`, `counter`. */
+void wire_peek_signature(struct msg *request);
 
 /*
  * Ask the monitor and wait for its answer (before authentication only). 0 with an answer in reply,

@@ -82,6 +82,7 @@ static bool know_user(struct wire *w, const char *user)
 		show_banner(w, w->banner);
 	msg_add(&request, "op", "user");
 	msg_add(&request, "name", user);
+	wire_peek_session(&request);
 	result = decide(w, &request, &reply);
 	return result && !strcmp(result, "ok");
 }
@@ -134,18 +135,14 @@ static int ask_simple(struct wire *w, const char *user, const char *op, const ch
 	return ask_request(w, user, &request);
 }
 
-/* libssh has verified the key's signature; of an authenticator's it is told what that said. */
+/* libssh has found the key's signature right, and the monitor has it verified again. */
 static int ask_proved(struct wire *w, const char *user, const char *key)
 {
 	CLEANUP_MSG struct msg request = { 0 };
-	int flags = wire_touch_take();
 
 	msg_add(&request, "op", "key-proved");
 	msg_add(&request, "key", key);
-	if (flags >= 0 && flags & WIRE_TOUCHED)
-		msg_add(&request, "touched", "1");
-	if (flags >= 0 && flags & WIRE_VERIFIED)
-		msg_add(&request, "verified", "1");
+	wire_peek_signature(&request);
 	return ask_request(w, user, &request);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The process that wire processes are forked from (gateway/nursery.h). It never sees a byte of theirs: it
- * takes the listener's messages, looks whether a leash was let go, and reaps.
+ * takes the listener's messages, looks whether a leash was let go or asks for a verifier, and reaps.
  */
 #include "gateway/wire.h"
 
@@ -27,6 +27,8 @@ struct child {
 
 struct nursery {
 	int link; /* -1: it makes no more */
+	int place; /* and which descriptor it is */
+	const struct proof_host *host;
 	int signals;
 	unsigned int born;
 	struct child children[CHILDREN_MAX];
@@ -35,15 +37,15 @@ struct nursery {
 };
 
 /* In the child: the monitor's socket where the listener's was, and nothing else of the parent's. */
-static int become_wire(int monitor, int link)
+static int become_child(int monitor, int place)
 {
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup3(monitor, link, O_CLOEXEC) < 0)
+	if (dup3(monitor, place, O_CLOEXEC) < 0)
 		return -errno;
-	return fd_close_from(link + 1);
+	return fd_close_from(place + 1);
 }
 
 /* No more messages are taken: what has come is served, and the listener learns of it by the end. */
@@ -63,7 +65,7 @@ static int give_birth(struct nursery *n, struct msg *message)
 		return 1;
 	pid = fork();
 	if (pid == 0) {
-		if (become_wire(monitor, n->link) < 0)
+		if (become_child(monitor, n->place) < 0)
 			_exit(1);
 		monitor = leash = -1;
 		return 0;
@@ -109,12 +111,31 @@ static void reap(struct nursery *n)
 	}
 }
 
-/* Its number is its own until it is reaped. Its leash is kept: who let it go may wait for the end. */
-static void kill_loose(struct nursery *n, const struct pollfd *leashes)
+/* A monitor wants a signature verified: what it sends for that, its child alone reads. */
+static void fork_verifier(const struct nursery *n, const struct msg *message)
+{
+	if (message->n_fds != 1 || fork() != 0)
+		return;
+	if (become_child(message->fds[0], n->place) < 0)
+		_exit(1);
+	_exit(wire_verify(n->place, n->host));
+}
+
+/*
+ * A leash has a message, or was let go. The child's number is its own until it is reaped. Its leash is
+ * kept: who let it go may wait for the end.
+ */
+static void heed_leashes(struct nursery *n, const struct pollfd *leashes)
 {
 	for (size_t i = 0; i < n->n; i++) {
+		CLEANUP_MSG struct msg message = { 0 };
+
 		if (!leashes[i].revents)
 			continue;
+		if (msg_recv(n->children[i].leash, &message, 1, NULL) == 0) {
+			fork_verifier(n, &message);
+			continue;
+		}
 		kill(n->children[i].pid, SIGKILL);
 		n->children[i].loose = true;
 	}
@@ -133,18 +154,19 @@ static int turn(struct nursery *n)
 					      .events = POLLIN };
 	if (poll(p, count, -1) < 0)
 		return 1;
-	kill_loose(n, p + 2);
+	heed_leashes(n, p + 2);
 	if (p[1].revents)
 		reap(n);
 	return p[0].revents ? take_message(n) : 1;
 }
 
-int wire_nursery(int link, struct err *err)
+int wire_nursery(int link, const struct proof_host *host, struct err *err)
 {
 	struct nursery *n = xcalloc(1, sizeof(*n));
 	sigset_t set;
 
-	n->link = link;
+	n->link = n->place = link;
+	n->host = host;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);

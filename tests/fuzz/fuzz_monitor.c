@@ -22,6 +22,8 @@
 #define KEY	 "ssh-ed25519 GOOD"
 #define CERTIFICATE "ssh-ed25519-cert-v01@openssh.com GOOD"
 #define PASSWORD "right"
+#define SESSION	 "FIRST"
+#define SIGNATURE "GOOD"
 #define MESSAGES_MAX 40
 
 static struct config config = { .socket = (char *)(uintptr_t)"/nowhere", .max_tries = 3,
@@ -31,7 +33,7 @@ static struct config config = { .socket = (char *)(uintptr_t)"/nowhere", .max_tr
 static struct {
 	struct pam_conv conv;
 	char user[256];
-	bool key_accepted, password_right, account_right, refuse_account, both;
+	bool key_accepted, key_proved, password_right, account_right, refuse_account, both;
 	int guesses;
 } seen;
 
@@ -84,8 +86,9 @@ int pam_authenticate(pam_handle_t *pamh, int flags)
 
 int pam_acct_mgmt(pam_handle_t *pamh, int flags)
 {
-	NEVER(!seen.password_right && !seen.key_accepted);
-	NEVER(seen.both && (!seen.password_right || !seen.key_accepted));
+	NEVER(!seen.password_right && !seen.key_proved);
+	NEVER(seen.both && (!seen.password_right || !seen.key_proved));
+	NEVER(seen.key_proved && !seen.key_accepted);
 	if (seen.refuse_account || strcmp(seen.user, TENANT))
 		return PAM_ACCT_EXPIRED;
 	seen.account_right = true;
@@ -115,7 +118,7 @@ const char *pam_strerror(pam_handle_t *pamh, int code)
 	return "no";
 }
 
-/* --- the process that reads certificates, and vm2d --- */
+/* --- the processes that read certificates and verify signatures, and vm2d --- */
 
 int certificate_check(const struct monitor *m, const char *key, struct msg *reply, struct err *err)
 {
@@ -127,6 +130,19 @@ int certificate_check(const struct monitor *m, const char *key, struct msg *repl
 	msg_add(reply, "id", "x");
 	msg_add(reply, "serial", "1");
 	msg_add(reply, "options", "no-pty");
+	return 0;
+}
+
+/* The verifier: it is asked for the accepted key, in the session that was said first, and for nothing else. */
+int verify_signature(const struct monitor *m, const struct msg *proved, struct err *err)
+{
+	const char *signature = msg_get(proved, "signature");
+
+	NEVER(!seen.key_accepted || (strcmp(m->key, KEY) && strcmp(m->key, CERTIFICATE)));
+	if (strcmp(m->user, TENANT) || !m->session_id || strcmp(m->session_id, SESSION) || !signature ||
+	    strcmp(signature, SIGNATURE))
+		return err_set(err, ERR_DENIED, "no");
+	seen.key_proved = true;
 	return 0;
 }
 
@@ -277,7 +293,7 @@ static void check(const struct monitor *m)
 {
 	NEVER(m->state == STATE_PROMPTING);
 	if (m->state == STATE_AUTHENTICATED)
-		NEVER(!seen.account_right || (!seen.key_accepted && !seen.password_right) ||
+		NEVER(!seen.account_right || (!seen.key_proved && !seen.password_right) ||
 		      strcmp(m->user, TENANT));
 	else
 		NEVER(m->sessions || n_orders);
@@ -309,6 +325,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(pair[0]);
 	close(pair[1]);
 	free(m.user);
+	free(m.session_id);
 	free(m.key);
 	free(m.key_credential);
 	free(m.credential);

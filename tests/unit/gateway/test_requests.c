@@ -25,6 +25,20 @@ int certificate_check(const struct monitor *m, const char *key, struct msg *repl
 	return err_set(err, ERR_DENIED, "none is read here");
 }
 
+/* Which signature is right here; NULL: none. */
+static const char *right;
+static unsigned int verified;
+
+int verify_signature(const struct monitor *m, const struct msg *proved, struct err *err)
+{
+	const char *signature = msg_get(proved, "signature");
+
+	verified++;
+	if (m->session_id && right && signature && !strcmp(signature, right))
+		return 0;
+	return err_set(err, ERR_DENIED, "it is not right");
+}
+
 static struct config config = { .socket = (char *)(uintptr_t)"/nowhere/vm2d.sock", .max_tries = 3,
 				.max_sessions = 2, .accept_env = (char *)(uintptr_t)"LANG LC_*" };
 
@@ -124,6 +138,89 @@ Test(requests, only_the_accepted_key_counts_and_only_once)
 	cr_assert_str_eq(answer, "denied");
 	cr_assert_neq(ask(&m, "key-proved", "key", "ssh-ed25519 AAAA"), 0);
 	cr_assert_eq(m.state, STATE_USER_KNOWN);
+}
+
+static int prove(struct monitor *m, const char *signature, const char *flags)
+{
+	struct msg request = { 0 };
+	int r;
+
+	answer[0] = '\0';
+	m->state = STATE_KEY_OFFERED;
+	msg_add(&request, "op", "key-proved");
+	msg_add(&request, "key", m->key);
+	msg_add(&request, "signature", signature);
+	msg_add(&request, "flags", flags);
+	r = requests_serve(m, &request, NULL);
+	msg_free(&request);
+	return r;
+}
+
+/* A login of two steps: the first alone asks no PAM, whose modules are the machine's. */
+static const struct sequence both = { "publickey,password", { METHOD_KEY, METHOD_PASSWORD } };
+
+static struct monitor offered(const char *key)
+{
+	struct monitor m = fresh();
+
+	m.user = strdup("acme");
+	m.key = strdup(key);
+	m.key_credential = strdup("key SHA256:x");
+	m.session_id = strdup("AAAA");
+	m.sequence = &both;
+	return m;
+}
+
+Test(requests, a_key_is_proved_by_its_signature_alone)
+{
+	struct monitor m = offered("ssh-ed25519 AAAA");
+
+	right = "GOOD";
+	cr_assert_eq(prove(&m, NULL, NULL), 0);
+	cr_assert_str_eq(answer, "denied", "none");
+	cr_assert_eq(prove(&m, "BAD", NULL), 0);
+	cr_assert_str_eq(answer, "denied", "another");
+	cr_assert_eq(m.step, 0);
+	cr_assert_eq(prove(&m, "GOOD", NULL), 0);
+	cr_assert_str_eq(answer, "partial");
+	cr_assert_eq(verified, 3);
+}
+
+Test(requests, a_session_is_said_once_and_before)
+{
+	struct monitor m = fresh();
+	struct msg request = { 0 };
+
+	msg_add(&request, "op", "user");
+	msg_add(&request, "name", "acme");
+	msg_add(&request, "session", "AAAA");
+	cr_assert_eq(requests_serve(&m, &request, NULL), 0);
+	cr_assert_str_eq(m.session_id, "AAAA");
+	cr_assert_neq(requests_serve(&m, &request, NULL), 0, "a second time");
+	msg_free(&request);
+	cr_assert_eq(ask(&m, "auth-none", "session", "BBBB"), 0);
+	cr_assert_eq(ask(&m, "key-offer", "session", "BBBB"), ERR_USAGE);
+	cr_assert_str_eq(m.session_id, "AAAA");
+}
+
+Test(requests, an_authenticator_is_touched)
+{
+	struct monitor m = offered("sk-ssh-ed25519@openssh.com AAAA");
+
+	right = "GOOD";
+	cr_assert_eq(prove(&m, "GOOD", NULL), 0);
+	cr_assert_str_eq(answer, "denied");
+	cr_assert_eq(prove(&m, "GOOD", "4"), 0);
+	cr_assert_str_eq(answer, "denied", "known, but not touched");
+	m.tries = 0;
+	m.offered.verify = true;
+	cr_assert_eq(prove(&m, "GOOD", "1"), 0);
+	cr_assert_str_eq(answer, "denied", "touched by whoever");
+	cr_assert_eq(prove(&m, "BAD", "5"), 0);
+	cr_assert_str_eq(answer, "denied");
+	m.tries = 0;
+	cr_assert_eq(prove(&m, "GOOD", "5"), 0);
+	cr_assert_str_eq(answer, "partial");
 }
 
 Test(requests, another_offer_takes_the_first_back)

@@ -11,6 +11,8 @@
 
 TestSuite(siege, .timeout = 240);
 
+static const char wire[] = "/usr/libexec/vm2/vm2-gateway-wire";
+
 /* A gateway of its own, with settings of its own. */
 static void start_gateway(const char *name, int port, const char *settings)
 {
@@ -120,15 +122,37 @@ Test(siege, a_name_that_is_nobodys_takes_as_long)
 	ok("echo '%s' | awk '$4 < -30 || $4 > 40 { exit 1 }'", seen);
 }
 
+/* Put a program of this folder in the wire's place; a gateway that is started then has it. */
+static void take_wire_over(const char *program)
+{
+	char self[PATH_MAX] = "";
+
+	cr_assert_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
+	ok("cp %s/%s /run/vm2-test/other-wire && mv %s %s.real && mv /run/vm2-test/other-wire %s", dirname(self),
+	   program, wire, wire, wire);
+}
+
+Test(siege, a_wire_process_that_was_taken_over_cannot_claim_a_signature)
+{
+	struct result r;
+
+	tenant_ready("forger");
+	tenant_ready("forged");
+	ok("python3 $VM2_SOURCE/tests/integration/forge.py --keys && for t in forger forged; do "
+	   "vm2 key add $t /run/vm2-test/forge/mine.pub; done; vm2 key add forged /run/vm2-test/forge/theirs.pub");
+	take_wire_over("forging-wire");
+	start_gateway("forging", 2295, "penalty-exempt = 127.0.0.1");
+	r = sh("timeout 60 python3 $VM2_SOURCE/tests/integration/forge.py 2295");
+	ok("/usr/libexec/vm2/supervise stop forging; mv %s.real %s", wire, wire);
+	assert_status(r, 0);
+}
+
 Test(siege, a_wire_process_that_was_taken_over_gains_no_time)
 {
-	static const char wire[] = "/usr/libexec/vm2/vm2-gateway-wire";
-	char self[PATH_MAX] = "";
 	struct result r;
 
 	host_ready();
-	cr_assert_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
-	ok("mv %s %s.real && cp %s/hostile-wire %s", wire, wire, dirname(self), wire);
+	take_wire_over("hostile-wire");
 	start_gateway("taken", 2297, "login-grace = 3");
 	ok("sleep 60 | nc 127.0.0.1 2297 >/dev/null & echo $! >/run/vm2-test/taken");
 	wait_for(5, "ss -Htn state established 'sport = 2297' | grep -q .");

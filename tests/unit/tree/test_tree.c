@@ -37,7 +37,7 @@ static const struct {
 } owners[] = {
 	{ "sqlite3.h", "provision/store" },
 	{ "libssh/", "gateway/wire" },
-	{ "openssl/", "gateway/certify.c gateway/wire_touch.c" },
+	{ "openssl/", "gateway/certify.c gateway/proof.c gateway/signature.c gateway/wire_peek.c" },
 	{ "libnftnl/", "firewall" },
 	{ "libmnl/", "firewall" },
 	{ "security/", "pam_vm2 gateway/monitor" },

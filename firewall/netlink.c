@@ -2,6 +2,7 @@
 #include "firewall/netlink.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "provision/base/str.h"
 
 /* One answer: with NETLINK_CAP_ACK it does not carry the request back. */
@@ -78,13 +80,13 @@ static int connect_owner(const char *run)
 }
 
 /* The socket, once it is our turn: 0, -ENOENT when who listens ended, -ETIMEDOUT, -errno. */
-static int take_turn(int turn, int *ret, bool *ret_own)
+static int take_turn(int turn, int *ret, uint8_t *ret_own)
 {
 	union {
 		struct cmsghdr head;
 		char data[CMSG_SPACE(sizeof(int))];
 	} control;
-	char own = 0;
+	uint8_t own = 0;
 	struct iovec iov = { &own, 1 };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -116,28 +118,48 @@ static void drain(int fd)
 		continue;
 }
 
-int netlink_borrow(struct netlink *nl, const char *run, struct err *err)
+int netlink_use(struct netlink *nl, int sock, struct err *err)
+{
+	*nl = (struct netlink){ .sock = sock < 0 ? NULL : mnl_socket_fdopen(sock) };
+	if (!nl->sock) {
+		err_sys(err, errno, "cannot use the firewall's socket");
+		fd_close(sock);
+		return -EBADF;
+	}
+	drain(sock);
+	nl->first_seq = nl->next_seq = 1;
+	return 0;
+}
+
+/* Who else holds it may use it at the same time: what answers whom is told by the numbers. */
+static int use_held(struct netlink *nl, int held, struct err *err)
+{
+	int r = netlink_use(nl, fcntl(held, F_DUPFD_CLOEXEC, 0), err);
+
+	nl->first_seq = nl->next_seq = (uint32_t)getpid() << 8 | 1;
+	return r;
+}
+
+int netlink_borrow(struct netlink *nl, const char *run, int held, struct err *err)
 {
 	CLEANUP_CLOSE int turn = run ? connect_owner(run) : -ENOENT;
 	CLEANUP_CLOSE int sock = -1;
-	bool own = false;
+	uint8_t own = 0;
 	int r = turn < 0 ? turn : take_turn(turn, &sock, &own);
 
 	if (r == -ENOENT)
-		return netlink_open(nl, NETLINK_NETFILTER, err);
+		return held ? use_held(nl, held, err) : netlink_open(nl, NETLINK_NETFILTER, err);
 	if (r == -ETIMEDOUT)
 		return err_set(err, ERR_BUSY,
 			"vm2d does not lend the firewall's socket in time; try again");
 	if (r < 0)
 		return err_sys(err, -r, "cannot get the firewall's socket at %s/fence.sock", run);
-	*nl = (struct netlink){ .sock = mnl_socket_fdopen(sock) };
-	if (!nl->sock)
-		return err_sys(err, errno, "cannot use the firewall's socket");
-	sock = -1;
-	drain(mnl_socket_get_fd(nl->sock));
+	r = netlink_use(nl, steal_fd(&sock), err);
+	if (r < 0)
+		return r;
 	nl->turn = steal_fd(&turn);
-	nl->own = own;
-	nl->first_seq = nl->next_seq = 1;
+	nl->own = own & ~NETLINK_HOLD;
+	nl->hold = own & NETLINK_HOLD;
 	return 0;
 }
 

@@ -27,7 +27,8 @@ struct netlink {
 	uint32_t next_seq;
 	const char *what[NETLINK_NAMED_MAX]; /* what each request does */
 	int turn; /* the connection that lends the socket (owner.h), 0: it is the caller's own */
-	bool own; /* tables that it makes are its own */
+	uint8_t own; /* how tables that it makes are its own: POLICY_TABLE_OWNER, POLICY_TABLE_PERSIST, or 0 */
+	bool hold;   /* whoever runs a guest holds the socket as long (owner.h) */
 };
 
 /*
@@ -38,10 +39,16 @@ int netlink_open(struct netlink *nl, int protocol, struct err *err);
 
 /*
  * The same with the socket that owns the instance's table, borrowed from the process that keeps it
- * (owner.h), which listens in folder `run`; without one (or run NULL) as netlink_open() does.
- * ERR_BUSY when it is not lent in time.
+ * (owner.h), which listens in folder `run`; without one (or run NULL) with `held`, a descriptor of it that
+ * the caller holds, which stays; or (0) as netlink_open() does. ERR_BUSY when it is not lent in time.
  */
-int netlink_borrow(struct netlink *nl, const char *run, struct err *err);
+int netlink_borrow(struct netlink *nl, const char *run, int held, struct err *err);
+
+/* What is sent beside the socket that is lent: its own, and this bit for hold. */
+#define NETLINK_HOLD 0x80
+
+/* The same with a socket that is there: it becomes nl's, also on failure. */
+int netlink_use(struct netlink *nl, int sock, struct err *err);
 
 void netlink_close(struct netlink *nl);
 #define CLEANUP_NETLINK __attribute__((cleanup(netlink_close)))

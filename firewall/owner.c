@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "firewall/netlink.h"
+#include "firewall/policy.h"
 #include "firewall/restore.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
@@ -36,6 +37,7 @@ struct owner {
 	struct netlink nl;  /* what is lent */
 	struct mnl_socket *watch;
 	uint32_t port; /* of nl: what it does is ours */
+	enum owner_how how;
 	bool touched;  /* by somebody else, since the last restore */
 	bool told;     /* the notices of that change are complete */
 	struct owner_change change;
@@ -85,21 +87,28 @@ static int open_watch(struct owner *o, struct err *err)
 	return 0;
 }
 
-int owner_open(const struct rules_base *base, int listener, bool own, struct owner **ret,
-	struct err *err)
+/* The one that was taken may have answers waiting that nobody read. */
+static int open_socket(struct owner *o, int socket, struct err *err)
+{
+	if (socket < 0)
+		return netlink_open(&o->nl, NETLINK_NETFILTER, err);
+	return netlink_use(&o->nl, socket, err);
+}
+
+int owner_open(const struct rules_base *base, int listener, int socket, enum owner_how how,
+	struct owner **ret, struct err *err)
 {
 	struct owner *o = xcalloc(1, sizeof(*o));
 	int r;
 
-	*o = (struct owner){ .base = *base, .listener = listener, .turn = -1 };
-	r = netlink_open(&o->nl, NETLINK_NETFILTER, err);
+	*o = (struct owner){ .base = *base, .listener = listener, .turn = -1, .how = how };
+	r = open_socket(o, socket, err);
 	if (r == 0)
 		r = open_watch(o, err);
 	if (r != 0) {
 		owner_close(o);
 		return r;
 	}
-	o->nl.own = own;
 	o->port = mnl_socket_get_portid(o->nl.sock);
 	*ret = o;
 	return 0;
@@ -221,6 +230,22 @@ static void read_notices(struct owner *o)
 
 /* --- the table --- */
 
+/* -EOPNOTSUPP: the kernel does not know it, or the table is still an earlier owner's. */
+static int restore_as_can_be(struct owner *o, const struct rules_state *state, struct err *err)
+{
+	static const uint8_t ways[] = { POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST, POLICY_TABLE_OWNER, 0 };
+	int r = -EOPNOTSUPP;
+
+	for (size_t i = 0; r == -EOPNOTSUPP && i < ARRAY_LEN(ways); i++) {
+		if ((ways[i] && o->how == OWNER_WATCHES) ||
+			(ways[i] == POLICY_TABLE_OWNER && o->how != OWNER_IS_HELD))
+			continue;
+		o->nl.own = ways[i];
+		r = rules_restore_on(&o->nl, &o->base, state, err);
+	}
+	return r;
+}
+
 int owner_restore(struct owner *o, const struct rules_state *state, struct err *err)
 {
 	int r;
@@ -228,13 +253,7 @@ int owner_restore(struct owner *o, const struct rules_state *state, struct err *
 	/* Not told of what we do ourselves: that many notices would overflow the queue. */
 	(void)subscribe(o, false);
 	read_notices(o);
-	r = rules_restore_on(&o->nl, &o->base, state, err);
-	if (r == -EOPNOTSUPP && o->nl.own) {
-		/* Linux before 6.9, or the table is still an earlier owner's. */
-		o->nl.own = false;
-		r = rules_restore_on(&o->nl, &o->base, state, err);
-		o->nl.own = r != 0;
-	}
+	r = restore_as_can_be(o, state, err);
 	if (r == 0)
 		o->touched = false;
 	if (subscribe(o, true) < 0)
@@ -250,7 +269,8 @@ static void lend(struct owner *o)
 		struct cmsghdr head;
 		char data[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	char own = o->nl.own;
+	bool hold = o->how != OWNER_WATCHES && !(o->nl.own & POLICY_TABLE_PERSIST);
+	uint8_t own = (uint8_t)(o->nl.own | (hold ? NETLINK_HOLD : 0));
 	struct iovec iov = { &own, 1 };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,

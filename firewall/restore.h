@@ -6,7 +6,7 @@
 #include "firewall/netlink.h"
 #include "firewall/rules.h"
 
-/* rules_restore_state() by way of nl (netfilter's, nothing gathered); nl->own: the table is its own. */
+/* rules_restore_state() by way of nl (netfilter's, nothing gathered); nl->own: how the table is its own. */
 int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 	const struct rules_state *state, struct err *err);
 

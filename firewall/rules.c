@@ -139,7 +139,7 @@ static void put_elements(
 
 static int open_batch(const struct rules_base *base, struct netlink *nl, struct err *err)
 {
-	int r = netlink_borrow(nl, base->run, err);
+	int r = netlink_borrow(nl, base->run, base->held, err);
 
 	if (!r)
 		begin(nl);
@@ -171,8 +171,7 @@ int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 	/* Added first, so that it can be deleted whether it was there or not. */
 	policy_put_table(nl, &p, NFT_MSG_NEWTABLE, 0);
 	policy_put_table(nl, &p, NFT_MSG_DELTABLE, 0);
-	policy_put_table(
-		nl, &p, NFT_MSG_NEWTABLE, nl->own ? POLICY_TABLE_OWNER | POLICY_TABLE_PERSIST : 0);
+	policy_put_table(nl, &p, NFT_MSG_NEWTABLE, nl->own);
 	policy_put_contents(nl, &p);
 	put_elements(nl, &p, NFT_MSG_NEWSETELEM, &elements);
 	r = commit(nl, p.subject, &why);
@@ -191,7 +190,7 @@ int rules_restore_state(
 	int r = check(base, &p, err);
 
 	if (!r)
-		r = netlink_borrow(&nl, base->run, err);
+		r = netlink_borrow(&nl, base->run, base->held, err);
 	return r ? r : rules_restore_on(&nl, base, state, err);
 }
 

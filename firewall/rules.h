@@ -27,6 +27,7 @@ struct rules_base {
 	const char *pools;	   /* further ones (pools.h), separated by spaces; or NULL */
 	/* Of pool4 and pool6, which leave with the host's address: both, ipv4, ipv6, none; NULL is both. */
 	const char *masquerade;
+	int held; /* the owner's socket, where the caller holds it (owner.h), else 0 */
 };
 
 /* Whether a table can be made from it: 0 or ERR_USAGE. */

@@ -123,7 +123,7 @@ static const struct setting settings[] = {
 	{ "network", "dns", TEXT, AT(dns), "auto", 0, 0,
 	  "Resolvers for guests: \"auto\" takes the host's own that are no loopback addresses." },
 	{ "network", "table", NAME, AT(table), "owned", 0, 0,
-	  "owned: others cannot change our nftables table (Linux 6.9); watched: they can, and it is "
+	  "owned: others cannot change our nftables table (Linux 5.12); watched: they can, and it is "
 	  "restored." },
 	{ "network", "protect", TEXT, AT(protect),
 	  "fd00:ec2::254/128 100.100.100.200/32 192.0.0.192/32", 0, 0,

@@ -11,11 +11,14 @@
 #include "firewall/owner.h"
 #include "provision/audit/ledger.h"
 #include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/quota.h"
 #include "provision/daemon/traffic.h"
+#include "provision/guest/run.h"
+#include "provision/guest/supervisors.h"
 
 /* Those that start or stop a guest hold the lock shared for as long as that takes. */
 #define RULES_WAIT_MS 60000
@@ -579,6 +582,41 @@ static void restore_surely(
 	}
 }
 
+/* What those that run guests have of the owner before. */
+struct heritage {
+	const struct config *config;
+	int socket; /* or -1 */
+	uint32_t without; /* how many that run a guest do not hold it */
+};
+
+/* Of supervisors_each(). One that has no state yet holds it before its guest's link is there. */
+static void look_for_socket(void *data, const struct supervisor_found *found)
+{
+	CLEANUP_CLOSE int pidfd = process_open(found->pid, found->start), socket = -1;
+	struct heritage *h = data;
+	struct run_state state;
+
+	socket = pidfd < 0 ? pidfd : owner_take(pidfd);
+	if (socket >= 0 && h->socket < 0)
+		h->socket = steal_fd(&socket);
+	else if (socket < 0 && run_look(h->config, found->name, &state) == 0 &&
+		state.supervisor_pid == found->pid)
+		h->without++;
+}
+
+static int open_owner(const struct config *config, const struct rules_base *base, int listener,
+	struct owner **ret, struct err *err)
+{
+	struct heritage h = { .config = config, .socket = -1 };
+
+	supervisors_each(config, look_for_socket, &h);
+	return owner_open(base, listener, h.socket,
+		!strcmp(config->table, "watched") ? OWNER_WATCHES :
+			h.without		  ? OWNER_OWNS :
+						    OWNER_IS_HELD,
+		ret, err);
+}
+
 static int keep(const struct config *config, struct owner *owner, struct store *store,
 	struct err *err)
 {
@@ -588,7 +626,9 @@ static int keep(const struct config *config, struct owner *owner, struct store *
 	restore_surely(config, owner, store);
 	if (!owner_owns(owner))
 		log_notice("the firewall's table is not protected against others%s",
-			strcmp(config->table, "watched") ? ": that takes Linux 6.9" : "");
+			strcmp(config->table, "watched") ?
+				": that takes Linux 6.9, or 5.12 where all guests have started since VM2 knows how" :
+				"");
 	while ((r = owner_serve(owner, -1, &change, err)) >= 0) {
 		if (r == 0)
 			continue;
@@ -609,8 +649,7 @@ int fence_keep(const struct config *config, int listener)
 	int r = store_open(config->database, &store, &err);
 
 	if (r == 0)
-		r = owner_open(
-			&base, listener, strcmp(config->table, "watched") != 0, &owner, &err);
+		r = open_owner(config, &base, listener, &owner, &err);
 	if (r == 0)
 		r = keep(config, owner, store, &err);
 	log_err("%s", err.text);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "firewall/link.h"
+#include "firewall/owner.h"
 #include "firewall/rules.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
@@ -55,7 +56,7 @@ static int cgroup_down(struct work *w, struct err *err)
 static void describe_rules(const struct work *w, struct rules_base *base, struct rules_guest *guest)
 {
 	*base = (struct rules_base){ w->config->instance, w->config->pool4, w->config->pool6,
-		w->config->run };
+		w->config->run, .held = w->held ? OWNER_HELD_FD : 0 };
 	*guest = (struct rules_guest){ .number = w->spec->number,
 		.address4 = w->spec->address4,
 		.address6 = w->spec->address6,

@@ -17,6 +17,7 @@ struct work {
 	const struct guest_starting *starting; /* a caller who wants to know, or NULL */
 	bool fresh; /* the files were made by this start: its failure removes them */
 	int link;   /* to a vm2-guest that waits for launch_go(), then starts it; 0: there is none */
+	bool held;  /* this process holds the firewall's socket (firewall/owner.h) */
 };
 
 struct step {

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "firewall/owner.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
@@ -102,10 +103,26 @@ static int open_programs(struct supervisor *s, struct err *err)
 	return 0;
 }
 
+static struct work work_of(struct supervisor *s)
+{
+	return (struct work){ .config = &s->args.config,
+			      .spec = &s->args.spec,
+			      .held = fcntl(OWNER_HELD_FD, F_GETFD) >= 0 };
+}
+
+/* From before there is a link until this process ends: so long, too, there are the rules. */
+static int hold_rules(const struct supervisor *s, struct err *err)
+{
+	const struct rules_base base = { s->args.config.instance, s->args.config.pool4,
+					 s->args.config.pool6, s->args.config.run };
+
+	return owner_hold(&base, err);
+}
+
 /* After a restart from inside, limits and rules are made again; at the first start they are there. */
 static int prepare_again(struct supervisor *s, struct err *err)
 {
-	struct work work = { .config = &s->args.config, .spec = &s->args.spec };
+	struct work work = work_of(s);
 	int r = 0;
 
 	for (int i = 1; r == 0 && i < STEPS - 1; i++)
@@ -115,8 +132,10 @@ static int prepare_again(struct supervisor *s, struct err *err)
 
 static int bring_up(struct supervisor *s, struct err *err)
 {
-	int r = s->args.lock ? prepare_again(s, err) : 0;
+	int r = hold_rules(s, err);
 
+	if (r == 0 && s->args.lock)
+		r = prepare_again(s, err);
 	if (r == 0)
 		r = open_programs(s, err);
 	/* For init, which is born with what this process has; it needs no more itself. */
@@ -131,7 +150,7 @@ static int bring_up(struct supervisor *s, struct err *err)
 
 static void settle(struct supervisor *s)
 {
-	struct work work = { .config = &s->args.config, .spec = &s->args.spec };
+	struct work work = work_of(s);
 
 	steps_settle(&work);
 }
@@ -178,6 +197,7 @@ static void become_keeper(struct supervisor *s)
 	s->args.ended = 0;
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
 		fd_cloexec(kept[i], 0);
+	fd_cloexec(OWNER_HELD_FD, 0);
 	args_write(&s->args, "vm2-guest", argv);
 	syscall(SYS_execveat, (int)s->args.keeper, "", argv, environ, AT_EMPTY_PATH);
 	log_err("cannot keep guest %s: %m", s->args.spec.name);
@@ -194,6 +214,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
 	r = args_read(argc, argv, &s.args, &err);
 	again = s.args.lock != 0;
+	fd_cloexec(OWNER_HELD_FD, 1);
 	if (!again)
 		fd_cloexec(REPORT_FD, 1);
 	if (r == 0)

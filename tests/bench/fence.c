@@ -153,7 +153,7 @@ static void owner_process(const struct network *n, int listener, const struct ru
 	struct err err;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	must(owner_open(&n->base, listener, true, &o, &err), &err);
+	must(owner_open(&n->base, listener, -1, OWNER_OWNS, &o, &err), &err);
 	do
 		must(owner_restore(o, state, &err), &err);
 	while (owner_serve(o, -1, &change, &err) == 1);

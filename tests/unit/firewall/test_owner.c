@@ -28,7 +28,8 @@ static void begin(struct world *w, bool own)
 	cr_assert(mkdtemp(w->run));
 	w->base = (struct rules_base){ "vm2", "10.66.0.0/16", "fd66::/64", w->run };
 	cr_assert(owner_listen(w->run, &w->listener, &err) == 0, "%s", err.text);
-	cr_assert(owner_open(&w->base, w->listener, own, &w->owner, &err) == 0, "%s", err.text);
+	cr_assert(owner_open(&w->base, w->listener, -1, own ? OWNER_OWNS : OWNER_WATCHES,
+			  &w->owner, &err) == 0, "%s", err.text);
 	cr_assert(owner_restore(w->owner, &one, &err) == 0, "%s", err.text);
 	if (own && !owner_owns(w->owner)) {
 		fd_remove_tree(AT_FDCWD, w->run);
@@ -133,7 +134,7 @@ Test(owner, one_that_begins_anew_takes_over)
 	begin(&w, true);
 	w.owner = owner_close(w.owner);
 	cr_expect(table_has("\"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.1"), "the table went with its owner");
-	cr_assert(owner_open(&w.base, w.listener, true, &w.owner, &err) == 0, "%s", err.text);
+	cr_assert(owner_open(&w.base, w.listener, -1, OWNER_OWNS, &w.owner, &err) == 0, "%s", err.text);
 	cr_assert(owner_restore(w.owner, &both, &err) == 0, "%s", err.text);
 	cr_expect(owner_owns(w.owner));
 	cr_expect(table_has("\"vm2-2\" . 02:67:00:00:00:02 . 10.66.0.2"));

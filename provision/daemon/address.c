@@ -148,6 +148,7 @@ static int change_guest(struct request *r, const struct change *c, const char *t
 	}
 	if (n == 0 && !on)
 		n = fence_end_address(r->config, &t.guest, c->address, &r->err);
+	life_follow(r->config, &t);
 	if (n != 0)
 		err_wrap(&r->err, "it is changed in the database, but not in the guest of '%s': restart it",
 			tenant);

@@ -78,6 +78,12 @@ int life_limit_all(
  */
 void life_learn(const struct config *config, struct store *store, const char *name);
 
+/*
+ * Have a running guest's hosts and resolv.conf follow its plan and addresses, where they are still ours
+ * (one that does not run gets them at its start). The caller holds the lock. Best effort.
+ */
+void life_follow(const struct config *config, const struct store_tenant *tenant);
+
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 

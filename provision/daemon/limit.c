@@ -3,12 +3,31 @@
 #include <string.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/daemon/errand.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/daemon/quota.h"
+#include "provision/guest/storage.h"
 #include "provision/store/traffic.h"
+
+static void write_inside(const void *text)
+{
+	files_follow_inside(text);
+}
+
+void life_follow(const struct config *config, const struct store_tenant *t)
+{
+	CLEANUP_TEXT struct files_text text;
+	struct guest_spec spec;
+
+	life_spec(t, &spec);
+	files_text(config, &spec, &text);
+	/* Entering takes ten times as long as looking. */
+	if (t->guest.intent == STORE_GUEST_PRESENT && files_lag(config, &spec, &text))
+		errand_run(config, t->name, write_inside, &text);
+}
 
 /* The lock first, then what the database says: whoever changes it last is who is obeyed. */
 static int limit_locked(
@@ -28,6 +47,7 @@ static int limit_locked(
 		r = guest_limit(config, &spec, err);
 		if (r == 0)
 			r = fence_siblings(config, store, &t, err);
+		life_follow(config, &t);
 	}
 	return r == 0 && t.beyond != t.held ? store_traffic_held(store, name, t.beyond, err) : r;
 }

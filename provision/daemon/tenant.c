@@ -200,6 +200,25 @@ static int set_limits(struct request *r, const char *name, const char *plan, con
 	return n;
 }
 
+/* Name servers are in force in the guest at once; the other lists are read where they are needed. */
+static int set_lists(struct request *r, const char *name, const struct store_lists_change *lists)
+{
+	CLEANUP_CLOSE int lock = -1;
+	struct store_tenant t;
+	int n = store_tenant_lists(r->store, name, lists, &r->err);
+
+	if (n != 0)
+		return n;
+	n = life_lock(r->config, name, &lock, &r->err);
+	if (n == 0)
+		n = store_tenant_get(r->store, name, &t, &r->err);
+	if (n == 0)
+		life_follow(r->config, &t);
+	else
+		err_wrap(&r->err, "it is noted, but not in force in the guest that runs");
+	return n;
+}
+
 /* As it would be. */
 static int show_changed(struct request *r, const char *name, const char *plan, const char *owner,
 	const struct limits_part *own, const struct store_lists_change *lists)
@@ -244,7 +263,7 @@ int tenant_set(struct request *r)
 	if (n == 0 && msg_get(&r->in, "dry_run"))
 		return show_changed(r, name, plan, owner, &own, &lists);
 	if (n == 0 && plan_changes_lists(&lists))
-		n = store_tenant_lists(r->store, name, &lists, &r->err);
+		n = set_lists(r, name, &lists);
 	if (n == 0 && limits)
 		n = set_limits(r, name, plan, owner, &own);
 	return n == 0 ? show(r, name) : n;

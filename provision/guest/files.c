@@ -110,10 +110,9 @@ static void write_resolv(const struct config *config, const struct guest_spec *s
 		buf_printf(b, "search %s\n", spec->search);
 }
 
-/* Renewed by rename(2): a guest that starts meanwhile, or a kill, sees one or the other. */
-static void renew(int etc, const char *name, const char *text)
+/* Whether the file is still ours, and another than it is to be. */
+static bool lags(int etc, const char *name, const char *text)
 {
-	CLEANUP_FREE char *new = xasprintf(".%s.vm2", name);
 	CLEANUP_CLOSE int fd = openat(etc, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	char old[RESOLV_CONF_MAX];
 	struct stat st;
@@ -121,12 +120,20 @@ static void renew(int etc, const char *name, const char *text)
 
 	/* Safe: it is the guest's to make, so only a plain file is read, and no further than this. */
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size >= RESOLV_CONF_MAX)
-		return;
+		return false;
 	n = pread(fd, old, sizeof(old) - 1, 0);
 	if (n < 0)
-		return;
+		return false;
 	old[n] = '\0';
-	if (!str_starts(old, MARK) || !strcmp(old, text))
+	return str_starts(old, MARK) && strcmp(old, text) != 0;
+}
+
+/* Renewed by rename(2): a guest that starts meanwhile, or a kill, sees one or the other. */
+static void renew(int etc, const char *name, const char *text)
+{
+	CLEANUP_FREE char *new = xasprintf(".%s.vm2", name);
+
+	if (!lags(etc, name, text))
 		return;
 	/* Of a start that was killed; a folder of the guest's of that name stays, and put() is refused. */
 	unlinkat(etc, new, 0);
@@ -134,9 +141,28 @@ static void renew(int etc, const char *name, const char *text)
 		unlinkat(etc, new, 0);
 }
 
-void files_follow(const struct config *config, const struct guest_spec *spec)
+static void renew_both(int etc, const struct files_text *text)
 {
-	CLEANUP_BUF struct buf hosts = { 0 }, resolv = { 0 };
+	renew(etc, "hosts", text->hosts.data);
+	renew(etc, "resolv.conf", text->resolv.data);
+}
+
+void files_text(const struct config *config, const struct guest_spec *spec, struct files_text *ret)
+{
+	*ret = (struct files_text){ 0 };
+	write_hosts(spec, &ret->hosts);
+	write_resolv(config, spec, &ret->resolv);
+}
+
+void files_text_free(struct files_text *text)
+{
+	buf_free(&text->hosts);
+	buf_free(&text->resolv);
+}
+
+/* On the host: the guest's own /etc, no part of the way a link; -1 when it has none. */
+static int open_etc(const struct config *config, const struct guest_spec *spec)
+{
 	int folders[STORAGE_FOLDERS];
 	int n = storage_of(spec)->folders(config, spec, folders, NULL);
 	CLEANUP_CLOSE int etc = -1;
@@ -145,12 +171,33 @@ void files_follow(const struct config *config, const struct guest_spec *spec)
 		etc = openat(folders[0], "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	for (int i = 0; i < n; i++)
 		fd_close(folders[i]);
-	if (etc < 0)
-		return;
-	write_hosts(spec, &hosts);
-	write_resolv(config, spec, &resolv);
-	renew(etc, "hosts", hosts.data);
-	renew(etc, "resolv.conf", resolv.data);
+	return steal_fd(&etc);
+}
+
+void files_follow(const struct config *config, const struct guest_spec *spec)
+{
+	CLEANUP_CLOSE int etc = open_etc(config, spec);
+	CLEANUP_TEXT struct files_text text;
+
+	files_text(config, spec, &text);
+	if (etc >= 0)
+		renew_both(etc, &text);
+}
+
+bool files_lag(const struct config *config, const struct guest_spec *spec, const struct files_text *text)
+{
+	CLEANUP_CLOSE int etc = open_etc(config, spec);
+
+	return etc >= 0 && (lags(etc, "hosts", text->hosts.data) ||
+			    lags(etc, "resolv.conf", text->resolv.data));
+}
+
+void files_follow_inside(const struct files_text *text)
+{
+	CLEANUP_CLOSE int etc = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (etc >= 0)
+		renew_both(etc, text);
 }
 
 int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,

@@ -19,6 +19,7 @@
 
 #include "provision/base/config.h"
 #include "provision/base/err.h"
+#include "provision/base/str.h"
 #include "provision/guest/guest.h"
 
 /* Detached mounts of what a guest's root is put together from; -1 for none. */
@@ -131,11 +132,27 @@ const char *storage_refuses(const struct storage_driver *driver, const struct co
 
 /* --- what drivers share --- */
 
+/* What a guest's hosts and resolv.conf are to be, by its plan and its addresses. */
+struct files_text {
+	struct buf hosts, resolv;
+};
+
+/* Put that together, on the host, whose own resolv.conf may be asked. */
+void files_text(const struct config *config, const struct guest_spec *spec, struct files_text *ret);
+void files_text_free(struct files_text *text);
+#define CLEANUP_TEXT __attribute__((cleanup(files_text_free)))
+
 /*
- * Have the guest's hosts and resolv.conf be what its plan and addresses mean by now, where they are still
- * ours. For a guest that does not run; what cannot be written stays as it is.
+ * Have both be so, where they are still ours. For a guest that does not run; what cannot be written stays
+ * as it is.
  */
 void files_follow(const struct config *config, const struct guest_spec *spec);
+
+/* Whether one of both is ours and says something else. Looks only: also while the guest runs. */
+bool files_lag(const struct config *config, const struct guest_spec *spec, const struct files_text *text);
+
+/* files_follow() for a guest that runs: by a process that is its root, in its namespaces. */
+void files_follow_inside(const struct files_text *text);
 
 /* GUESTS, made when missing: a descriptor, or -errno. */
 int storage_open_guests(const struct config *config, struct err *err);

@@ -116,6 +116,39 @@ Test(hostile, a_client_that_does_not_read_does_not_keep_a_guest_from_ending)
 	wait_for(20, "test $(vm2 guest show evil --json | jq -r .state) = stopped");
 }
 
+/* Where the host writes in a guest that runs: it hits nothing else, and waits for nobody. */
+Test(hostile, what_is_where_hosts_and_resolv_conf_were)
+{
+	static const char *const acts[] = {
+		"cd /etc; rm hosts resolv.conf; mkfifo hosts resolv.conf",
+		"cd /etc; mkdir .hosts.vm2 .resolv.conf.vm2",
+		"cd /etc; cp hosts /root/mine; ln -sf /root/mine hosts; ln -s /root/mine .resolv.conf.vm2",
+		"cp -a /etc /etc2; mount -t tmpfs x /etc; ln -s /etc2/resolv.conf /etc/; mkfifo /etc/hosts",
+		/* Whoever comes stands still. */
+		("cd /sys/fs/cgroup; mkdir q; echo 0 >q/cgroup.procs; rmdir vm2 && mkdir vm2 && "
+		 "echo 1 >vm2/cgroup.freeze"),
+	};
+	struct result r;
+
+	ready();
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+		ok("vm2 guest destroy --yes evil && vm2 guest start evil");
+		ssh("evil", "", "%s", acts[i]);
+		ok("cd /var/lib/vm2/guests/evil/upper && find etc* root -printf '%%p %%y %%l %%s\n' | sort "
+		   ">/run/vm2-test/before");
+		r = sh("timeout 12 vm2 tenant set evil --nameservers 192.0.2.%zu", i + 1);
+		cr_expect_eq(r.status, 0, "%s: %d %s", acts[i], r.status, r.err);
+		r = sh("cd /var/lib/vm2/guests/evil/upper && find etc* root -printf '%%p %%y %%l %%s\n' | sort | "
+		       "diff /run/vm2-test/before -");
+		/* A link that waits under the other name is in nobody's way: it is replaced, not followed. */
+		cr_expect(i == 2 || r.status == 0, "%s:\n%s", acts[i], r.out);
+		if (i == 2)
+			ok("cd /var/lib/vm2/guests/evil/upper && grep -q 192.0.2.3 etc/resolv.conf && "
+			   "! grep -q nameserver root/mine && test -L etc/hosts");
+	}
+	ok("vm2 tenant set evil --nameservers plan");
+}
+
 Test(hostile, whatever_is_done_to_the_ways_in)
 {
 	static const char *const acts[] = {
@@ -131,6 +164,10 @@ Test(hostile, whatever_is_done_to_the_ways_in)
 		"mount -t tmpfs x /proc",
 		"mount -t tmpfs x /usr",
 		"kill -STOP 1",
+		"rm -f /run/utmp /var/log/wtmp; mkfifo /run/utmp; ln -s /etc/passwd /var/log/wtmp",
+		"mv /etc /etc2; mkfifo /etc",
+		/* Two thousand control groups are all; there is none left for those who come. */
+		"cd /sys/fs/cgroup; mkdir q; echo 0 >q/cgroup.procs; rmdir vm2; while mkdir c$((i += 1)); do :; done 2>&-",
 		"(sh -c 'f() { sleep 500 & f; }; f' & ) >/dev/null 2>&1 </dev/null; sleep 2",
 	};
 

@@ -200,7 +200,10 @@ static int copy_extent(int from, int to, off_t at, off_t end)
 	return 0;
 }
 
-/* Data, holes as holes. */
+/*
+ * Data, holes as holes; and no more than there was when it was looked at, for who writes as fast as is
+ * copied would never let it end. What comes or goes meanwhile the second time takes.
+ */
 static int copy_data(int from, int to, off_t size)
 {
 	off_t at = 0, end;
@@ -208,16 +211,20 @@ static int copy_data(int from, int to, off_t size)
 
 	if (size == 0 || ioctl(to, FICLONE, from) == 0)
 		return 0;
-	while ((at = lseek(from, at, SEEK_DATA)) >= 0) {
+	while (at < size && (at = lseek(from, at, SEEK_DATA)) >= 0 && at < size) {
 		end = lseek(from, at, SEEK_HOLE);
-		if (end < 0)
+		if (end < 0 && errno != ENXIO)
 			return -errno;
+		if (end < 0)
+			break; /* it was cut short meanwhile */
+		if (end > size)
+			end = size;
 		r = copy_extent(from, to, at, end);
 		if (r < 0)
 			return r;
 		at = end;
 	}
-	if (errno != ENXIO)
+	if (at < 0 && errno != ENXIO)
 		return -errno;
 	return ftruncate(to, size) < 0 ? -errno : 0;
 }

@@ -15,7 +15,16 @@ TestSuite(export, .timeout = 600);
 #define LIST                                                                                      \
 	"cd / && find root srv etc/motd -type d -printf \"%%p %%m %%U %%G %%T@\\n\" -o -printf "   \
 	"\"%%p %%y %%m %%U %%G %%n %%s %%T@ %%l\\n\" | sort && "                                   \
-	"find root srv -type f -print0 | sort -z | xargs -0 sha256sum"
+	"find root srv -type f -print0 | sort -z | xargs -0 sha256sum; " READ_CAPABILITY
+
+/* getxattr(2) and setxattr(2): there are no programs for it in there. CAP_NET_RAW, for whoever runs it. */
+#define CAPABILITY "\\$f = q(/srv/cap); \\$n = q(security.capability); "
+#define READ_CAPABILITY                                                                   \
+	"perl -e \"" CAPABILITY "\\$v = chr(0) x 24; print syscall(191, \\$f, \\$n, \\$v, 24), " \
+	"unpack(q(H*), \\$v)\""
+#define WRITE_CAPABILITY                                                                  \
+	"cp /bin/true cap; perl -e \"" CAPABILITY "\\$v = pack(q(V5), 0x02000001, 0x2000, 0, 0, 0); " \
+	"syscall(188, \\$f, \\$n, \\$v, 20, 0) == 0 or die\""
 
 static void furnished(const char *name)
 {
@@ -24,7 +33,11 @@ static void furnished(const char *name)
 	ok("vm2 guest exec %s -- bash -ec 'cd /srv; echo hello >/root/f; mkdir -p d/e; echo a >d/a; "
 	   "ln d/a d/b; ln -s ../no d/l; mkfifo d/p; chown 65535:33 d/a; chmod 6755 d/a; rm -rf "
 	   "/usr/share/doc; truncate -s 90M hole; echo x >>hole; head -c 3000000 /dev/urandom >random; "
-	   "touch -d 2001-02-03 d/e; touch \"d/odd \"$(printf \"\\\\377\"); echo welcome >/etc/motd'",
+	   "touch -d 2001-02-03 d/e; touch \"d/odd \"$(printf \"\\\\377\"); echo welcome >/etc/motd; "
+	   "touch -d \"1955-03-04 05:06:07.089\" d/old; touch \"d/$(printf \"two\\\\nlines\")\" d/$(printf %%0255d 1); "
+	   "ln d/l d/l2; ln d/p d/p2; " WRITE_CAPABILITY "; (i=0; cd d; while [ $i -lt 300 ]; do mkdir $i; cd $i; "
+	   "i=$((i + 1)); done; echo deep >bottom); "
+	   "perl -MSocket -e \"socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un(q(/opt/s)))\"'",
 	   name);
 }
 

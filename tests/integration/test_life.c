@@ -80,7 +80,16 @@ Test(life, the_console_is_followed_and_steers_no_terminal)
 	ok("vm2 guest restart says");
 	assert_status(ssh("says", "", "echo second >/dev/console"), 0);
 	wait_for(20, "grep second /run/vm2-test/says");
-	ok("kill $(cat /run/vm2-test/says.pid)");
+	/* Whoever floods it waits, and fills two files of 64 KiB and no more. */
+	ok("vm2 guest exec says -- sh -c 'head -c 250000 /dev/zero | tr \\\\0 x >/dev/console; echo third >/dev/console'");
+	wait_for(20, "grep third /run/vm2-test/says");
+	ok("test $(cat /run/vm2/guests/says/console* | wc -c) -le 131072");
+	/* It ends, and another comes; then there is no such tenant. */
+	ok("vm2 guest destroy says --yes && vm2 guest start says && vm2 guest exec says -- sh -c 'echo new >/dev/console'");
+	wait_for(20, "grep new /run/vm2-test/says");
+	ok("kill -0 $(cat /run/vm2-test/says.pid) && vm2 tenant remove says --yes");
+	wait_for(20, "! kill -0 $(cat /run/vm2-test/says.pid)");
+	tenant_ready("says");
 	assert_status(sh("vm2 guest console nosuch"), 3);
 	assert_status(sh("runuser -u nobody -- vm2 guest console says"), 4);
 }

@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,13 +65,24 @@ int owner_listen(const char *run, int *ret, struct err *err)
 	return 0;
 }
 
-static int subscribe(struct owner *o, bool on)
+/*
+ * To what everybody but we ourselves does, from now on without a gap: what comes by our own socket the kernel
+ * does not even queue, since that many notices would overflow it.
+ */
+static int subscribe(struct owner *o)
 {
-	int group = NFNLGRP_NFTABLES;
+	struct sock_filter others[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_pid)),
+		/* It is loaded as if it were big-endian. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(o->port), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog program = { ARRAY_LEN(others), others };
+	int fd = mnl_socket_get_fd(o->watch), group = NFNLGRP_NFTABLES;
 
-	return setsockopt(mnl_socket_get_fd(o->watch), SOL_NETLINK,
-		       on ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP, &group,
-		       sizeof(group)) < 0 ?
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+			setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ?
 		-errno :
 		0;
 }
@@ -84,7 +97,7 @@ static int open_watch(struct owner *o, struct err *err)
 	/* Root may exceed the limit; with a small queue more is restored than was changed. */
 	(void)setsockopt(mnl_socket_get_fd(o->watch), SOL_SOCKET, SO_RCVBUFFORCE, &size,
 		sizeof(size));
-	return 0;
+	return subscribe(o) < 0 ? err_sys(err, errno, "cannot watch the firewall") : 0;
 }
 
 /* The one that was taken may have answers waiting that nobody read. */
@@ -103,13 +116,14 @@ int owner_open(const struct rules_base *base, int listener, int socket, enum own
 
 	*o = (struct owner){ .base = *base, .listener = listener, .turn = -1, .how = how };
 	r = open_socket(o, socket, err);
-	if (r == 0)
+	if (r == 0) {
+		o->port = mnl_socket_get_portid(o->nl.sock);
 		r = open_watch(o, err);
+	}
 	if (r != 0) {
 		owner_close(o);
 		return r;
 	}
-	o->port = mnl_socket_get_portid(o->nl.sock);
 	*ret = o;
 	return 0;
 }
@@ -250,14 +264,11 @@ int owner_restore(struct owner *o, const struct rules_state *state, struct err *
 {
 	int r;
 
-	/* Not told of what we do ourselves: that many notices would overflow the queue. */
-	(void)subscribe(o, false);
+	/* What was done before is replaced; what is done from here on is read later. */
 	read_notices(o);
 	r = restore_as_can_be(o, state, err);
 	if (r == 0)
 		o->touched = false;
-	if (subscribe(o, true) < 0)
-		return err_sys(err, errno, "cannot watch the firewall");
 	return r;
 }
 

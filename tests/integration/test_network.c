@@ -587,6 +587,9 @@ Test(network, a_dry_run_of_limits_changes_none)
 	refused(2, "nothing is to be changed", "vm2 tenant set neta --dry-run");
 	refused(2, "down = '1' is neither", "vm2 tenant set neta --down 1 --dry-run");
 	refused(5, "is what tenants without one get", "vm2 plan remove small --dry-run");
+	ok("vm2 tenant set neta --plan dry");
+	refused(5, "plan 'dry' is in use", "vm2 plan remove dry --dry-run");
+	ok("vm2 tenant set neta --plan small");
 	ok("vm2 plan remove dry --dry-run && vm2 plan remove dry");
 	refused(3, "no plan 'dry'", "vm2 plan remove dry --dry-run");
 }

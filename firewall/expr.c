@@ -106,10 +106,15 @@ static void lookup(struct nftnl_rule *r, const char *set)
  */
 #define AFTER_LINK NFT_REG32_06
 
+static void source_mac(struct nftnl_rule *r)
+{
+	payload(r, NFT_PAYLOAD_LL_HEADER, offsetof(struct ethhdr, h_source), ETH_ALEN, NFT_REG_2);
+}
+
 static void link_key(struct nftnl_rule *r)
 {
 	meta(r, NFT_META_IIFNAME);
-	payload(r, NFT_PAYLOAD_LL_HEADER, offsetof(struct ethhdr, h_source), ETH_ALEN, NFT_REG_2);
+	source_mac(r);
 }
 
 static uint32_t address_offset(int family, enum expr_side side)
@@ -169,8 +174,9 @@ void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 void expr_known_source(struct nftnl_rule *r, int family, const char *prefix, const char *set)
 {
 	expr_family(r, family);
-	link_key(r);
+	meta(r, NFT_META_IIFNAME);
 	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
+	source_mac(r);
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, EXPR_SOURCE),
 		family == AF_INET6 ? 16 : 4, AFTER_LINK);
 	lookup(r, set);

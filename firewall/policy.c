@@ -53,6 +53,8 @@ struct chain {
 #define RATE_SENT_CHAIN	    "rate_sent"
 #define RATE_RECEIVED_CHAIN "rate_received"
 
+#define PASS "pass" /* what is not stopped: counted, and held to its guest's rate */
+
 #define ARP	"claimed" /* the only one of table arp */
 /* Where what is dropped goes to be counted for the guest that sent it, or would have received it. */
 #define DROP_SENT_CHAIN	    "drop_sent"
@@ -63,6 +65,7 @@ static const struct chain chains[] = {
 	{ DROP_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ JUDGE, NULL, 0, 0 },
 	{ JUDGE_TO_GUEST, NULL, 0, 0 },
+	{ PASS, NULL, 0, 0 },
 	{ RATE_SENT_CHAIN, NULL, 0, 0 },
 	{ RATE_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
@@ -210,6 +213,7 @@ enum match {
 	TO_MORE, /* to one of the further pools: a rule each */
 	FROM_POOL4,
 	FROM_POOL6,
+	STREAM,	   /* of a connection that was answered */
 	NO_STREAM, /* of no connection itself: an error about one, or what cannot be tracked */
 	BEGINNING, /* the first of a connection */
 	/*
@@ -237,6 +241,7 @@ enum verdict {
 	DROP_RECEIVED, /* or leaves */
 	ALLOW,	       /* go back to `forward` */
 	BE_JUDGED,     /* by JUDGE, which drops or allows */
+	LET_PASS,      /* by PASS in its place */
 	JUDGE_ONWARD,  /* by JUDGE_TO_GUEST in its place */
 	LIMIT_SENT,    /* go to the chain of this name, and come back if it lets it pass */
 	LIMIT_RECEIVED,
@@ -263,9 +268,9 @@ struct rule {
 static const struct rule rules[] = {
 	/* Most packets come no further than this. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	/* All but what is to be looked at more closely. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
-	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, NEIGHBOR_ADVERT, ADVERTISED, DROP_SENT },
@@ -288,21 +293,24 @@ static const struct rule rules[] = {
 	 * What begins is judged, and what is not of a connection itself. All else is of one that was allowed
 	 * when it began, for what is allowed no longer is ended: most are these, so their way is short.
 	 */
+	{ "forward", ANY, ANY, STREAM, NULL, LET_PASS },
 	{ "forward", ANY, ANY, NO_STREAM, NULL, BE_JUDGED },
 	{ "forward", ANY, ANY, BEGINNING, NULL, BE_JUDGED },
+	{ "forward", ANY, ANY, NOTHING, NULL, LET_PASS },
+
 	/* From the guests to the world, and back: of those without a rate. */
-	{ "forward", ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
-	{ "forward", ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
-	{ "forward", ANY, ANY, PLAIN_IN, NULL, ACCEPT },
+	{ PASS, ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
+	{ PASS, ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
+	{ PASS, ANY, ANY, PLAIN_IN, NULL, ACCEPT },
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
-	{ "forward", ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
-	{ "forward", ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
-	{ "forward", ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
+	{ PASS, ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
+	{ PASS, ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
+	{ PASS, ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
 	/* What is dropped above uses nothing up. */
-	{ "forward", GUEST, ANY, RATED_IN, NULL, LIMIT_SENT },
-	{ "forward", ANY, GUEST, RATED_OUT, NULL, LIMIT_RECEIVED },
-	{ "forward", GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
-	{ "forward", ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
+	{ PASS, GUEST, ANY, RATED_IN, NULL, LIMIT_SENT },
+	{ PASS, ANY, GUEST, RATED_OUT, NULL, LIMIT_RECEIVED },
+	{ PASS, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
+	{ PASS, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
 
 	/* Looked at before all that may let it through; what is dropped is tracked no further. */
 	{ JUDGE, GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
@@ -837,6 +845,8 @@ static void put_match(struct nftnl_rule *r, const struct rule *def, const struct
 		return expr_address(r, EXPR_SOURCE, &p->pool4);
 	case FROM_POOL6:
 		return expr_address(r, EXPR_SOURCE, &p->pool6);
+	case STREAM:
+		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	case NO_STREAM:
 		return expr_no_state(
 			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
@@ -880,6 +890,8 @@ static const char *chain_of(enum verdict verdict)
 		return DROP_RECEIVED_CHAIN;
 	case BE_JUDGED:
 		return JUDGE;
+	case LET_PASS:
+		return PASS;
 	case JUDGE_ONWARD:
 		return JUDGE_TO_GUEST;
 	case LIMIT_SENT:

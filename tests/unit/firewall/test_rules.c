@@ -864,7 +864,7 @@ Test(rules, differences_are_named)
 		{ "flush chain inet vm2 input", "missing chain input: rule 1\n" },
 		{ "insert rule inet vm2 forward accept", "changed chain forward: rule 1\n" },
 		{ "add rule inet vm2 forward accept",
-			"unexpected chain forward: a rule more than it has, at place 12\n" },
+			"unexpected chain forward: a rule more than it has, at place 5\n" },
 	};
 	struct buf b = { 0 };
 	struct err err = { 0 };

@@ -4,7 +4,6 @@
 /* Before <linux/in.h>, which yields to it. */
 #include <netinet/in.h>
 
-#include <arpa/inet.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/object.h>
 #include <libnftnl/rule.h>
@@ -12,16 +11,15 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_arp.h>
 #include <linux/netfilter_ipv4.h>
 #include <netinet/icmp6.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "firewall/expr.h"
+#include "firewall/match.h"
 #include "provision/base/cleanup.h"
 
 /* nft(8)'s numbers of its types (nftables datatype.h), six bits for each part of a key. */
@@ -35,7 +33,7 @@
 #define TYPE_PAIR(a, b) ((a) << 6 | (b))
 #define NFT_HOST_ENDIAN 1 /* its enum byteorder */
 
-#define ICMP_TYPES_NAME "__set%d" /* anonymous: the kernel puts a number in */
+/* MATCH_CONNECTIONS and MATCH_OPENINGS are the sixth and the seventh. */
 #define FIRST_SET_ID	1	  /* of the named sets; rules find theirs by name */
 #define FIRST_RULE_ID	100	  /* of the anonymous sets, by which rules of one batch find them */
 
@@ -88,11 +86,6 @@ struct set {
 	enum expr_unit unit;	      /* of the rates that its elements carry */
 };
 
-#define CONNECTIONS "connections" /* of each guest: counted */
-#define OPENINGS    "openings"	  /* of each guest: their rate */
-/* Their places below: a rule finds one of the same batch by its id. */
-#define CONNECTIONS_ID (FIRST_SET_ID + 5)
-#define OPENINGS_ID    (FIRST_SET_ID + 6)
 #define METERS_MAX  65536	  /* more guests than there can be */
 
 #define TYPE_LINK TYPE_PAIR(TYPE_IFNAME, TYPE_ETHER_ADDR)
@@ -111,8 +104,8 @@ static const struct set sets[] = {
 		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
 	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
 		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
-	{ CONNECTIONS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ OPENINGS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
+	{ MATCH_CONNECTIONS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ MATCH_OPENINGS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
 	RULES_MAP(POLICY_IN4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_IN6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_OUT4, TYPE_IPV4_ADDR, 4),
@@ -169,69 +162,6 @@ enum where {
 	ANY,
 	GUEST,
 	OTHER
-};
-
-/* What else a rule asks of the packet. */
-enum match {
-	NOTHING,
-	OWN_SOURCE4, /* its source is its interface's */
-	OWN_SOURCE6,
-	OWN_SOURCE6_BUT_ICMP,
-	OWN_CLAIM,	 /* ARP: of its interface's MAC and address */
-	ROUTER_ADVERT,	 /* what only routers say: RFC 4861 4.2, 4.5 */
-	ROUTER_REDIRECT,
-	NEIGHBOR_ADVERT, /* for an address that is not its interface's */
-	DISCOVERY_LOCAL, /* ND, MLD or echo from the link-local source that guests have */
-	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
-	REPLY,		 /* of a connection that the other side began */
-	PUBLISHED,	 /* of a connection that came by a published port */
-	NO_SYN, /* of TCP, and not how that begins */
-	LOOPBACK4,
-	LOOPBACK6,
-	HOST_PORT4, /* to an address of the host, and a port that may be published */
-	HOST_PORT6,
-	UNTRACKABLE,
-	ICMP4,
-	ICMP6,
-	TO_LINK_LOCAL4,
-	TO_PROTECTED, /* to, or from, one of the prefixes: a rule each */
-	FROM_PROTECTED,
-	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
-	MANY_OUT,
-	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
-	RATE_IN, /* its guest sends more than it may */
-	PACKETS_IN,
-	RATE_OUT, /* receives more */
-	PACKETS_OUT,
-	ACCOUNT_IN, /* anything: it is counted for the guest */
-	ACCOUNT_OUT,
-	COUNT_SENT, /* anything: it is counted as dropped */
-	COUNT_RECEIVED,
-	COUNT_ARP,
-	TO_POOL4,
-	TO_POOL6,
-	TO_MORE, /* to one of the further pools: a rule each */
-	FROM_POOL4,
-	FROM_POOL6,
-	STREAM,	   /* of a connection that was answered */
-	NO_STREAM, /* of no connection itself: an error about one, or what cannot be tracked */
-	BEGINNING, /* the first of a connection */
-	/*
-	 * From a guest without a rate, to no address of the pool, which is not asked where there are further
-	 * pools; or to one, from no guest: counted for the guest.
-	 */
-	PLAIN_OUT4,
-	PLAIN_OUT6,
-	PLAIN_IN,
-	RATED_IN, /* from, or to, a guest that has a rate */
-	RATED_OUT,
-	OWN_IN4, /* new: as the guest's own rules say */
-	OWN_IN6,
-	OWN_OUT4,
-	OWN_OUT6,
-	OWN_PEER4,
-	OWN_PEER6,
-	SIBLINGS, /* from a guest to one of the same owner, as both their plans say */
 };
 
 enum verdict {
@@ -375,13 +305,6 @@ static const uint8_t discovery_types[] = { ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY,
 	MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION, ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT,
 	ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */ };
 
-static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
-static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
-static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
-/* LINK_GUEST6 */
-static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80, [15] = 2 }, 16, 128 };
-static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
-
 static void *must(void *p)
 {
 	return p ?: (abort(), NULL);
@@ -408,120 +331,6 @@ static uint8_t family_of_chain(const char *chain)
 static uint8_t family_of_counter(const char *counter)
 {
 	return strcmp(counter, SPOOFED_ARP) ? NFPROTO_INET : NFPROTO_ARP;
-}
-
-/* The next of the prefixes in *text, which is moved on; 1, 0 at the end, or ERR_USAGE. */
-static int next_prefix(const char **text, struct address *ret, struct err *err)
-{
-	const char *from = *text + strspn(*text, " \t");
-	size_t len = strcspn(from, " \t");
-	char word[64];
-
-	if (len == 0)
-		return 0;
-	snprintf(word, sizeof(word), "%.*s", (int)len, from);
-	*text = from + len;
-	return address_parse_cidr(word, strchr(word, ':') ? AF_INET6 : AF_INET, ret, err) ?: 1;
-}
-
-static int parse_protect(const char *text, struct policy *p, struct err *err)
-{
-	int r = 0;
-
-	while (text) {
-		struct address a;
-
-		r = next_prefix(&text, &a, err);
-		if (r != 1)
-			break;
-		if (p->n_protect == POLICY_PROTECT_MAX)
-			return err_set(err, ERR_USAGE, "more than %d prefixes to protect",
-				POLICY_PROTECT_MAX);
-		p->protect[p->n_protect++] = a;
-	}
-	return r == 1 ? 0 : r;
-}
-
-bool policy_has(const struct policy *p, const struct address *a)
-{
-	for (uint32_t i = 0; i < p->n_more; i++)
-		if (address_within(a, &p->more[i]))
-			return true;
-	return address_within(a, &p->pool4) || address_within(a, &p->pool6);
-}
-
-static bool overlap(const struct address *a, const struct address *b)
-{
-	return address_within(a, b) || address_within(b, a);
-}
-
-static int parse_more(const char *text, struct policy *p, struct err *err)
-{
-	const char *word = text;
-	int r = 0;
-
-	while (text) {
-		struct address a;
-		bool twice;
-
-		word = text + strspn(text, " \t");
-		r = next_prefix(&text, &a, err);
-		if (r != 1)
-			break;
-		twice = overlap(&a, &p->pool4) || overlap(&a, &p->pool6);
-		for (uint32_t i = 0; i < p->n_more; i++)
-			twice |= overlap(&a, &p->more[i]);
-		if (twice || p->n_more == POLICY_MORE_MAX)
-			return err_set(err, ERR_USAGE,
-				twice ? "network.pools: %.*s overlaps another pool" :
-					"network.pools: %.*s is one pool too many",
-				(int)strcspn(word, " \t"), word);
-		p->more[p->n_more++] = a;
-	}
-	return r == 1 ? 0 : r;
-}
-
-static int parse_masquerade(const char *text, struct policy *p, struct err *err)
-{
-	static const struct {
-		const char *word;
-		bool four, six;
-	} words[] = { { "both", true, true }, { "ipv4", true, false }, { "ipv6", false, true },
-		{ "none", false, false } };
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (!strcmp(text, words[i].word)) {
-			p->masquerade4 = words[i].four && p->pool4.family;
-			p->masquerade6 = words[i].six && p->pool6.family;
-			return 0;
-		}
-	return err_set(err, ERR_USAGE, "network.masquerade: '%s' is none of both, ipv4, ipv6, none", text);
-}
-
-int policy_make(const struct rules_base *base, struct policy *ret, struct err *err)
-{
-	struct policy p = { .table = base->instance,
-		.connections = base->connections,
-		.new_connections = base->new_connections };
-	int r;
-
-	r = address_check_instance(base->instance, err);
-	if (!r)
-		r = address_parse_cidr(base->pool4, AF_INET, &p.pool4, err);
-	if (!r)
-		r = address_parse_cidr(base->pool6, AF_INET6, &p.pool6, err);
-	if (!r)
-		r = parse_protect(base->protect, &p, err);
-	if (!r)
-		r = parse_more(base->pools, &p, err);
-	if (!r)
-		r = parse_masquerade(base->masquerade ?: "both", &p, err);
-	if (r)
-		return r;
-	snprintf(p.prefix, sizeof(p.prefix), "%s-", base->instance);
-	snprintf(p.subject, sizeof(p.subject), "table inet %s", base->instance);
-	*ret = p;
-	return 0;
 }
 
 static void put_table(
@@ -599,7 +408,7 @@ static void put_discovery_types(struct netlink *nl, const struct policy *p, uint
 	struct nlmsghdr *msg;
 
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-	nftnl_set_set_str(s, NFTNL_SET_NAME, ICMP_TYPES_NAME);
+	nftnl_set_set_str(s, NFTNL_SET_NAME, MATCH_ICMP_TYPES);
 	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
 	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, TYPE_ICMP6_TYPE);
@@ -658,11 +467,6 @@ static bool is_translation(const struct chain *def)
 	return def->type && !strcmp(def->type, "nat");
 }
 
-bool policy_translates(const struct policy *p)
-{
-	return p->masquerade4 || p->masquerade6 || p->publishes;
-}
-
 bool policy_has_chain(const struct policy *p, const char *chain)
 {
 	for (size_t i = 0; i < ARRAY_LEN(chains); i++)
@@ -706,178 +510,7 @@ static void put_empty(struct netlink *nl, const struct policy *p, const struct c
  */
 static uint32_t rule_times(const struct rule *def, const struct policy *p)
 {
-	if (!policy_has_chain(p, def->chain))
-		return 0;
-	switch (def->match) {
-	case TO_POOL4:
-		return p->pool4.family != 0;
-	case TO_POOL6:
-		return p->pool6.family != 0;
-	case FROM_POOL4:
-		return p->masquerade4;
-	case FROM_POOL6:
-		return p->masquerade6;
-	case TO_PROTECTED:
-	case FROM_PROTECTED:
-		return p->n_protect;
-	case PLAIN_OUT4:
-		return p->pool4.family && !p->n_more;
-	case PLAIN_OUT6:
-		return p->pool6.family && !p->n_more;
-	case TO_MORE:
-		return p->n_more;
-	case MANY_IN:
-	case MANY_OUT:
-		return p->connections != 0;
-	case FAST_IN:
-		return p->new_connections != 0;
-	default:
-		return 1;
-	}
-}
-
-/*
- * A map that allows is asked until there is an answer; one that forbids only of a connection's first
- * packet, for without it there is no connection.
- */
-static void own_rule(struct nftnl_rule *r, int family, bool sent, bool first, const char *map)
-{
-	expr_family(r, family);
-	if (first)
-		expr_beginning(r);
-	else
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
-	expr_own_verdict(r, family, sent, map);
-}
-
-/* nth: which of the rules that one of ours comes to. */
-static void put_match(struct nftnl_rule *r, const struct rule *def, const struct policy *p,
-	uint32_t nth, uint32_t set_id)
-{
-	switch (def->match) {
-	case NOTHING:
-		return;
-	case OWN_SOURCE4:
-		return expr_known_source(r, AF_INET, p->prefix, POLICY_SOURCE4);
-	case OWN_SOURCE6:
-		return expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
-	case OWN_SOURCE6_BUT_ICMP:
-		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
-		return expr_no_protocol(r, IPPROTO_ICMPV6);
-	case OWN_CLAIM:
-		return expr_known_claim(r, POLICY_ARP);
-	case ROUTER_ADVERT:
-		return expr_icmp6(r, ND_ROUTER_ADVERT);
-	case ROUTER_REDIRECT:
-		return expr_icmp6(r, ND_REDIRECT);
-	case NEIGHBOR_ADVERT:
-		expr_icmp6(r, ND_NEIGHBOR_ADVERT);
-		return expr_foreign_target(r, &link_local6, POLICY_SOURCE6);
-	case DISCOVERY_LOCAL:
-	case DISCOVERY_NONE:
-		expr_known_link(r, POLICY_GUESTS);
-		expr_address(r, EXPR_SOURCE,
-			def->match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
-		expr_protocol(r, IPPROTO_ICMPV6);
-		return expr_icmp_type(r, ICMP_TYPES_NAME, set_id);
-	case REPLY:
-		return expr_state(
-			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
-	case PUBLISHED:
-		return expr_status(r, IPS_DST_NAT);
-	case NO_SYN:
-		return expr_no_syn(r);
-	case LOOPBACK4:
-		return expr_address(r, EXPR_DESTINATION, &loopback4);
-	case LOOPBACK6:
-		return expr_address(r, EXPR_DESTINATION, &loopback6);
-	case HOST_PORT4:
-		return expr_host_port(r, AF_INET, POLICY_PUBLISH4);
-	case HOST_PORT6:
-		return expr_host_port(r, AF_INET6, POLICY_PUBLISH6);
-	case UNTRACKABLE:
-		return expr_state(r, NF_CT_STATE_INVALID_BIT);
-	case ICMP4:
-		expr_family(r, AF_INET);
-		return expr_protocol(r, IPPROTO_ICMP);
-	case ICMP6:
-		expr_family(r, AF_INET6);
-		return expr_protocol(r, IPPROTO_ICMPV6);
-	case TO_LINK_LOCAL4:
-		return expr_address(r, EXPR_DESTINATION, &link_local4);
-	case TO_PROTECTED:
-		return expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
-	case FROM_PROTECTED:
-		return expr_address(r, EXPR_SOURCE, &p->protect[nth]);
-	case MANY_IN:
-	case MANY_OUT:
-		expr_beginning(r);
-		return expr_connections_over(
-			r, def->match == MANY_IN, CONNECTIONS, CONNECTIONS_ID, p->connections);
-	case FAST_IN:
-		expr_beginning(r);
-		return expr_rate_over(r, OPENINGS, OPENINGS_ID, p->new_connections);
-	case RATE_IN:
-		return expr_known_interface(r, true, POLICY_UP);
-	case PACKETS_IN:
-		return expr_known_interface(r, true, POLICY_PACKETS_UP);
-	case RATE_OUT:
-		return expr_known_interface(r, false, POLICY_DOWN);
-	case PACKETS_OUT:
-		return expr_known_interface(r, false, POLICY_PACKETS_DOWN);
-	case ACCOUNT_IN:
-		return expr_account(r, true, POLICY_SENT);
-	case ACCOUNT_OUT:
-		return expr_account(r, false, POLICY_RECEIVED);
-	case COUNT_SENT:
-		return expr_account(r, true, POLICY_DROPPED);
-	case COUNT_RECEIVED:
-		return expr_account(r, false, POLICY_DROPPED);
-	case COUNT_ARP:
-		return expr_account(r, true, POLICY_DROPPED_ARP);
-	case TO_POOL4:
-		return expr_address(r, EXPR_DESTINATION, &p->pool4);
-	case TO_POOL6:
-		return expr_address(r, EXPR_DESTINATION, &p->pool6);
-	case TO_MORE:
-		return expr_address(r, EXPR_DESTINATION, &p->more[nth]);
-	case FROM_POOL4:
-		return expr_address(r, EXPR_SOURCE, &p->pool4);
-	case FROM_POOL6:
-		return expr_address(r, EXPR_SOURCE, &p->pool6);
-	case STREAM:
-		return expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
-	case NO_STREAM:
-		return expr_no_state(
-			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
-	case BEGINNING:
-		return expr_beginning(r);
-	case PLAIN_OUT4:
-	case PLAIN_OUT6:
-		expr_no_address(r, EXPR_DESTINATION,
-			def->match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
-		return expr_account_plain(r, true, p->prefix, POLICY_RATED, POLICY_SENT);
-	case PLAIN_IN:
-		return expr_account_plain(r, false, p->prefix, POLICY_RATED, POLICY_RECEIVED);
-	case RATED_IN:
-		return expr_known_interface(r, true, POLICY_RATED);
-	case RATED_OUT:
-		return expr_known_interface(r, false, POLICY_RATED);
-	case OWN_IN4:
-		return own_rule(r, AF_INET, false, false, POLICY_IN4);
-	case OWN_IN6:
-		return own_rule(r, AF_INET6, false, false, POLICY_IN6);
-	case OWN_OUT4:
-		return own_rule(r, AF_INET, true, true, POLICY_OUT4);
-	case OWN_OUT6:
-		return own_rule(r, AF_INET6, true, true, POLICY_OUT6);
-	case OWN_PEER4:
-		return own_rule(r, AF_INET, true, false, POLICY_PEER4);
-	case OWN_PEER6:
-		return own_rule(r, AF_INET6, true, false, POLICY_PEER6);
-	case SIBLINGS:
-		return expr_known_pair(r, POLICY_SIBLINGS);
-	}
+	return policy_has_chain(p, def->chain) ? match_times(def->match, p) : 0;
 }
 
 /* The chain that a verdict leads to, or NULL. */
@@ -909,12 +542,6 @@ static bool is_jump(enum verdict verdict)
 	return verdict == BE_JUDGED || verdict == LIMIT_SENT || verdict == LIMIT_RECEIVED;
 }
 
-static bool is_address(enum match match)
-{
-	return match == TO_PROTECTED || match == FROM_PROTECTED || match == TO_POOL4 ||
-		match == TO_POOL6 || match == TO_MORE || match == TO_LINK_LOCAL4 || match == FROM_POOL4 || match == FROM_POOL6;
-}
-
 static struct nftnl_rule *make_rule(
 	const struct policy *p, const struct rule *def, uint32_t nth, uint32_t set_id)
 {
@@ -924,14 +551,14 @@ static struct nftnl_rule *make_rule(
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, family_of_chain(def->chain));
 	/* First what fails soonest and cheapest: a name costs more than an address. */
-	if (is_address(def->match))
-		put_match(r, def, p, nth, set_id);
+	if (match_is_address(def->match))
+		match_put(r, def->match, p, nth, set_id);
 	if (def->in != ANY)
 		expr_interface(r, true, p->prefix, def->in == GUEST);
 	if (def->out != ANY)
 		expr_interface(r, false, p->prefix, def->out == GUEST);
-	if (!is_address(def->match))
-		put_match(r, def, p, nth, set_id);
+	if (!match_is_address(def->match))
+		match_put(r, def->match, p, nth, set_id);
 	if (def->counter)
 		expr_count(r, def->counter);
 	if (def->verdict == MASQUERADE)

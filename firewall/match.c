@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "firewall/match.h"
+
+/* Before <linux/in.h>, which yields to it. */
+#include <netinet/in.h>
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <netinet/icmp6.h>
+#include <stdlib.h>
+
+#include "firewall/expr.h"
+
+static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
+static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
+static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
+/* LINK_GUEST6 */
+static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80, [15] = 2 }, 16, 128 };
+static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
+
+/*
+ * A map that allows is asked until there is an answer; one that forbids only of a connection's first
+ * packet, for without it there is no connection.
+ */
+static void own_rule(struct nftnl_rule *r, int family, bool sent, bool first, const char *map)
+{
+	expr_family(r, family);
+	if (first)
+		expr_beginning(r);
+	else
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+	expr_own_verdict(r, family, sent, map);
+}
+
+/* The source, or what ARP and neighbour discovery say, is the guest's own. */
+static bool put_whose(struct nftnl_rule *r, enum match match, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
+{
+	switch (match) {
+	case OWN_SOURCE4:
+		expr_known_source(r, AF_INET, p->prefix, POLICY_SOURCE4);
+		return true;
+	case OWN_SOURCE6:
+		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
+		return true;
+	case OWN_SOURCE6_BUT_ICMP:
+		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
+		expr_no_protocol(r, IPPROTO_ICMPV6);
+		return true;
+	case OWN_CLAIM:
+		expr_known_claim(r, POLICY_ARP);
+		return true;
+	case ROUTER_ADVERT:
+		expr_icmp6(r, ND_ROUTER_ADVERT);
+		return true;
+	case ROUTER_REDIRECT:
+		expr_icmp6(r, ND_REDIRECT);
+		return true;
+	case NEIGHBOR_ADVERT:
+		expr_icmp6(r, ND_NEIGHBOR_ADVERT);
+		expr_foreign_target(r, &link_local6, POLICY_SOURCE6);
+		return true;
+	case DISCOVERY_LOCAL:
+	case DISCOVERY_NONE:
+		expr_known_link(r, POLICY_GUESTS);
+		expr_address(r, EXPR_SOURCE,
+			match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
+		expr_protocol(r, IPPROTO_ICMPV6);
+		expr_icmp_type(r, MATCH_ICMP_TYPES, set_id);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What the kernel knows of its connection, and how TCP begins one. */
+static bool put_connection(struct nftnl_rule *r, enum match match, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
+{
+	switch (match) {
+	case REPLY:
+		expr_state(
+			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+		return true;
+	case PUBLISHED:
+		expr_status(r, IPS_DST_NAT);
+		return true;
+	case NO_SYN:
+		expr_no_syn(r);
+		return true;
+	case UNTRACKABLE:
+		expr_state(r, NF_CT_STATE_INVALID_BIT);
+		return true;
+	case STREAM:
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+		return true;
+	case NO_STREAM:
+		expr_no_state(
+			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
+		return true;
+	case BEGINNING:
+		expr_beginning(r);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Where it comes from, or goes to, and by which protocol. */
+static bool put_address(struct nftnl_rule *r, enum match match, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
+{
+	switch (match) {
+	case LOOPBACK4:
+		expr_address(r, EXPR_DESTINATION, &loopback4);
+		return true;
+	case LOOPBACK6:
+		expr_address(r, EXPR_DESTINATION, &loopback6);
+		return true;
+	case HOST_PORT4:
+		expr_host_port(r, AF_INET, POLICY_PUBLISH4);
+		return true;
+	case HOST_PORT6:
+		expr_host_port(r, AF_INET6, POLICY_PUBLISH6);
+		return true;
+	case ICMP4:
+		expr_family(r, AF_INET);
+		expr_protocol(r, IPPROTO_ICMP);
+		return true;
+	case ICMP6:
+		expr_family(r, AF_INET6);
+		expr_protocol(r, IPPROTO_ICMPV6);
+		return true;
+	case TO_LINK_LOCAL4:
+		expr_address(r, EXPR_DESTINATION, &link_local4);
+		return true;
+	case TO_PROTECTED:
+		expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
+		return true;
+	case FROM_PROTECTED:
+		expr_address(r, EXPR_SOURCE, &p->protect[nth]);
+		return true;
+	case TO_POOL4:
+		expr_address(r, EXPR_DESTINATION, &p->pool4);
+		return true;
+	case TO_POOL6:
+		expr_address(r, EXPR_DESTINATION, &p->pool6);
+		return true;
+	case TO_MORE:
+		expr_address(r, EXPR_DESTINATION, &p->more[nth]);
+		return true;
+	case FROM_POOL4:
+		expr_address(r, EXPR_SOURCE, &p->pool4);
+		return true;
+	case FROM_POOL6:
+		expr_address(r, EXPR_SOURCE, &p->pool6);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* How much of it the guest has had: bounds, rates and counts. */
+static bool put_share(struct nftnl_rule *r, enum match match, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
+{
+	switch (match) {
+	case MANY_IN:
+	case MANY_OUT:
+		expr_beginning(r);
+		expr_connections_over(
+			r, match == MANY_IN, MATCH_CONNECTIONS, MATCH_CONNECTIONS_ID, p->connections);
+		return true;
+	case FAST_IN:
+		expr_beginning(r);
+		expr_rate_over(r, MATCH_OPENINGS, MATCH_OPENINGS_ID, p->new_connections);
+		return true;
+	case RATE_IN:
+		expr_known_interface(r, true, POLICY_UP);
+		return true;
+	case PACKETS_IN:
+		expr_known_interface(r, true, POLICY_PACKETS_UP);
+		return true;
+	case RATE_OUT:
+		expr_known_interface(r, false, POLICY_DOWN);
+		return true;
+	case PACKETS_OUT:
+		expr_known_interface(r, false, POLICY_PACKETS_DOWN);
+		return true;
+	case ACCOUNT_IN:
+		expr_account(r, true, POLICY_SENT);
+		return true;
+	case ACCOUNT_OUT:
+		expr_account(r, false, POLICY_RECEIVED);
+		return true;
+	case COUNT_SENT:
+		expr_account(r, true, POLICY_DROPPED);
+		return true;
+	case COUNT_RECEIVED:
+		expr_account(r, false, POLICY_DROPPED);
+		return true;
+	case COUNT_ARP:
+		expr_account(r, true, POLICY_DROPPED_ARP);
+		return true;
+	case PLAIN_OUT4:
+	case PLAIN_OUT6:
+		expr_no_address(r, EXPR_DESTINATION,
+			match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
+		expr_account_plain(r, true, p->prefix, POLICY_RATED, POLICY_SENT);
+		return true;
+	case PLAIN_IN:
+		expr_account_plain(r, false, p->prefix, POLICY_RATED, POLICY_RECEIVED);
+		return true;
+	case RATED_IN:
+		expr_known_interface(r, true, POLICY_RATED);
+		return true;
+	case RATED_OUT:
+		expr_known_interface(r, false, POLICY_RATED);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What tenants have said themselves. */
+static bool put_agreed(struct nftnl_rule *r, enum match match, const struct policy *p,
+	uint32_t nth, uint32_t set_id)
+{
+	switch (match) {
+	case OWN_IN4:
+		own_rule(r, AF_INET, false, false, POLICY_IN4);
+		return true;
+	case OWN_IN6:
+		own_rule(r, AF_INET6, false, false, POLICY_IN6);
+		return true;
+	case OWN_OUT4:
+		own_rule(r, AF_INET, true, true, POLICY_OUT4);
+		return true;
+	case OWN_OUT6:
+		own_rule(r, AF_INET6, true, true, POLICY_OUT6);
+		return true;
+	case OWN_PEER4:
+		own_rule(r, AF_INET, true, false, POLICY_PEER4);
+		return true;
+	case OWN_PEER6:
+		own_rule(r, AF_INET6, true, false, POLICY_PEER6);
+		return true;
+	case SIBLINGS:
+		expr_known_pair(r, POLICY_SIBLINGS);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* One of them knows it. */
+void match_put(struct nftnl_rule *r, enum match match, const struct policy *p, uint32_t nth,
+	uint32_t set_id)
+{
+	if (match != NOTHING && !put_whose(r, match, p, nth, set_id) &&
+		!put_connection(r, match, p, nth, set_id) && !put_address(r, match, p, nth, set_id) &&
+		!put_share(r, match, p, nth, set_id) && !put_agreed(r, match, p, nth, set_id))
+		abort();
+}
+
+uint32_t match_times(enum match match, const struct policy *p)
+{
+	switch (match) {
+	case TO_POOL4:
+		return p->pool4.family != 0;
+	case TO_POOL6:
+		return p->pool6.family != 0;
+	case FROM_POOL4:
+		return p->masquerade4;
+	case FROM_POOL6:
+		return p->masquerade6;
+	case TO_PROTECTED:
+	case FROM_PROTECTED:
+		return p->n_protect;
+	case PLAIN_OUT4:
+		return p->pool4.family && !p->n_more;
+	case PLAIN_OUT6:
+		return p->pool6.family && !p->n_more;
+	case TO_MORE:
+		return p->n_more;
+	case MANY_IN:
+	case MANY_OUT:
+		return p->connections != 0;
+	case FAST_IN:
+		return p->new_connections != 0;
+	default:
+		return 1;
+	}
+}
+
+bool match_is_address(enum match match)
+{
+	return match == TO_PROTECTED || match == FROM_PROTECTED || match == TO_POOL4 ||
+		match == TO_POOL6 || match == TO_MORE || match == TO_LINK_LOCAL4 || match == FROM_POOL4 || match == FROM_POOL6;
+}

@@ -13,6 +13,8 @@ source_dir=$(dirname "$(dirname "$here")")
 cache=${VM2_CACHE:-/var/cache/vm2-tests}
 # Until the machine must have ended, in seconds: a loaded host emulates slowly.
 limit=${VM2_MACHINE_LIMIT:-1500}
+# How often others take all rules away while packets are sent; 100 take minutes more.
+flushes=${VM2_FLUSHES:-20}
 
 # --- what it boots ---
 
@@ -96,7 +98,8 @@ make_payload() {
 	find "$top" -mindepth 1 ! -path "$top/opt*" -printf '/%P\n' >"$top/opt/machine/files"
 	cp "$here/../lib/machine" "$here/../lib/report" "$here/../lib/bench" "$top/opt/machine/"
 	cp "$source_dir/provision/quickstart" "$top/opt/machine/provision/"
-	cp "$(command -v busybox)" "$top/opt/machine/busybox"
+	cp "$(command -v busybox)" "$VM2_BUILD/tests/integration/packets" "$top/opt/machine/"
+	echo "$flushes" >"$top/opt/machine/flushes"
 	cat >"$unit/machine.service" <<-END
 		[Unit]
 		Description=the tests

@@ -37,7 +37,6 @@
 #include "provision/base/prefix.h"
 #include "provision/base/str.h"
 
-#define MONITOR VM2_LIBEXECDIR "/vm2-gateway-monitor"
 #define PROGRAM VM2_SBINDIR "/vm2-gateway"
 
 /* The variable that says how many monitors are children already, after SIGUSR2. */
@@ -51,6 +50,9 @@
 #define SPARES 2
 #define SPARE_DELAY_MS 250
 
+/* What is waited for besides connections: signals, and the ends of the nurseries. */
+#define FDS_OWN 3
+
 struct listener {
 	const struct config *config;
 	const char *config_path;
@@ -59,7 +61,7 @@ struct listener {
 	int signals;
 	int room[SANDBOX_ROOM_FDS];
 	bool has_room;
-	struct nursery nursery; /* where the monitors' wire processes come from */
+	struct nursery wires, nursery; /* where wire processes, and monitors, come from */
 	struct spare {
 		int control; /* takes the connection */
 		int pipe;    /* as in `starting` */
@@ -96,9 +98,6 @@ static void set_options(int fd)
 /* wire: its end of the socket to its wire process, and the leash of that. */
 static int launch_monitor(struct listener *l, const int *wire, struct spare *ret, struct err *err)
 {
-	char program[] = MONITOR, none[] = "-";
-	CLEANUP_FREE char *path = xstrdup(l->config_path ? l->config_path : none);
-	char *argv[] = { program, path, NULL };
 	CLEANUP_CLOSE int pipe = -1, control = -1;
 	int pipes[2], controls[2], r;
 	pid_t pid;
@@ -111,7 +110,7 @@ static int launch_monitor(struct listener *l, const int *wire, struct spare *ret
 		return err_sys(err, errno, "cannot make a socket pair");
 	}
 	control = controls[0];
-	r = launch_program(argv, (const int[]){ controls[1], pipes[1], wire[0], wire[1] }, 4, &pid, err);
+	r = nursery_monitor(&l->nursery, (const int[]){ controls[1], pipes[1], wire[0], wire[1] }, 4, &pid, err);
 	fd_close(pipes[1]);
 	fd_close(controls[1]);
 	if (r == 0)
@@ -121,7 +120,7 @@ static int launch_monitor(struct listener *l, const int *wire, struct spare *ret
 
 static int start_monitor(struct listener *l, struct spare *ret, struct err *err)
 {
-	int wire[2], r = nursery_take(&l->nursery, wire, err);
+	int wire[2], r = nursery_take(&l->wires, wire, err);
 
 	if (r != 0)
 		return r;
@@ -275,6 +274,7 @@ static void replace_spares(struct listener *l)
 		fd_close(l->spares[l->n_spares].control);
 		fd_close(l->spares[l->n_spares].pipe);
 	}
+	nursery_retire(&l->wires);
 	nursery_retire(&l->nursery);
 	l->spares_due = 0;
 }
@@ -311,7 +311,8 @@ static void become_new(struct listener *l)
 	replace_spares(l);
 	listen_hand_over(l->fds, l->n_fds);
 	/* Nurseries of old are among them: they end with their last connection. */
-	snprintf(number, sizeof(number), "%lu", (unsigned long)(l->monitors + l->nursery.n_pids));
+	snprintf(number, sizeof(number), "%lu", 
+		 (unsigned long)(l->monitors + l->wires.n_pids + l->nursery.n_pids));
 	setenv(MONITORS, number, 1);
 	log_info("a new vm2-gateway takes over");
 	execv(program, argv);
@@ -320,10 +321,17 @@ static void become_new(struct listener *l)
 	_exit(1);
 }
 
+/* A monitor that ended so has met a bug, or somebody who tries addresses: the next find them elsewhere. */
+static bool crashed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL;
+}
+
 /* Monitors that have ended, and the signals that end this process. False: stop. */
 static bool on_signal(struct listener *l)
 {
 	struct signalfd_siginfo info;
+	int status;
 	pid_t pid;
 
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
@@ -334,12 +342,15 @@ static bool on_signal(struct listener *l)
 		else if (info.ssi_signo != SIGCHLD)
 			return false;
 	}
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
-		if (nursery_reaped(&l->nursery, pid))
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (nursery_reaped(&l->wires, pid) || nursery_reaped(&l->nursery, pid))
 			continue;
+		if (crashed(status))
+			replace_spares(l);
 		starting_reaped(&l->starting, pid);
 		sources_drop(&l->sources, pid);
-		l->monitors--;
+		if (l->monitors > 0)
+			l->monitors--;
 	}
 	return true;
 }
@@ -389,6 +400,7 @@ static void serve(struct listener *l)
 		nfds_t n = 0;
 
 		fds[n++] = (struct pollfd){ .fd = l->signals, .events = POLLIN };
+		fds[n++] = (struct pollfd){ .fd = l->wires.link, .events = 0 };
 		fds[n++] = (struct pollfd){ .fd = l->nursery.link, .events = 0 };
 		for (int i = 0; i < l->n_fds; i++)
 			fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
@@ -398,12 +410,12 @@ static void serve(struct listener *l)
 			return;
 		if (fds[0].revents && !on_signal(l))
 			return;
-		count_starting(l, fds + 2 + l->n_fds);
-		/* It makes no more: the monitors that wait have wire processes of the same layout. */
-		if (fds[1].revents)
+		count_starting(l, fds + FDS_OWN + l->n_fds);
+		/* One makes no more: what waits has the same layout. */
+		if (fds[1].revents || fds[2].revents)
 			replace_spares(l);
 		for (int i = 0; i < l->n_fds; i++) {
-			if (fds[2 + i].revents)
+			if (fds[FDS_OWN + i].revents)
 				take(l, l->fds[i]);
 		}
 		farewell_part(&l->farewells);
@@ -486,12 +498,13 @@ static int prepare(struct listener *l, struct err *err)
 	l->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signals < 0)
 		return err_sys(err, errno, "cannot receive signals");
-	l->nursery = (struct nursery){ .config = l->config, .room = l->has_room ? l->room : NULL, .link = -1 };
+	l->wires = (struct nursery){ .config = l->config, .room = l->has_room ? l->room : NULL, .link = -1 };
+	l->nursery = (struct nursery){ .config = l->config, .monitors = l->config_path ?: "-", .link = -1 };
 	l->monitors = monitors_before();
 	sources_init(&l->sources, l->config->max_connections);
 	starting_init(&l->starting, l->config->max_starting);
 	l->penalties = xcalloc(1, sizeof(*l->penalties));
-	l->polled = xcalloc(2 + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
+	l->polled = xcalloc(FDS_OWN + LISTEN_MAX + l->config->max_starting, sizeof(*l->polled));
 	return 0;
 }
 

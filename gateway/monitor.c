@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vm2-gateway-monitor: started by the listener for one connection, which it gets in a message on
- * descriptor 3; 4 is the pipe that says "not yet authenticated", 5 the socket of its wire process, 6 that
+ * vm2-gateway-monitor: started by the listener with a socket as descriptor 3, it loads all that a monitor
+ * needs and has one forked for each connection (monitor_nursery.c). That gets the connection in a message
+ * on descriptor 3; 4 is the pipe that says "not yet authenticated", 5 the socket of its wire process, 6 that
  * one's leash (gateway/nursery.h). Usage: vm2-gateway-monitor CONFIG|-
  */
 #include "gateway/monitor.h"
@@ -206,8 +207,6 @@ static int run(struct monitor *m, struct err *err)
 	int r;
 
 	setsockopt(m->wire, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	/* Before there is a connection, or while the wire exchanges keys on another processor. */
-	pam_prepare(m);
 	r = take_connection(m, err);
 	if (r == 0)
 		r = serve(m, err);
@@ -238,12 +237,15 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* Nobody of the same user may look into its memory, where passwords pass. */
 	prctl(PR_SET_DUMPABLE, 0);
-	for (int fd = FD_LISTENER; fd <= FD_LEASH; fd++)
-		fd_cloexec(fd, 1);
+	fd_cloexec(FD_LISTENER, 1);
 	if (config_load(strcmp(argv[1], "-") ? argv[1] : NULL, &config, &err) != 0) {
 		log_err("%s", err.text);
 		return 1;
 	}
 	m.config = config;
+	/* The modules are loaded once for all; none of them has been asked anything. */
+	pam_prepare(&m);
+	pam_keep();
+	monitor_nursery(FD_LISTENER);
 	return run(&m, &err) == 0 ? 0 : 1;
 }

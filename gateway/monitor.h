@@ -87,6 +87,15 @@ struct monitor {
 	char *agent; /* the path in the guest of the socket of the client's ssh-agent, or NULL */
 };
 
+/* What a monitor begins with, from LAUNCH_FD_FIRST on: see monitor.c. */
+#define MONITOR_FDS 4
+
+/*
+ * monitor_nursery.c: fork a monitor for each message on the link, whose descriptors it begins with, and
+ * answer with its number. Returns in each of these; in the first it does not.
+ */
+void monitor_nursery(int link);
+
 /* requests.c: look the request up, refuse or serve it. 0, or an error that ends the connection. */
 int requests_serve(struct monitor *m, const struct msg *request, struct err *err);
 
@@ -124,6 +133,9 @@ int verify_signature(const struct monitor *m, const struct msg *proved, struct e
 
 /* Load the service's modules. Costs milliseconds: best done before there is a connection. */
 int pam_prepare(struct monitor *m);
+
+/* Have the modules stay loaded when a transaction ends: the process ends then anyway. */
+void pam_keep(void);
 
 /* pam_authenticate() for m->user; a PAM_SUCCESS for an account other than that is turned down. */
 int pam_check(struct monitor *m);

@@ -162,6 +162,15 @@ int pam_prepare(struct monitor *m)
 	return pam_set_item(m->pam, PAM_TTY, "ssh");
 }
 
+/* Another transaction, in which nothing happens, holds them. It is never ended. */
+void pam_keep(void)
+{
+	struct pam_conv conv = { .conv = conversation };
+	pam_handle_t *kept = NULL;
+
+	pam_start(SERVICE, NULL, &conv, &kept);
+}
+
 static int prepare_user(struct monitor *m)
 {
 	int r = pam_prepare(m);

@@ -99,6 +99,12 @@ Test(restart, the_doors_are_not_root)
 	ok("n=$(pgrep -f '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)) && kill -SEGV $(pgrep -nP $n) && "
 	   "for i in $(seq 100); do now=$(pgrep -nf '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)); "
 	   "[ -n \"$now\" ] && [ $now != $n ] && exit 0; sleep .1; done; exit 1");
+	/* And a monitor: the other one that waited goes with it, and the next two have another layout. */
+	ok("waiting() { pgrep -f '[v]m2-gateway-monitor' -P $(pgrep -ox vm2-gateway) | sort -n | tail -2; }; "
+	   "places() { for p in $(waiting); do grep -m1 'libc.so' /proc/$p/maps; done | sort -u; }; "
+	   "old=$(waiting) place=$(places); [ $(echo \"$place\" | wc -l) = 1 ] && kill -SEGV ${old##*[!0-9]} || exit 2; "
+	   "for i in $(seq 100); do now=$(places); kill -0 ${old%%%%[!0-9]*} 2>/dev/null || [ -z \"$now\" ] || "
+	   "[ \"$now\" = \"$place\" ] || [ $(echo \"$now\" | wc -l) -gt 1 ] || exit 0; sleep .1; done; exit 1");
 	ok("pgrep -f '^sleep 30'");
 	assert_status(ssh("doors", "", "true"), 0);
 	ok("pkill -f '^slee[p] 30'");

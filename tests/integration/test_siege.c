@@ -168,8 +168,8 @@ Test(siege, connections_that_break_off_leave_nothing)
 	tenant_ready("broken");
 	assert_status(ssh("broken", "", "true"), 0);
 	wait_for(20, "! pgrep -x vm2-session");
-	/* The two pairs that wait for a connection are there again, and the nursery, and no other. */
-	wait_for(20, "test $(pgrep -fc '^/usr/libexec/vm2/vm2-gateway-monitor') = 2 && "
+	/* The two pairs that wait for a connection are there again, and the two nurseries, and no other. */
+	wait_for(20, "test $(pgrep -fc '^/usr/libexec/vm2/vm2-gateway-monitor') = 3 && "
 		     "test $(pgrep -fc '^/usr/libexec/vm2/vm2-gateway-wire') = 3");
 	ok("fds=$(ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l); "
 	   "for i in $(seq 40); do timeout -s KILL 0.$((i %% 10))$((i %% 7)) "

@@ -320,10 +320,10 @@ static int wait_and_handle(struct wire *w)
 		return errno == EINTR ? 0 : -errno;
 	if (!fds[0].revents && silence(w) == 0)
 		return ask_client(w);
-	r = fds[0].revents ? handle_packets(w) : 0;
-	if (r == 0 && fds[1].revents && !w->finished)
+	/* First, while it is still there: a packet may make us wait for an answer, and take what comes before. */
+	if (fds[1].revents)
 		wire_link_receive(w);
-	return r;
+	return fds[0].revents && !w->finished ? handle_packets(w) : 0;
 }
 
 /*

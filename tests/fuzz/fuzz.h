@@ -26,13 +26,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #include <stdio.h>
 #include <string.h>
 
+/* So many of an input's bytes are tried; a fuzzer whose inputs take long defines fewer. */
+#ifndef NEIGHBOURS
+#define NEIGHBOURS 600
+#endif
+
 /* The input itself, cut at each length, and with each byte turned over: no more than a second's work. */
 static void try_input(const uint8_t *data, size_t size)
 {
 	uint8_t *copy = malloc(size + 1);
 
 	LLVMFuzzerTestOneInput(data, size);
-	for (size_t i = 0; i < size && i < 600; i++) {
+	for (size_t i = 0; i < size && i < NEIGHBOURS; i++) {
 		memcpy(copy, data, size);
 		copy[i] ^= 0xff;
 		LLVMFuzzerTestOneInput(copy, size);

@@ -19,6 +19,9 @@
 /* Of a pipe this much is read at a time: four packets, which libssh writes to the network in two pieces. */
 #define WIRE_READ_MAX 131072
 
+/* libssh's windows: 1.25 MiB (0.10) or 2 MiB; and a packet of which the first bytes were inside. */
+#define WIRE_WINDOW_MAX ((2UL << 20) + WIRE_READ_MAX)
+
 /* Bytes on their way that could not be delivered yet: data from `at` on is what is left. */
 struct held {
 	struct buf data;

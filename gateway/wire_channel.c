@@ -134,10 +134,21 @@ static void on_signal(ssh_session session, ssh_channel ssh, const char *name, vo
 	wire_tell(c->wire, &m);
 }
 
+/*
+ * len: of all that waits. Of a client that sends more than its window allows libssh before 0.12 keeps all,
+ * until there is no memory.
+ */
 static int on_data(ssh_session session, ssh_channel ssh, void *bytes, uint32_t len, int is_stderr,
 		   void *data)
 {
-	return is_stderr ? (int)len : (int)wire_relay_input(data, bytes, len);
+	struct channel *c = data;
+
+	if (len > WIRE_WINDOW_MAX) {
+		ssh_session_set_disconnect_message(session, "more data than the window allows");
+		c->wire->finished = true;
+		return (int)len;
+	}
+	return is_stderr ? (int)len : (int)wire_relay_input(c, bytes, len);
 }
 
 static void on_eof(ssh_session session, ssh_channel ssh, void *data)

@@ -184,12 +184,15 @@ static uint64_t connections(const struct listener *l)
 	return l->monitors > l->n_spares ? l->monitors - l->n_spares : 0;
 }
 
-/* Whether one more may start to log in, if need be in place of another. */
+/* Whether one more may start to log in, if need be in place of another, or by lot. */
 static bool make_room(struct listener *l, uint64_t source)
 {
+	const struct config *config = l->config;
 	int64_t now = clock_ms();
 	pid_t pid;
 
+	if (starting_drops(&l->starting, config->early_drop, config->early_drop_rate, arc4random_uniform(100)))
+		return false;
 	if (l->starting.n < l->starting.max)
 		return true;
 	pid = starting_evict(&l->starting, source, now);

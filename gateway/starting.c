@@ -49,6 +49,13 @@ void starting_reaped(struct starting *s, pid_t pid)
 	}
 }
 
+bool starting_drops(const struct starting *s, uint64_t from, uint64_t rate, uint32_t lot)
+{
+	if (from == 0 || s->n < from)
+		return false;
+	return s->n >= s->max || lot < rate + (100 - rate) * (s->n - from) / (s->max - from);
+}
+
 static uint64_t count(const struct starting *s, uint64_t source)
 {
 	uint64_t n = 0;

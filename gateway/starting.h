@@ -41,6 +41,12 @@ void starting_add(struct starting *s, const struct starting_one *one);
 void starting_reaped(struct starting *s, pid_t pid);
 
 /*
+ * Whether a newcomer is turned away by lot: from `from` connections on, where it is `rate` of a hundred, to all
+ * of them at the most, as MaxStartups of sshd_config(5) has it. lot: 0 to 99. Nobody is when from is 0.
+ */
+bool starting_drops(const struct starting *s, uint64_t from, uint64_t rate, uint32_t lot);
+
+/*
  * Who has to leave for a newcomer from a source at a time: the oldest of a source that has more
  * connections than the newcomer's, or as many, but has waited long enough. Takes it out, closes its
  * pipe, and returns the process to be ended, or -1 when that has ended just now; 0 when it is the

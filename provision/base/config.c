@@ -83,6 +83,11 @@ static const struct setting settings[] = {
 	  "Connections in all." },
 	{ "gateway", "max-starting", NUMBER, AT(max_starting), "100", 1, 100000,
 	  "Connections that are not yet authenticated." },
+	{ "gateway", "early-drop", NUMBER, AT(early_drop), "0", 0, 100000,
+	  "From so many of them on newcomers are turned away by lot, and at max-starting all, in place of "
+	  "sending away who waits; 0: nobody." },
+	{ "gateway", "early-drop-rate", NUMBER, AT(early_drop_rate), "30", 1, 100,
+	  "So many of a hundred are then turned away at first." },
 	{ "gateway", "login-grace", NUMBER, AT(login_grace), "120", 1, 3600,
 	  "Seconds until a connection must be authenticated." },
 	{ "gateway", "penalty-exempt", TEXT, AT(penalty_exempt), "127.0.0.0/8 ::1", 0, 0,

@@ -46,6 +46,8 @@ struct config {
 	char *listen;		  /* addresses, separated by spaces: "0.0.0.0:2222 [::]:2222" */
 	uint64_t max_connections; /* in all */
 	uint64_t max_starting;	  /* not yet authenticated */
+	uint64_t early_drop;	  /* from so many of them on lots are drawn; 0: never */
+	uint64_t early_drop_rate; /* percent */
 	uint64_t login_grace;	  /* seconds until a connection must be authenticated */
 	char *penalty_exempt;	  /* prefixes, separated by spaces */
 	uint64_t max_tries;	  /* failed attempts on one connection */

@@ -36,6 +36,19 @@ Test(siege, a_crowd_from_elsewhere_keeps_nobody_out)
 	assert_has(r.out, "in");
 }
 
+/* As sshd, for who wants it so: the last to come is turned away, told why, and who waits stays. */
+Test(siege, newcomers_are_turned_away_by_lot)
+{
+	tenant_ready("besieged");
+	start_gateway("lots", 2298, "max-starting = 9\nearly-drop = 3\nearly-drop-rate = 100");
+	ok("for i in 1 2 3; do sleep 60 | nc -s 127.0.0.2 127.0.0.1 2298 >/dev/null & echo $! >>/run/vm2-test/lots; done");
+	wait_for(20, "nc -w 5 127.0.0.1 2298 </dev/null | grep -q 'too many connections are logging in'");
+	cr_assert_str_eq(ok("ss -Htn state established 'sport = 2298 and dst 127.0.0.2' | wc -l"), "3");
+	sh("kill $(head -1 /run/vm2-test/lots)");
+	wait_for(20, "ssh %s -p 2298 besieged@127.0.0.1 true", ssh_options);
+	sh("xargs kill </run/vm2-test/lots; /usr/libexec/vm2/supervise stop lots");
+}
+
 /* As many as are let stand there, and more that come: how much longer does who may come in wait? */
 Test(siege, five_hundred_silent_ones_slow_nobody_down)
 {

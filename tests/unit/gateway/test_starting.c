@@ -102,3 +102,22 @@ Test(starting, signals_nobody_who_is_gone)
 	cr_expect_eq(s.n, 1);
 	cr_expect_eq(starting_evict(&(struct starting){ 0 }, 8, 1), 0);
 }
+
+/* As drop_connection() of OpenSSH's sshd.c, with MaxStartups 10:30:100. */
+Test(starting, lots_are_drawn_from_a_number_on)
+{
+	struct starting s = crowd(100);
+
+	s.n = 9;
+	cr_expect_not(starting_drops(&s, 10, 30, 0));
+	s.n = 10;
+	cr_expect(starting_drops(&s, 10, 30, 29));
+	cr_expect_not(starting_drops(&s, 10, 30, 30));
+	s.n = 55;
+	cr_expect(starting_drops(&s, 10, 30, 64));
+	cr_expect_not(starting_drops(&s, 10, 30, 65));
+	s.n = 100;
+	cr_expect(starting_drops(&s, 10, 30, 99), "full");
+	cr_expect_not(starting_drops(&s, 0, 30, 0), "not asked for");
+	cr_expect(starting_drops(&s, 200, 30, 99) == false, "more than there can be");
+}

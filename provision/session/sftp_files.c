@@ -93,7 +93,8 @@ static int on_open(struct sftp *s, const struct sftp_request *r)
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 		if (r->flags & flags[i].theirs)
 			how |= flags[i].ours;
-	fd = open(r->paths[0], how | O_NOCTTY | O_CLOEXEC, mode);
+	/* A pipe that nobody holds the other end of, or a terminal, must not keep all other requests waiting. */
+	fd = open(r->paths[0], how | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, mode);
 	return fd < 0 ? errno : sftp_reply_handle(s, r->id, fd, NULL);
 }
 
@@ -180,7 +181,8 @@ static ssize_t copy_some(int from, uint64_t *from_at, int to, uint64_t *to_at, u
 	uint8_t bytes[COPY_BYTES];
 	ssize_t n = copy_file_range(from, &in, to, &out, most, 0);
 
-	if (n < 0) {
+	/* Of files in /proc kernels before 5.19 say that they are empty. */
+	if (n <= 0) {
 		n = pread(from, bytes, most < sizeof(bytes) ? most : sizeof(bytes), (off_t)*from_at);
 		if (n > 0 && (errno = write_all(to, bytes, (size_t)n, *to_at)) != 0)
 			return -1;
@@ -192,6 +194,15 @@ static ssize_t copy_some(int from, uint64_t *from_at, int to, uint64_t *to_at, u
 	return n;
 }
 
+/* Into itself, or of a device, it might never end. */
+static bool may_copy(int from, int to)
+{
+	struct stat a, b;
+
+	return fstat(from, &a) == 0 && fstat(to, &b) == 0 && S_ISREG(a.st_mode) &&
+	       (a.st_dev != b.st_dev || a.st_ino != b.st_ino);
+}
+
 static int on_copy(struct sftp *s, const struct sftp_request *r)
 {
 	int from = file_of(s, r->handles[0]), to = file_of(s, r->handles[1]);
@@ -200,8 +211,7 @@ static int on_copy(struct sftp *s, const struct sftp_request *r)
 
 	if (from < 0 || to < 0)
 		return EBADF;
-	/* Into itself it might never end. */
-	if (from == to)
+	if (!may_copy(from, to))
 		return EINVAL;
 	for (;;) {
 		n = copy_some(from, &at, to, &to_at, left);

@@ -21,10 +21,25 @@
 /* Files older than this show their year: ls(1), half of a Gregorian year. */
 #define RECENT_S 15778476
 
-/* The name of a uid or gid as the guest's own file has it. No NSS: a static program loads no module. */
+/* The guest's own file, whatever it has put there. No NSS: a static program loads no module. */
+static FILE *open_accounts(bool group)
+{
+	CLEANUP_CLOSE int fd = open(group ? "/etc/group" : "/etc/passwd", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	FILE *f;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return NULL;
+	f = fdopen(fd, "r");
+	if (f)
+		fd = -1;
+	return f;
+}
+
+/* The name of a uid or gid. */
 static void owner_name(bool group, uint32_t id, char ret[OWNER_MAX])
 {
-	CLEANUP_FCLOSE FILE *f = fopen(group ? "/etc/group" : "/etc/passwd", "re");
+	CLEANUP_FCLOSE FILE *f = open_accounts(group);
 	const struct passwd *pw = NULL;
 	const struct group *gr = NULL;
 
@@ -186,31 +201,41 @@ int sftp_realpath(struct sftp *s, const struct sftp_request *r)
 	return resolve(s, r->id, r->paths[0]);
 }
 
-static const char *home(void)
+/* The home of an account of the guest's, or our own where the name is empty. False: there is none. */
+static bool home(const char *name, size_t len, char ret[PATH_MAX])
 {
-	return getenv("HOME") ?: "/";
+	CLEANUP_FCLOSE FILE *f = len ? open_accounts(false) : NULL;
+	const struct passwd *pw;
+
+	if (!len)
+		return snprintf(ret, PATH_MAX, "%s", getenv("HOME") ?: "/") < PATH_MAX;
+	while (f && (pw = fgetpwent(f)))
+		if (strlen(pw->pw_name) == len && !memcmp(pw->pw_name, name, len))
+			return snprintf(ret, PATH_MAX, "%s", pw->pw_dir) < PATH_MAX;
+	return false;
 }
 
-/* expand-path@openssh.com: `~` and `~/PATH`; other people's homes are not known here. */
+/* expand-path@openssh.com: `~`, `~NAME`, and what comes after them. */
 int sftp_expand_path(struct sftp *s, const struct sftp_request *r)
 {
-	const char *path = r->paths[0];
-	char full[PATH_MAX];
+	const char *path = r->paths[0], *rest;
+	char folder[PATH_MAX], full[PATH_MAX];
 
 	if (path[0] != '~')
 		return resolve(s, r->id, path);
-	if (path[1] && path[1] != '/')
+	rest = path + strcspn(path, "/");
+	if (!home(path + 1, (size_t)(rest - path) - 1, folder))
 		return ENOENT;
-	if (snprintf(full, sizeof(full), "%s%s", home(), path + 1) >= PATH_MAX)
+	if (snprintf(full, sizeof(full), "%s%s", folder, rest) >= PATH_MAX)
 		return ENAMETOOLONG;
 	return resolve(s, r->id, full);
 }
 
 int sftp_home(struct sftp *s, const struct sftp_request *r)
 {
-	if (*r->paths[0] && strcmp(r->paths[0], "root"))
-		return ENOENT;
-	return reply_name(s, r->id, home());
+	char folder[PATH_MAX];
+
+	return home(r->paths[0], strlen(r->paths[0]), folder) ? reply_name(s, r->id, folder) : ENOENT;
 }
 
 int sftp_readlink(struct sftp *s, const struct sftp_request *r)

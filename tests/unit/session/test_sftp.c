@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sftp server of vm2-sftp, packet by packet, in a folder of its own. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "provision/base/fd.h"
@@ -145,6 +147,47 @@ Test(sftp, a_file_is_written_and_read_and_copied)
 	cr_assert_eq(memcmp(s.out + 9, "\0\0\0\007\0\0there", 11), 0);
 }
 
+static int copy_all(uint32_t from, uint32_t to, uint64_t at)
+{
+	begin(SFTP_EXTENDED);
+	sftp_put_text(&request, "copy-data");
+	put_handle(from);
+	sftp_put64(&request, 0);
+	sftp_put64(&request, 0);
+	put_handle(to);
+	sftp_put64(&request, at);
+	return status();
+}
+
+Test(sftp, a_copy_ends)
+{
+	uint32_t a = open_file("a", SFTP_F_READ | SFTP_F_WRITE | SFTP_F_CREAT), b;
+	struct stat st;
+
+	cr_assert_eq(write_at(a, 0, "hello"), SFTP_OK);
+	/* Into itself by another handle, to its end, which would go away from it. */
+	cr_assert_eq(copy_all(a, open_file("a", SFTP_F_WRITE), 1), SFTP_FAILURE);
+	cr_assert_eq(stat("a", &st), 0);
+	cr_assert_eq(st.st_size, 5);
+	b = open_file("b", SFTP_F_WRITE | SFTP_F_CREAT);
+	cr_assert_eq(copy_all(open_file("/dev/zero", SFTP_F_READ), b, 0), SFTP_FAILURE);
+	/* What has no size is copied all the same. */
+	cr_assert_eq(copy_all(open_file("/proc/version", SFTP_F_READ), b, 0), SFTP_OK);
+	cr_assert_eq(stat("b", &st), 0);
+	cr_assert_gt(st.st_size, 10);
+}
+
+Test(sftp, nothing_is_waited_for, .timeout = 20)
+{
+	cr_assert_eq(mkfifo("pipe", 0600), 0);
+	cr_assert_eq(ask_read(open_file("pipe", SFTP_F_READ), 0, 10), SFTP_STATUS);
+	cr_assert_eq(s.out[12], SFTP_EOF);
+	/* Somebody may hold its other end, and say nothing. */
+	cr_assert_geq(open("pipe", O_RDWR | O_CLOEXEC), 0);
+	cr_assert_eq(ask_read(open_file("pipe", SFTP_F_READ), 0, 10), SFTP_STATUS);
+	cr_assert_eq(s.out[12], SFTP_FAILURE);
+}
+
 static int refused(const char *name, uint32_t flags)
 {
 	begin(SFTP_OPEN);
@@ -260,6 +303,19 @@ Test(sftp, a_path_is_made_whole)
 	sftp_put_text(&request, "~/new");
 	cr_assert_eq(send_request(), SFTP_NAME);
 	cr_assert_eq(memcmp(s.out + 17, want, strlen(want)), 0);
+	/* Others' homes, by the guest's own accounts. */
+	begin(SFTP_EXTENDED);
+	sftp_put_text(&request, "expand-path@openssh.com");
+	sftp_put_text(&request, "~root/../etc");
+	cr_assert_eq(send_request(), SFTP_NAME);
+	cr_assert_eq(memcmp(s.out + 13, "\0\0\0\004/etc", 8), 0);
+	begin(SFTP_EXTENDED);
+	sftp_put_text(&request, "home-directory");
+	sftp_put_text(&request, "root");
+	cr_assert_eq(send_request(), SFTP_NAME);
+	cr_assert_eq(memcmp(s.out + 13, "\0\0\0\005/root", 9), 0);
+	cr_assert_eq(paths(SFTP_EXTENDED, "expand-path@openssh.com", "~nobody-here/x", NULL), SFTP_NO_SUCH_FILE);
+	cr_assert_eq(paths(SFTP_EXTENDED, "home-directory", "nobody-here", NULL), SFTP_NO_SUCH_FILE);
 }
 
 Test(sftp, nonsense_is_answered_and_breaks_nothing)

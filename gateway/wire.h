@@ -20,7 +20,7 @@
 #define WIRE_READ_MAX 131072
 
 /* libssh's windows: 1.25 MiB (0.10) or 2 MiB; and a packet of which the first bytes were inside. */
-#define WIRE_WINDOW_MAX ((2UL << 20) + WIRE_READ_MAX)
+#define WIRE_WINDOW_MAX ((2UL << 20) + 32768)
 
 /* Bytes on their way that could not be delivered yet: data from `at` on is what is left. */
 struct held {

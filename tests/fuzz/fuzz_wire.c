@@ -62,6 +62,7 @@ struct peer {
 	int64_t window;
 	uint32_t packet;
 	uint64_t bytes; /* that it was sent */
+	unsigned int yes, no; /* answers to requests */
 };
 
 static struct {
@@ -207,6 +208,8 @@ static void hear_about_channel(uint8_t type, struct sshwire *rest)
 
 	NEVER(!sshwire_u32(rest, &number));
 	p = peer(number);
+	p->yes += type == SSH2_MSG_CHANNEL_SUCCESS;
+	p->no += type == SSH2_MSG_CHANNEL_FAILURE;
 	/* libssh still answers what comes before the client's own close. */
 	if (p->closed && (type == SSH2_MSG_CHANNEL_WINDOW_ADJUST || type == SSH2_MSG_CHANNEL_SUCCESS ||
 			  type == SSH2_MSG_CHANNEL_FAILURE))
@@ -699,14 +702,14 @@ static void step_simple(struct buf *b, uint8_t type)
 
 static void step_window(struct buf *b)
 {
-	uint8_t n = s.left ? *s.at : 0;
-	uint32_t bytes;
+	uint32_t channel = next_channel(), bytes = (uint32_t)next() << 8;
 
-	step_simple(b, SSH2_MSG_CHANNEL_WINDOW_ADJUST);
-	bytes = (uint32_t)next() << 8;
+	put_u8(b, SSH2_MSG_CHANNEL_WINDOW_ADJUST);
+	put_u32(b, channel);
 	put_u32(b, bytes);
-	if (n < s.n_peers)
-		s.peers[n].window += bytes;
+	for (uint32_t i = 0; i < s.n_peers; i++)
+		if (s.peers[i].wire == channel)
+			s.peers[i].window += bytes;
 }
 
 static void step_connect(struct buf *b)
@@ -950,6 +953,7 @@ static void begin(const uint8_t *data, size_t size)
 	s.now = 1000000;
 	tap.no_more = false;
 	tap.len = 0;
+	wire_peek_forget();
 	connect_both();
 	log_in();
 	s.at = data;
@@ -1077,6 +1081,65 @@ Test(turns, a_slow_client_hears_of_its_keystrokes)
 	most = bulk_between(10);
 	take_apart();
 	cr_expect_leq(most, 6 * PACKET, "%lu bytes came before a key's echo", (unsigned long)most);
+}
+
+/* Does a script on a new connection. */
+static void play_script(const uint8_t *script, size_t size)
+{
+	bind_once();
+	begin(script, size);
+	play();
+}
+
+#define TERMINAL 0
+#define COMMAND	 3
+#define BREAK	 9
+#define X11_REQ	 7
+
+/* A break is for a terminal's line. ssh(1) sends it by ~B, without asking for an answer. */
+Test(requests, a_break_needs_a_terminal)
+{
+	static const uint8_t script[] = { STEP_OPEN, 255, 128, STEP_REQUEST, 0, TERMINAL, 1, 0,
+					  STEP_REQUEST, 0, COMMAND, 1, 0, STEP_REQUEST, 0, BREAK, 1, 0,
+					  STEP_OPEN, 255, 128, STEP_REQUEST, 1, COMMAND, 1, 0,
+					  STEP_REQUEST, 1, BREAK, 1, 0, STEP_REQUEST, 0, BREAK, 0, 0 };
+	struct peer with, without;
+
+	play_script(script, sizeof(script));
+	with = s.peers[0];
+	without = s.peers[1];
+	take_apart();
+	cr_expect(with.yes == 3 && with.no == 0, "%u yes, %u no", with.yes, with.no);
+	cr_expect(without.yes == 1 && without.no == 1, "%u yes, %u no", without.yes, without.no);
+}
+
+/* PROTOCOL of OpenSSH, 2.2: sessions that are there stay, and connections may be forwarded. */
+Test(requests, no_more_sessions)
+{
+	static const uint8_t script[] = { STEP_OPEN, 255, 128, STEP_GLOBAL, 2, 0, STEP_OPEN, 255, 128,
+					  STEP_REQUEST, 0, COMMAND, 1, 0, STEP_CONNECT, 0, 1, 'x', 255, 128 };
+	struct peer first, second;
+
+	play_script(script, sizeof(script));
+	first = s.peers[0];
+	second = s.peers[1];
+	take_apart();
+	cr_expect(first.confirmed && first.yes == 1);
+	cr_expect(!second.confirmed && second.closed, "a second session was opened");
+}
+
+/* What comes as X11's is refused unless the monitor has a display for it, and only once. */
+Test(requests, a_display_is_the_monitors_to_give)
+{
+	static const uint8_t script[] = { STEP_OPEN, 255, 128, STEP_DEAF, 0, STEP_REQUEST, 0, X11_REQ, 1, 0,
+					  STEP_DEAF, 2, STEP_REQUEST, 0, X11_REQ, 1, 0,
+					  STEP_REQUEST, 0, X11_REQ, 1, 0 };
+	struct peer p;
+
+	play_script(script, sizeof(script));
+	p = s.peers[0];
+	take_apart();
+	cr_expect(p.yes == 1 && p.no == 2, "%u yes, %u no", p.yes, p.no);
 }
 
 /* What has come is taken little by little, and what is to be sent goes meanwhile. */

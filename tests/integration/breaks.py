@@ -14,7 +14,7 @@ import sys
 import termios
 
 port, count, tenant, key, light, password = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:7]
-WORKERS = 10
+WORKERS = 24
 # A login, its command and its end take some 9,000 bytes both ways, so that a few pass whole; where bytes flow on
 # the cut may come later.
 LOGIN_BYTES, FLOW_BYTES = 9000, 300000

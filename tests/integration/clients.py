@@ -64,6 +64,22 @@ def paramiko_forward(client):
     transport.cancel_port_forward("127.0.0.1", port)
 
 
+# The last: what it says holds for the connection.
+def paramiko_no_more(client):
+    import paramiko
+
+    transport = client.get_transport()
+    there = transport.open_session(timeout=20)
+    transport.global_request("no-more-sessions@openssh.com", wait=False)
+    try:
+        transport.open_session(timeout=20)
+        sys.exit("a session was opened after no-more-sessions")
+    except paramiko.ChannelException:
+        pass
+    there.exec_command("echo still")
+    check("the session that was there", there.makefile().read(), b"still\n")
+
+
 def try_paramiko(tenant):
     import paramiko
 
@@ -71,7 +87,7 @@ def try_paramiko(tenant):
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
     client.connect("127.0.0.1", 2222, tenant, key_filename=KEY, allow_agent=False, look_for_keys=False,
                    timeout=20)
-    for step in (paramiko_exec, paramiko_shell, paramiko_files, paramiko_forward):
+    for step in (paramiko_exec, paramiko_shell, paramiko_files, paramiko_forward, paramiko_no_more):
         step(client)
     client.close()
 

@@ -211,6 +211,33 @@ Test(clients, windows)
 	ok("vm2 tenant set cli --x11 plan");
 }
 
+/*
+ * ssh -X: for untrusted programs the client has its X server make another cookie, by xauth, which is played
+ * here, as is the server; the guest is given a third.
+ */
+Test(clients, untrusted_windows)
+{
+	static const char cookie[] = "ffeeddccbbaa99887766554433221100";
+	const char *seen;
+
+	ready();
+	bring("xauth");
+	ok("vm2 tenant set cli --x11 yes; cd /run/vm2-test; echo shown >window; "
+	   "printf '%%s' '%s' | ssh %s cli@127.0.0.1 'cat >/root/window'", window, ssh_options);
+	ok("printf '%%s\n' '#!/bin/sh' 'echo \"$*\" >>/run/vm2-test/xauth.said' "
+	   "'case \"$*\" in *list*) echo 127.0.0.1:78 MIT-MAGIC-COOKIE-1 %s ;; esac' >/run/vm2-test/xauth; "
+	   "chmod 755 /run/vm2-test/xauth", cookie);
+	ok("nc -lN 127.0.0.1 6078 </run/vm2-test/window >/run/vm2-test/asked & sleep 0.2; "
+	   "DISPLAY=127.0.0.1:78 ssh -X -o ForwardX11Trusted=no -o XAuthLocation=/run/vm2-test/xauth %s cli@127.0.0.1 "
+	   "'perl /root/window' >/run/vm2-test/seen; wait", ssh_options);
+	seen = ok("cat /run/vm2-test/seen");
+	assert_has(seen, " shown");
+	assert_lacks(seen, cookie);
+	assert_has(ok("cat /run/vm2-test/xauth.said"), "untrusted");
+	cr_assert_str_eq(ok("tail -c 16 /run/vm2-test/asked | od -An -tx1 | tr -d ' \n'"), cookie);
+	ok("vm2 tenant set cli --x11 plan");
+}
+
 /* Through the front door to an sshd of the guest's own, which need not be to be had from anywhere else. */
 Test(clients, jump)
 {

@@ -176,6 +176,16 @@ Test(session, a_terminal_has_the_modes_of_the_clients)
 	assert_has(there, "-iutf8");
 }
 
+/* ~B of ssh(1): nothing is there to be broken, and all goes on. */
+Test(session, a_break_ends_nothing)
+{
+	ready();
+	cr_assert_str_eq(ok("cd /run/vm2-test; rm -f keys; mkfifo keys; ssh -tt -e '~' %s sess@127.0.0.1 "
+			    "'stty -echo; echo ready; read a; read b; echo \"[$b]\"' <keys >said & exec 5>keys; "
+			    "until grep -q ready said; do sleep 0.05; done; printf '\\n~Bafter\\n' >&5; wait; "
+			    "tail -1 said | tr -d '\\r'", ssh_options), "[after]");
+}
+
 Test(session, several_on_one_connection)
 {
 	ready();
@@ -335,21 +345,23 @@ Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
 {
 	static const char batch[] = "put /var/tmp/up a\nput -f -p /var/tmp/up b\nrename a c\nln c hard\n"
 				    "ln -s c soft\nmkdir d\nput -R /var/tmp/tree d/\nls -l c\n"
-				    "chmod 600 c\ndf .\nget c /var/tmp/down3\nrm hard\nls -la d/tree\n";
+				    "cp c copied\nget copied /var/tmp/down4\n-get pipe\nchmod 600 c\ndf .\nget c /var/tmp/down3\nrm hard\nls -la d/tree\n";
 	const char *out;
 
 	ready();
 	ok("head -c 3000000 /dev/urandom >/var/tmp/up; mkdir -p /var/tmp/tree/deep; "
 	   "echo one >/var/tmp/tree/deep/file");
-	assert_status(ssh("sess", "", "mv /usr/lib/openssh/sftp-server /root/kept"), 0);
+	assert_status(ssh("sess", "", "mv /usr/lib/openssh/sftp-server /root/kept; mkfifo /root/pipe"), 0);
 	out = ok("printf '%s' | sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", batch,
 		 ssh_options);
-	ok("cmp /var/tmp/up /var/tmp/down3");
+	ok("cmp /var/tmp/up /var/tmp/down3 && cmp /var/tmp/up /var/tmp/down4");
 	assert_has(out, "drwxr-xr-x    2 root     root           4096");
 	ok("scp $(echo '%s' | sed 's/-p /-P /') -r /var/tmp/tree 'sess@127.0.0.1:~/e' && "
 	   "scp $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1:e/deep/file /var/tmp/file && "
 	   "cmp /var/tmp/file /var/tmp/tree/deep/file",
 	   ssh_options, ssh_options);
+	cr_assert_str_eq(ok("scp $(echo '%s' | sed 's/-p /-P /') 'sess@127.0.0.1:~root/e/deep/file' /var/tmp/file2; "
+			    "cat /var/tmp/file2", ssh_options), "one");
 	cr_assert_str_eq(ok("ssh %s sess@127.0.0.1 'stat -c %%a c; stat -c %%h b; readlink soft; "
 			    "cat d/tree/deep/file; mv /root/kept /usr/lib/openssh/sftp-server'",
 			    ssh_options),

@@ -49,6 +49,25 @@ Test(siege, newcomers_are_turned_away_by_lot)
 	sh("xargs kill </run/vm2-test/lots; /usr/libexec/vm2/supervise stop lots");
 }
 
+/* All connections together, and the sessions of one. */
+Test(siege, connections_and_their_sessions_are_counted)
+{
+	struct result r;
+
+	tenant_ready("besieged");
+	start_gateway("few", 2299, "max-connections = 1\nmax-sessions = 1");
+	ok("ssh -M -N -f -S /run/vm2-test/few -p 2299 %s besieged@127.0.0.1", ssh_options);
+	assert_has(ok("nc -w 5 127.0.0.1 2299 </dev/null"), "vm2: too many connections, try again later");
+	/* One that is refused is tried by a connection of its own. */
+	r = sh("coproc C { ssh -S /run/vm2-test/few besieged@127.0.0.1 'echo in; cat'; }; read -u ${C[0]} l; echo $l; "
+	       "ssh -S /run/vm2-test/few -p 2299 %s -o LogLevel=INFO besieged@127.0.0.1 true; echo $?; "
+	       "eval \"exec ${C[1]}>&-\"; wait", ssh_options);
+	cr_assert_str_eq(r.out, "in\n255\n");
+	assert_has(r.err, "refused");
+	ok("ssh -S /run/vm2-test/few besieged@127.0.0.1 true && ssh -S /run/vm2-test/few -O exit besieged@127.0.0.1");
+	ok("/usr/libexec/vm2/supervise stop few");
+}
+
 /* As many as are let stand there, and more that come: how much longer does who may come in wait? */
 Test(siege, five_hundred_silent_ones_slow_nobody_down)
 {
@@ -219,8 +238,9 @@ static void break_off(long n)
 }
 
 /*
- * VM2_BREAKS: how many, 60 if it does not say; 10,000 take some minutes. With 1,000 and more their memory is
- * looked at as well, after a tenth of them have been before.
+ * VM2_BREAKS: how many, 60 if it does not say; 10,000 take a quarter of an hour and more, and VM2_TEST_LIMIT=7200
+ * (seconds for this program). With 1,000 and more their memory is looked at as well, after a tenth of them have
+ * been before.
  */
 Test(siege, connections_cut_at_any_byte_leave_nothing, .timeout = 7200)
 {

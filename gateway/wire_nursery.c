@@ -43,7 +43,8 @@ static int become_child(int monitor, int place)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup3(monitor, place, O_CLOEXEC) < 0)
+	/* It has that number already where the listener's is closed. */
+	if (monitor != place && dup3(monitor, place, O_CLOEXEC) < 0)
 		return -errno;
 	return fd_close_from(place + 1);
 }

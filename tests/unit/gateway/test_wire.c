@@ -89,7 +89,7 @@ static void send_settings(int nursery)
 	msg_add(&settings, "ciphers", "aes128-gcm@openssh.com");
 	msg_add(&settings, "macs", "hmac-sha2-256-etm@openssh.com");
 	msg_add(&settings, "host-key-algorithms", "ssh-ed25519");
-	msg_add(&settings, "public-key-algorithms", "ssh-ed25519");
+	msg_add(&settings, "public-key-algorithms", "ssh-ed25519,sk-ssh-ed25519@openssh.com");
 	cr_assert_eq(msg_send(nursery, &settings, NULL), 0);
 	ssh_string_free_char(text);
 	ssh_key_free(key);
@@ -279,5 +279,58 @@ Test(wire, ends_with_a_client_that_breaks_the_protocol, .timeout = 60)
 	cr_expect_lt(clock_ms(), deadline, "it goes on");
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	t.wire = 0;
+	stop();
+}
+
+/* A true login's signature, or one that is not, from the fuzzer's corpus, as bytes of a message. */
+static ssize_t read_proof(const char *name, char *ret, size_t size)
+{
+	CLEANUP_FREE char *path = xasprintf(SOURCE_ROOT "/tests/fuzz/corpus/proof/%s", name);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0, "%s", path);
+	return read(fd, ret, size);
+}
+
+/* As the monitor: have the nursery fork a verifier, and ask it. */
+static bool ask_verifier(const char *name)
+{
+	CLEANUP_MSG struct msg message = { 0 }, reply = { 0 };
+	char proof[4096];
+	ssize_t len = read_proof(name, proof, sizeof(proof));
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	msg_add(&message, "op", "verify");
+	cr_assert_eq(msg_add_fd(&message, pair[1]), 0);
+	close(pair[1]);
+	cr_assert_eq(msg_send(t.leash, &message, NULL), 0);
+	cr_assert_eq(send(pair[0], proof, (size_t)len, 0), len);
+	cr_assert_eq(msg_recv(pair[0], &reply, clock_ms() + WAIT_MS, NULL), 0, "no answer");
+	close(pair[0]);
+	cr_assert(msg_get(&reply, "valid") || msg_get(&reply, "error"));
+	return msg_get(&reply, "valid");
+}
+
+Test(wire, has_signatures_verified_apart, .timeout = 60)
+{
+	struct pollfd end = { .events = POLLIN };
+	int status = 0;
+
+#ifdef SANITIZED
+	cr_skip_test("a sanitizer does not live in the sandbox");
+#endif
+	start_wire();
+	cr_expect(ask_verifier("ed25519"));
+	cr_expect(ask_verifier("sk-ed25519"));
+	cr_expect_not(ask_verifier("other-user"));
+	cr_expect_not(ask_verifier("ecdsa"), "its algorithm is not to be used here");
+	/* The wire itself is as it was, and ends with its leash. */
+	cr_expect_eq(kill(t.wire, 0), 0);
+	shutdown(t.leash, SHUT_WR);
+	end.fd = t.leash;
+	cr_expect_eq(poll(&end, 1, WAIT_MS), 1);
+	cr_expect_eq(recv(t.leash, &status, sizeof(status), 0), (ssize_t)sizeof(status));
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", (unsigned int)status);
 	stop();
 }

@@ -199,16 +199,19 @@ Test(owner, notices_who_changed_what)
 	end(&w);
 }
 
+/* mnl_attr_cb_t */
+static int take_name(const struct nlattr *attr, void *ret)
+{
+	if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME && !strcmp(mnl_attr_get_str(attr), "vm2"))
+		*(bool *)ret = true;
+	return MNL_CB_OK;
+}
+
 /* mnl_cb_t: the table is there again. */
 static int take_news(const struct nlmsghdr *msg, void *ret)
 {
-	const struct nlattr *attr;
-
 	if ((msg->nlmsg_type & 0xff) == NFT_MSG_NEWTABLE)
-		mnl_attr_for_each(attr, msg, sizeof(struct nfgenmsg))
-			if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME &&
-				!strcmp(mnl_attr_get_str(attr), "vm2"))
-				*(bool *)ret = true;
+		mnl_attr_parse(msg, sizeof(struct nfgenmsg), take_name, ret);
 	return MNL_CB_OK;
 }
 

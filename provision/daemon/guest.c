@@ -16,17 +16,20 @@ struct rows {
 	struct request *r;
 	const struct cgroup_manager *cgroups;
 	struct cgroup_view view;
+	struct storage_view files;
 };
 
 static void rows_open(struct rows *rows, struct request *r)
 {
-	*rows = (struct rows){ r, cgroup_pick(NULL), { { -1, -1, -1, -1 } } };
+	*rows = (struct rows){ r, cgroup_pick(NULL), { { -1, -1, -1, -1 } }, { -1, "", 0 } };
+	storage_view_open(r->config, &rows->files);
 	if (rows->cgroups)
 		rows->cgroups->view(r->config->instance, &rows->view);
 }
 
 static void rows_close(struct rows *rows)
 {
+	storage_view_close(&rows->files);
 	cgroup_view_close(&rows->view);
 }
 #define CLEANUP_ROWS __attribute__((cleanup(rows_close)))
@@ -46,14 +49,14 @@ static void add_running(const struct rows *rows, struct msg *row, const struct s
 }
 
 /* Of files, running or not; left out where nobody counts them. */
-static void add_disk(const struct rows *rows, struct msg *row, const struct store_tenant *t)
+static void add_disk(struct rows *rows, struct msg *row, const struct store_tenant *t)
 {
 	struct storage_used used = { 0 };
 	struct guest_spec spec;
 
 	life_spec(t, &spec);
 	if (t->guest.intent != STORE_GUEST_PRESENT ||
-		storage_of(&spec)->used(rows->r->config, &spec, &used) < 0)
+		storage_of(&spec)->used(rows->r->config, &rows->files, &spec, &used) < 0)
 		return;
 	msg_add_u64(row, "disk", used.bytes);
 	if (used.inodes)
@@ -89,7 +92,7 @@ static int add_details(const struct rows *rows, struct msg *row, const struct st
 	return traffic_fields(r, t->name, row);
 }
 
-static int send_guest(const struct rows *rows, const struct store_tenant *t, bool all)
+static int send_guest(struct rows *rows, const struct store_tenant *t, bool all)
 {
 	struct request *r = rows->r;
 	CLEANUP_MSG struct msg row = { 0 };

@@ -16,6 +16,7 @@ struct used {
 	const struct config *config;
 	const struct cgroup_manager *cgroups;
 	struct cgroup_view view;
+	struct storage_view files;
 	uint64_t running, memory, memory_limits, processes, disk, disk_limits, uncounted;
 };
 
@@ -27,7 +28,7 @@ static void add_disk(struct used *u, const struct store_tenant *t)
 	if (t->guest.intent != STORE_GUEST_PRESENT)
 		return;
 	life_spec(t, &spec);
-	if (storage_of(&spec)->used(u->config, &spec, &used) < 0)
+	if (storage_of(&spec)->used(u->config, &u->files, &spec, &used) < 0)
 		u->uncounted++;
 	u->disk += used.bytes;
 	u->disk_limits += t->limits.disk;
@@ -81,8 +82,10 @@ int host_status(struct request *r)
 
 	if (used.cgroups)
 		used.cgroups->view(r->config->instance, &used.view);
+	storage_view_open(r->config, &used.files);
 	if (n == 0)
 		n = store_tenant_each(r->store, add_guest, &used, &r->err);
+	storage_view_close(&used.files);
 	if (used.cgroups)
 		cgroup_view_close(&used.view);
 	if (n == 0)

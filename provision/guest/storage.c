@@ -68,6 +68,16 @@ const struct storage_driver *storage_pick(const struct config *config, struct er
 	return d;
 }
 
+void storage_view_open(const struct config *config, struct storage_view *ret)
+{
+	*ret = (struct storage_view){ open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "", 0 };
+}
+
+void storage_view_close(struct storage_view *view)
+{
+	view->guests = fd_close(view->guests);
+}
+
 int storage_open_guests(const struct config *config, struct err *err)
 {
 	int r = fd_mkdirs(config->guests, 0700), fd;

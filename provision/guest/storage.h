@@ -44,6 +44,16 @@ struct storage_used {
 	uint64_t inodes; /* 0 where the driver counts none */
 };
 
+/* For looking at many guests' files: what is found out once. */
+struct storage_view {
+	int guests;		  /* the guests' folder, or -1 */
+	char template[NAME_LEN_MAX + 1]; /* what was looked at last, */
+	uint64_t shared;	  /* and how many bytes of it a guest's count holds */
+};
+void storage_view_open(const struct config *config, struct storage_view *ret);
+void storage_view_close(struct storage_view *view);
+#define CLEANUP_STORAGE_VIEW __attribute__((cleanup(storage_view_close)))
+
 struct storage_driver {
 	const char *name;
 	/* NULL when it can serve, else why not. Static text. */
@@ -107,8 +117,8 @@ struct storage_driver {
 	 * What counts against that, as the file system keeps it anyway: cheap, for lists. 0, or -errno
 	 * where it is not counted.
 	 */
-	int (*used)(const struct config *config, const struct guest_spec *spec,
-		    struct storage_used *ret);
+	int (*used)(const struct config *config, struct storage_view *view,
+		    const struct guest_spec *spec, struct storage_used *ret);
 };
 
 extern const struct storage_driver storage_overlay;

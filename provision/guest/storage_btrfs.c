@@ -265,11 +265,24 @@ static int group_bytes(int fd, uint64_t id, uint64_t *ret)
 	return 0;
 }
 
-static int btrfs_used(const struct config *config, const struct guest_spec *spec,
-		      struct storage_used *ret)
+/* Of the template, which many guests have in common: looked at once for those that follow one another. */
+static uint64_t shared_once(const struct config *config, struct storage_view *view,
+			    const struct guest_spec *spec)
 {
-	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	const char *template = spec->template ? spec->template : "";
+
+	if (strcmp(view->template, template) != 0) {
+		view->shared = shared_bytes(config, spec);
+		snprintf(view->template, sizeof(view->template), "%s", template);
+	}
+	return view->shared;
+}
+
+static int btrfs_used(const struct config *config, struct storage_view *view,
+		      const struct guest_spec *spec, struct storage_used *ret)
+{
+	CLEANUP_CLOSE int fd =
+		openat(view->guests, spec->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	uint64_t id = 0, bytes = 0, shared;
 	int r;
 
@@ -281,7 +294,7 @@ static int btrfs_used(const struct config *config, const struct guest_spec *spec
 	if (r < 0)
 		return r;
 	/* A guest that deleted some of its template's files has more of its own in exchange. */
-	shared = shared_bytes(config, spec);
+	shared = shared_once(config, view, spec);
 	*ret = (struct storage_used){ .bytes = bytes > shared ? bytes - shared : 0 };
 	return 0;
 }

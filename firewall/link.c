@@ -145,13 +145,13 @@ static int prepare(const struct link_spec *spec, struct link *ret, struct err *e
 	return 0;
 }
 
-/* Whether an interface has IPv6. Like all of /proc/sys/net it tells of the caller's namespace. */
-static bool has_ipv6(const char *interface)
+/* Whether an interface has IPv6. Like all of a proc's sys/net it tells of the caller's namespace. */
+static bool has_ipv6(int proc, const char *interface)
 {
 	char path[80], value[8];
 
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
-	return fd_read_path(AT_FDCWD, path, value, sizeof(value)) > 0 && value[0] == '0';
+	snprintf(path, sizeof(path), "sys/net/ipv6/conf/%s/disable_ipv6", interface);
+	return fd_read_path(proc, path, value, sizeof(value)) > 0 && value[0] == '0';
 }
 
 static int apply_settings(const struct link *l, struct err *err)
@@ -180,9 +180,12 @@ static int apply_settings(const struct link *l, struct err *err)
  */
 static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct err *err)
 {
+	CLEANUP_CLOSE int proc = fd_proc();
 	CLEANUP_CLOSE int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	int r;
 
+	if (proc < 0)
+		return err_sys(err, -proc, "cannot make a proc to look at %s with", l->name);
 	if (own < 0)
 		return err_sys(err, errno, "cannot open /proc/thread-self/ns/net");
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
@@ -190,7 +193,7 @@ static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct
 			err, errno, "%s: cannot enter the guest's network namespace", l->name);
 	r = netlink_open(ret, NETLINK_ROUTE, err);
 	l->guest_index = if_nametoindex(GUEST_INTERFACE);
-	l->ipv6 = has_ipv6(GUEST_INTERFACE);
+	l->ipv6 = has_ipv6(proc, GUEST_INTERFACE);
 	if (setns(own, CLONE_NEWNET) < 0)
 		abort();
 	if (r == 0 && l->guest_index == 0)
@@ -302,13 +305,15 @@ static int make_pair(
 static int configure(struct link *l, struct netlink *host, int netns_fd, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink guest = { 0 };
+	CLEANUP_CLOSE int proc = -1;
 	int r;
 
 	l->host_index = if_nametoindex(l->name);
 	if (!l->host_index)
 		return err_sys(err, errno, "%s: the interface is gone", l->name);
 	r = visit_guest(l, netns_fd, &guest, err);
-	l->ipv6 = l->ipv6 && has_ipv6(l->name);
+	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	l->ipv6 = l->ipv6 && has_ipv6(proc, l->name);
 	if (!r)
 		r = apply_settings(l, err);
 	if (!r)

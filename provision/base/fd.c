@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -77,6 +78,17 @@ ssize_t fd_read_small(int dirfd, const char *path, char *buf, size_t cap)
 		return -errno;
 	buf[n] = '\0';
 	return n;
+}
+
+int fd_proc(void)
+{
+	CLEANUP_CLOSE int fs = fsopen("proc", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 int fd_write_path(int dirfd, const char *path, const char *text)

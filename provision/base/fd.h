@@ -26,6 +26,13 @@ ssize_t fd_read_path(int dirfd, const char *path, char *buf, size_t cap);
  */
 ssize_t fd_read_small(int dirfd, const char *path, char *buf, size_t cap);
 
+/*
+ * A proc of the caller's own, mounted nowhere; takes CAP_SYS_ADMIN. -errno. To be used instead of /proc
+ * for what is below sys/net, where that is another network namespace's: the kernel keeps one list for each
+ * such path of one proc, of all namespaces in which it was looked at, and searches it from the front.
+ */
+int fd_proc(void);
+
 /* Write text to an existing file (a sysctl, a cgroup attribute), in one write(2). 0 or -errno. */
 int fd_write_path(int dirfd, const char *path, const char *text);
 

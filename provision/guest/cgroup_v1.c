@@ -22,6 +22,7 @@
 #define TOP "/sys/fs/cgroup/"
 #define UNIFIED TOP "unified"
 #define CPUSET TOP "cpuset"
+/* The kernel's own, which stays: to set it, as all of bandwidth, has the kernel look at all groups. */
 #define PERIOD 100000
 
 /* Those with limits, in the order of joining. */
@@ -90,8 +91,6 @@ static int set_limits(const char *instance, const char *name, const struct limit
 		r = l->processes ? cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64,
 					      l->processes) :
 				   cgroup_set(trees[1], instance, name, "pids.max", "max");
-	if (r >= 0)
-		r = cgroup_set(trees[2], instance, name, "cpu.cfs_period_us", "%d", PERIOD);
 	if (r >= 0)
 		r = l->cpu ? cgroup_set(trees[2], instance, name, "cpu.cfs_quota_us", "%" PRIu64,
 					l->cpu * (PERIOD / 100)) :

@@ -188,17 +188,20 @@ static int open_sysfs(struct err *err)
 /* In the guest's network namespace. What its root would miss, low ports and ping, is opened here. */
 static int prepare_network(struct start *s, struct err *err)
 {
+	CLEANUP_CLOSE int proc = fd_proc();
 	char range[64];
 	int r;
 
+	if (proc < 0)
+		return err_sys(err, -proc, "cannot make a proc to set up the network with");
 	s->guest_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (s->guest_net < 0)
 		return err_sys(err, errno, "cannot open the network namespace");
-	r = fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	r = fd_write_path(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
 	if (r < 0)
 		return err_sys(err, -r, "cannot open low ports to the guest");
 	snprintf(range, sizeof(range), "%u %u", s->spec->uid_base, s->spec->uid_base + GUEST_IDS - 1);
-	r = fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ping_group_range", range);
+	r = fd_write_path(proc, "sys/net/ipv4/ping_group_range", range);
 	if (r < 0)
 		return err_sys(err, -r, "cannot allow ping to the guest");
 	s->in.sysfs = open_sysfs(err);

@@ -54,7 +54,8 @@ int quota_usage(int fd, uint32_t project, uint64_t *ret_bytes, uint64_t *ret_ino
 	struct if_dqblk use = { 0 };
 	int r = control(fd, Q_GETQUOTA, project, &use);
 
-	if (r < 0)
+	/* XFS has no record of what was never charged nor limited. */
+	if (r < 0 && r != -ENOENT)
 		return r;
 	*ret_bytes = use.dqb_curspace;
 	*ret_inodes = use.dqb_curinodes;

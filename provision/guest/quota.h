@@ -2,9 +2,9 @@
 /*
  * Project quotas (quotactl(2), ioctl_xfs_fsgetxattr(2)): what is made in a folder that belongs to a
  * project is charged to it. ext4 has them when made with -O quota,project and mounted with prjquota,
- * XFS when mounted with prjquota. A project's number here is the first host uid of a guest's range,
- * which no other guest has; from within a guest it cannot be changed (the kernel asks for the first
- * user namespace).
+ * XFS when mounted with prjquota. A project's number here is one of the guest's range of host uids, which
+ * no other guest has; from within a guest it cannot be changed (the kernel asks for the first user
+ * namespace).
  */
 #ifndef VM2_GUEST_QUOTA_H
 #define VM2_GUEST_QUOTA_H

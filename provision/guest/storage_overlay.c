@@ -48,18 +48,45 @@ static mode_t mode_of(int dirfd, const char *path)
 	return st.st_mode & 07777;
 }
 
+/* One of the guest's range: no other guest has it. */
+static bool is_own(uint32_t project, const struct guest_spec *spec)
+{
+	return project >= spec->uid_base && project - spec->uid_base < GUEST_IDS;
+}
+
+/*
+ * One that nothing is charged to: what was destroyed or restored over keeps its own until it is deleted,
+ * which is later, and is not to count against what takes its place.
+ */
+static int pick_project(int top, const struct guest_spec *spec, uint32_t *ret)
+{
+	uint64_t bytes = 1, inodes = 1;
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < GUEST_IDS; i++) {
+		*ret = spec->uid_base + i;
+		r = quota_usage(top, *ret, &bytes, &inodes);
+		if (r == 0 && bytes == 0 && inodes == 0)
+			return 0;
+	}
+	return r < 0 ? r : -EDQUOT;
+}
+
 /*
  * What is made in an empty folder is charged to the guest, where the file system can; up to its limits,
- * which also takes away those of an earlier guest with this number.
+ * which also takes away those that the project had earlier.
  */
 static int charge(int top, const struct guest_spec *spec)
 {
+	uint32_t project = 0;
 	int r;
 
 	if (!quota_enforced(top))
 		return 0;
-	r = quota_adopt(top, spec->uid_base);
-	return r < 0 ? r : quota_limit(top, spec->uid_base, spec->limits.disk, spec->limits.inodes);
+	r = pick_project(top, spec, &project);
+	if (r == 0)
+		r = quota_adopt(top, project);
+	return r < 0 ? r : quota_limit(top, project, spec->limits.disk, spec->limits.inodes);
 }
 
 static int make_dir(int dirfd, const char *name, mode_t mode)
@@ -422,6 +449,7 @@ static int overlay_limit(const struct config *config, const struct guest_spec *s
 	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
 	CLEANUP_CLOSE int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	bool asked = spec->limits.disk || spec->limits.inodes;
+	uint32_t project;
 	int r;
 
 	if (top < 0)
@@ -430,30 +458,31 @@ static int overlay_limit(const struct config *config, const struct guest_spec *s
 		return asked ? err_set(err, ERR_FAILED, "the plan's disk cannot be kept: %s",
 				       overlay_probe_limit(config)) :
 			       0;
-	if (quota_project(top) != spec->uid_base)
+	project = quota_project(top);
+	if (!is_own(project, spec))
 		return asked ? err_set(err, ERR_FAILED, "guest %s is older than the quotas of %s: export, "
 				       "destroy and import it", spec->name, config->guests) :
 			       0;
-	r = quota_limit(top, spec->uid_base, spec->limits.disk, spec->limits.inodes);
+	r = quota_limit(top, project, spec->limits.disk, spec->limits.inodes);
 	return r < 0 ? err_sys(err, -r, "cannot limit the files of guest %s", spec->name) : 0;
 }
 
-/*
- * Without a look at the guest's folder: its project is that of its ids, which no other has, and one that
- * was not charged with anything holds no inode, not even that folder's.
- */
 static int overlay_used(const struct config *config, struct storage_view *view,
 			const struct guest_spec *spec, struct storage_used *ret)
 {
-	uint64_t bytes = 0, inodes = 0;
-	int r = view->guests < 0 ? -ENOENT :
-				   quota_usage(view->guests, spec->uid_base, &bytes, &inodes);
+	CLEANUP_CLOSE int top = -1;
+	uint32_t project;
 
 	(void)config;
-	if (r < 0 || inodes == 0)
-		return r < 0 ? r : -ENODATA;
-	*ret = (struct storage_used){ bytes, inodes };
-	return 0;
+	if (view->guests < 0)
+		return -ENOENT;
+	top = openat(view->guests, spec->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (top < 0)
+		return -errno;
+	project = quota_project(top);
+	if (!is_own(project, spec))
+		return -ENODATA;
+	return quota_usage(view->guests, project, &ret->bytes, &ret->inodes);
 }
 
 static int overlay_idmap(const struct storage_layers *layers, int userns_fd, struct err *err)

@@ -4,7 +4,9 @@
 #
 #   tests/integration/machine.sh            $VM2_BUILD names the build that is installed in it
 #
-# Runs on the machine; tests/lib/machine is the part for within. One boot and one reboot: minutes.
+# Runs on the machine; tests/lib/machine is the part for within. One boot and one reboot: minutes. With
+# VM2_MACHINE_ONLY=REGEX one boot, and only the checks whose names it matches, after those that make a host
+# with two guests.
 
 self=$(readlink -f "$0")
 here=$(dirname "$self")
@@ -97,6 +99,7 @@ make_payload() {
 	DESTDIR=$top meson install -C "$VM2_BUILD" --no-rebuild --quiet >&2 || return
 	find "$top" -mindepth 1 ! -path "$top/opt*" -printf '/%P\n' >"$top/opt/machine/files"
 	cp "$here/../lib/machine" "$here/../lib/report" "$here/../lib/bench" "$top/opt/machine/"
+	[[ -z ${VM2_MACHINE_ONLY-} ]] || echo "$VM2_MACHINE_ONLY" >"$top/opt/machine/only"
 	cp "$source_dir/provision/quickstart" "$top/opt/machine/provision/"
 	cp "$(command -v busybox)" "$VM2_BUILD/tests/integration/packets" "$top/opt/machine/"
 	echo "$flushes" >"$top/opt/machine/flushes"

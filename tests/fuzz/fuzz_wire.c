@@ -1119,13 +1119,20 @@ Test(requests, no_more_sessions)
 	static const uint8_t script[] = { STEP_OPEN, 255, 128, STEP_GLOBAL, 2, 0, STEP_OPEN, 255, 128,
 					  STEP_REQUEST, 0, COMMAND, 1, 0, STEP_CONNECT, 0, 1, 'x', 255, 128 };
 	struct peer first, second;
+	bool ended;
 
 	play_script(script, sizeof(script));
 	first = s.peers[0];
 	second = s.peers[1];
+	ended = over();
 	take_apart();
-	cr_expect(first.confirmed && first.yes == 1);
-	cr_expect(!second.confirmed && second.closed, "a second session was opened");
+	cr_expect(first.confirmed && !second.confirmed, "a second session was opened");
+	/* Newer libssh ends the connection of who tries, as sshd does. */
+#if LIBSSH_VERSION_INT >= SSH_VERSION_INT(0, 11, 0)
+	cr_expect(ended);
+#else
+	cr_expect(!ended && first.yes == 1 && second.closed);
+#endif
 }
 
 /* What comes as X11's is refused unless the monitor has a display for it, and only once. */

@@ -261,8 +261,10 @@ Test(doors, su_at_a_terminal_relays_size_jobs_and_signals)
 	r = at_terminal("su - doored",
 			"await \"~#\"; exec stty rows 33 columns 77 <$spawn_out(slave,name); "
 			"say {until [ \"$(stty size)\" = \"33 77\" ]; do :; done; echo SIZED-$((6*7))}; "
-			"await SIZED-42; say {bash -c \"echo UP; exec sleep 1002\"}; await {[\\r\\n]UP}; "
-			"send \\032; await {Stopped.*~#}; say fg; await sleep; send \\003; await {~#}; "
+			"await SIZED-42; say {bash -c \"echo UP; read x; echo GOT; exec sleep 1002\"}; "
+			/* What reads a line again has the terminal again: only then is ^C its own. */
+			"await {[\\r\\n]UP}; send \\032; await {Stopped.*~#}; say fg; await sleep; say x; "
+			"await {[\\r\\n]GOT}; send \\003; await {~#}; "
 			"say {echo LEFT-$?}; await LEFT-130; say {kill -TERM $$; kill -9 $$}");
 	cr_assert_eq(r.status, 137, "%d %s", r.status, r.out);
 }

@@ -111,6 +111,19 @@ static void widen_pipes(const struct order *o)
 	fcntl(ORDER_FD_OUTPUT, F_SETPIPE_SZ, PIPE_BYTES);
 }
 
+/*
+ * The client's side of a terminal's flows, while we may still open its pipes anew (drop_privileges());
+ * the other side, the master, the child sends later.
+ */
+static void prepare_terminal(struct relay *r)
+{
+	flow_init(&r->out, -1, false, ORDER_FD_OUTPUT, true);
+	flow_init(&r->in, ORDER_FD_INPUT, true, -1, false);
+	r->in.to_owned = false;
+	flow_init(&r->error, -1, false, -1, false);
+	r->error.ended = true;
+}
+
 static int make_links(struct session *s, struct err *err)
 {
 	int pair[2], in = -1, out = -1, error = -1, r = 0;
@@ -121,6 +134,8 @@ static int make_links(struct session *s, struct err *err)
 	s->child = (struct child_fds){ .sock = pair[1], .in = -1, .out = -1, .err = -1 };
 	if (s->order.pty || s->order.forward) {
 		s->child.in = s->child.out = s->child.err = 0; /* /dev/null until the terminal is there */
+		if (s->order.pty)
+			prepare_terminal(&s->relay);
 		return 0;
 	}
 	r = make_pipe(&in, &s->child.in, true);
@@ -257,13 +272,8 @@ static int run(struct session *s, struct err *err)
 		r = child_go(s->sock, deadline, err);
 	if (r != 0)
 		return r;
-	if (s->order.pty) {
-		flow_init(&s->relay.out, s->relay.master, false, ORDER_FD_OUTPUT, true);
-		flow_init(&s->relay.in, ORDER_FD_INPUT, true, s->relay.master, false);
-		s->relay.in.to_owned = false;
-		flow_init(&s->relay.error, -1, false, -1, false);
-		s->relay.error.ended = true;
-	}
+	if (s->order.pty)
+		s->relay.out.from = s->relay.in.to = s->relay.master;
 	return relay_run(&s->relay, err);
 }
 

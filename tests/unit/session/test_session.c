@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -143,6 +144,14 @@ static _Noreturn void become_session(const struct rig *g, int control, int order
 	_exit(99);
 }
 
+/* The front door's user is another: its pipes may be opened anew only by who may open all. */
+static void make_pipe(int ret[2])
+{
+	setfsuid(65534);
+	cr_assert_eq(pipe2(ret, O_CLOEXEC), 0);
+	setfsuid(0);
+}
+
 /* spoilt: a file stands where the ledger's folder should be. */
 static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
 {
@@ -170,7 +179,9 @@ static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
 	order = make_order(g, fields);
 	folder = open(g->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
-	cr_assert(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
+	make_pipe(in);
+	make_pipe(out);
+	make_pipe(err);
 	g->session = fork();
 	if (g->session == 0)
 		become_session(g, control[1], order, in[0], out[1], err[1], folder);
@@ -247,6 +258,18 @@ static void finish(struct rig *g)
 }
 
 #define FIELDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Whether the session's own description of it does not wait; else each use is guarded by a timer. */
+static bool does_not_wait(const struct rig *g, int fd)
+{
+	char path[64], text[256];
+	unsigned int flags;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)g->session, fd);
+	cr_assert(fd_read_path(AT_FDCWD, path, text, sizeof(text)) > 0);
+	cr_assert_eq(sscanf(strstr(text, "flags:"), "flags: %o", &flags), 1);
+	return flags & O_NONBLOCK;
+}
 
 static int join_leaves(void *data, uint64_t index, const char *json, size_t len)
 {
@@ -382,6 +405,7 @@ Test(session, gives_a_terminal_and_records_it, .timeout = 60)
 			 "echo up; while :; do sleep 0.1; done"));
 	read_until(g.out, out, sizeof(out), "up\r\n");
 	cr_assert(str_starts(out, "/dev/pts/0\r\n33 101\r\nvt100\r\nup\r\n"), "%s", out);
+	cr_assert(does_not_wait(&g, ORDER_FD_INPUT) && does_not_wait(&g, ORDER_FD_OUTPUT));
 	msg_add(&m, "op", "resize");
 	msg_add(&m, "cols", "77");
 	msg_add(&m, "rows", "22");

@@ -154,7 +154,7 @@ static bool has_ipv6(int proc, const char *interface)
 	return fd_read_path(proc, path, value, sizeof(value)) > 0 && value[0] == '0';
 }
 
-static int apply_settings(const struct link *l, struct err *err)
+static int apply_settings(const struct link *l, int proc, struct err *err)
 {
 	char path[96];
 
@@ -164,11 +164,10 @@ static int apply_settings(const struct link *l, struct err *err)
 
 		if (!l->ipv6 && !strcmp(s->family, "ipv6"))
 			continue;
-		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", s->family, l->name,
-			s->name);
-		r = fd_write_path(AT_FDCWD, path, s->value);
+		snprintf(path, sizeof(path), "sys/net/%s/conf/%s/%s", s->family, l->name, s->name);
+		r = fd_write_path(proc, path, s->value);
 		if (r < 0)
-			return err_sys(err, -r, "cannot write %s to %s", s->value, path);
+			return err_sys(err, -r, "cannot write %s to /proc/%s", s->value, path);
 	}
 	return 0;
 }
@@ -177,15 +176,17 @@ static int apply_settings(const struct link *l, struct err *err)
  * Go to the guest's network namespace for a moment, and bring back a socket that stays there.
  * Safe: nothing of the guest's runs or is read meanwhile, the mount and user namespaces remain the
  * host's, and a caller that could not come back would act on the wrong network: it ends instead.
+ * The proc is of fd_proc().
  */
-static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct err *err)
+static int visit_by(
+	struct link *l, int proc, int netns_fd, struct netlink *ret, struct err *err)
 {
-	CLEANUP_CLOSE int proc = fd_proc();
-	CLEANUP_CLOSE int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int own = -1;
 	int r;
 
 	if (proc < 0)
 		return err_sys(err, -proc, "cannot make a proc to look at %s with", l->name);
+	own = openat(proc, "thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (own < 0)
 		return err_sys(err, errno, "cannot open /proc/thread-self/ns/net");
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
@@ -200,6 +201,13 @@ static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct
 		r = err_set(err, -ENODEV, "%s: %s is not in the guest's network namespace", l->name,
 			GUEST_INTERFACE);
 	return r;
+}
+
+static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct err *err)
+{
+	CLEANUP_CLOSE int proc = fd_proc();
+
+	return visit_by(l, proc, netns_fd, ret, err);
 }
 
 /* The first address, if it is of this family, and the further ones. */
@@ -302,20 +310,20 @@ static int make_pair(
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
+/* By a proc of its own: what is looked at in /proc stays in the host's memory as long as there is the link. */
 static int configure(struct link *l, struct netlink *host, int netns_fd, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink guest = { 0 };
-	CLEANUP_CLOSE int proc = -1;
+	CLEANUP_CLOSE int proc = fd_proc();
 	int r;
 
 	l->host_index = if_nametoindex(l->name);
 	if (!l->host_index)
 		return err_sys(err, errno, "%s: the interface is gone", l->name);
-	r = visit_guest(l, netns_fd, &guest, err);
-	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = visit_by(l, proc, netns_fd, &guest, err);
 	l->ipv6 = l->ipv6 && has_ipv6(proc, l->name);
 	if (!r)
-		r = apply_settings(l, err);
+		r = apply_settings(l, proc, err);
 	if (!r)
 		r = configure_guest(l, &guest, err);
 	if (!r)

@@ -48,6 +48,7 @@ struct start {
 	const struct config *config;
 	const struct guest_spec *spec;
 	struct inside in;
+	int proc; /* of its own: what is looked for in /proc stays in memory as long as the guest runs */
 	int host_net, host_time, guest_net;
 	int console; /* master side */
 	int sync;    /* our end */
@@ -64,7 +65,7 @@ static void start_init(struct start *s)
 	in->console = in->init = in->sync = in->dev = -1;
 	for (size_t i = 0; i < LXCFS_FILES; i++)
 		in->lxcfs[i] = -1;
-	s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
+	s->proc = s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
 }
 
 static void start_close(struct start *s)
@@ -73,7 +74,7 @@ static void start_close(struct start *s)
 	int *all[] = { &in->layers.lower, &in->layers.base, &in->layers.upper, &in->sysfs,
 		       &in->console_node, &in->console,	    &in->init,	       &in->sync,
 		       &in->dev,	  &s->host_net,	    &s->host_time,     &s->guest_net,
-		       &s->console,	  &s->sync,	    &s->pidfd };
+		       &s->console,	  &s->sync,	    &s->pidfd,	       &s->proc };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		*all[i] = fd_close(*all[i]);
@@ -188,20 +189,17 @@ static int open_sysfs(struct err *err)
 /* In the guest's network namespace. What its root would miss, low ports and ping, is opened here. */
 static int prepare_network(struct start *s, struct err *err)
 {
-	CLEANUP_CLOSE int proc = fd_proc();
 	char range[64];
 	int r;
 
-	if (proc < 0)
-		return err_sys(err, -proc, "cannot make a proc to set up the network with");
-	s->guest_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	s->guest_net = openat(s->proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (s->guest_net < 0)
 		return err_sys(err, errno, "cannot open the network namespace");
-	r = fd_write_path(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
+	r = fd_write_path(s->proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
 	if (r < 0)
 		return err_sys(err, -r, "cannot open low ports to the guest");
 	snprintf(range, sizeof(range), "%u %u", s->spec->uid_base, s->spec->uid_base + GUEST_IDS - 1);
-	r = fd_write_path(proc, "sys/net/ipv4/ping_group_range", range);
+	r = fd_write_path(s->proc, "sys/net/ipv4/ping_group_range", range);
 	if (r < 0)
 		return err_sys(err, -r, "cannot allow ping to the guest");
 	s->in.sysfs = open_sysfs(err);
@@ -219,7 +217,7 @@ static bool has_own_network(const struct start *s)
  */
 static int make_network(struct start *s, struct err *err)
 {
-	s->host_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	s->host_net = openat(s->proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (s->host_net < 0)
 		return err_sys(err, errno, "cannot open the network namespace");
 	if (has_own_network(s))
@@ -237,8 +235,8 @@ static int visit_own_network(struct start *s, struct err *err)
 
 	if (!has_own_network(s))
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", s->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%d/ns/net", s->pid);
+	fd = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		return err_sys(err, errno, "cannot enter the guest's network namespace");
 	return prepare_network(s, err);
@@ -251,7 +249,7 @@ static int make_time(struct start *s, struct err *err)
 	char text[128];
 	int r;
 
-	s->host_time = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
+	s->host_time = openat(s->proc, "self/ns/time", O_RDONLY | O_CLOEXEC);
 	if (s->host_time < 0 || unshare(CLONE_NEWTIME) < 0)
 		return err_sys(err, errno, "cannot make the time namespace");
 	clock_gettime(CLOCK_MONOTONIC, &mono);
@@ -259,7 +257,7 @@ static int make_time(struct start *s, struct err *err)
 	snprintf(text, sizeof(text), "monotonic -%lld 0\nboottime -%lld 0\n",
 		 (long long)(mono.tv_sec > 0 ? mono.tv_sec - 1 : 0),
 		 (long long)(boot.tv_sec > 0 ? boot.tv_sec - 1 : 0));
-	r = fd_write_path(AT_FDCWD, "/proc/self/timens_offsets", text);
+	r = fd_write_path(s->proc, "self/timens_offsets", text);
 	return r < 0 ? err_sys(err, -r, "cannot set the guest's uptime") : 0;
 }
 
@@ -325,8 +323,8 @@ static int write_maps(const struct start *s, struct err *err)
 	/* Safe: the range is this guest's alone (the database hands each out once); 0 is in none. */
 	snprintf(map, sizeof(map), "0 %u %u\n", s->spec->uid_base, GUEST_IDS);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		snprintf(path, sizeof(path), "/proc/%d/%s", s->pid, names[i]);
-		r = fd_write_path(AT_FDCWD, path, map);
+		snprintf(path, sizeof(path), "%d/%s", s->pid, names[i]);
+		r = fd_write_path(s->proc, path, map);
 		if (r < 0)
 			return err_sys(err, -r, "cannot write the guest's %s", names[i]);
 	}
@@ -341,8 +339,8 @@ static int prepare_child(const struct start *s, struct err *err)
 
 	if (r < 0)
 		return r;
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", s->pid);
-	userns = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%d/ns/user", s->pid);
+	userns = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
 	if (userns < 0)
 		return err_sys(err, errno, "cannot open the guest's user namespace");
 	r = s->in.storage->idmap(&s->in.layers, userns, err);
@@ -435,8 +433,12 @@ static int await_go(struct start *s, struct err *err)
 
 static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
 {
-	int r = open_sources(s, init_path, err), home;
+	int r, home;
 
+	s->proc = fd_proc();
+	if (s->proc < 0)
+		return err_sys(err, -s->proc, "cannot make a proc to start the guest with");
+	r = open_sources(s, init_path, err);
 	if (r == 0)
 		r = make_network(s, err);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
@@ -106,8 +107,11 @@ static void keep_console(struct keeper *s, const char *bytes, size_t n)
 		s->console_size += (off_t)n;
 }
 
-/* Returns false when the guest has closed its console for now. */
-static bool relay_console(struct keeper *s)
+/*
+ * Returns false when the guest has closed its console for now. Not inlined: its page of stack is only
+ * where a guest says something.
+ */
+static __attribute__((noinline)) bool relay_console(struct keeper *s)
 {
 	char bytes[4096];
 	ssize_t n = read(s->console, bytes, sizeof(bytes));
@@ -307,16 +311,35 @@ static void become_guest(struct keeper *s)
 	args_free(argv);
 }
 
+/* Page by page it is read again from the program, where it is needed. */
+static int give_back_code(struct dl_phdr_info *info, size_t size, void *data)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)data;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		uintptr_t begin = (info->dlpi_addr + part->p_vaddr) & ~(page - 1);
+
+		if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+			madvise((void *)begin, info->dlpi_addr + part->p_vaddr + part->p_memsz - begin,
+				MADV_DONTNEED);
+	}
+	return 1; /* the first is the program */
+}
+
 /*
- * What the start of a program leaves of its stack is as much as all the rest of it: back to the kernel.
- * Not inlined: its frame is below all that is in use. A page more stays, for whoever is called here; what
- * is needed later comes as zeros.
+ * What the start of a program leaves of its stack is as much as all the rest of it, and most of what it
+ * ran is not run again: back to the kernel. Not inlined: its frame is below all that is in use. A page
+ * more stays, for whoever is called here; what is needed later comes as zeros.
  */
-static __attribute__((noinline)) void give_back_stack(void)
+static __attribute__((noinline)) void give_back(void)
 {
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0), page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	uintptr_t end = (here & ~(page - 1)) - page;
 
+	dl_iterate_phdr(give_back_code, NULL);
 	madvise((void *)(end - STACK_SIZE), STACK_SIZE, MADV_DONTNEED);
 }
 
@@ -340,7 +363,7 @@ int main(int argc, char **argv)
 	watch_begin(&s.watch, s.args.config.instance, s.args.spec.name);
 	drop_privileges();
 	open_console_file(&s);
-	give_back_stack();
+	give_back();
 	status = supervise(&s);
 	look_oom(&s, 0);
 	watch_end(&s.watch);

@@ -53,6 +53,16 @@ Test(life, a_failed_init_begins_again_as_the_plan_says)
 	wait_for(60, STATE("fails", "stopped") " && ! pgrep -f 'vm2-guest.*[f]ails'");
 }
 
+/* There is one for each guest: KiB of its own, and all that it maps. */
+Test(life, what_keeps_a_guest_is_small)
+{
+	have("small", "");
+	ok("vm2 guest start small");
+	wait_for(10, ". /run/vm2/guests/small/state && awk '/^Anonymous:/ && $2 <= 56 { few = 1 } "
+		     "/^Rss:/ && $2 <= 512 { small = 1 } END { exit !(few && small) }' "
+		     "/proc/$supervisor_pid/smaps_rollup");
+}
+
 Test(life, memory_runs_out_in_one_guest_only)
 {
 	have("hog", "--memory 48M");

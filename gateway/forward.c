@@ -266,6 +266,8 @@ static void on_refused(struct monitor *m, uint64_t id, struct msg *event)
 	CLEANUP_MSG struct msg message = { 0 };
 	const char *reason = msg_get(event, "reason");
 
+	if (msg_get(event, "limit"))
+		log_notice("%s: '%.64s' cannot forward more: %.96s", m->source, m->user, reason ? reason : "");
 	if (id == m->display) {
 		m->display = m->display_port = 0;
 		log_notice("%s: X11 of '%.64s' cannot be forwarded: %.96s", m->source, m->user,

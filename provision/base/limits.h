@@ -79,6 +79,8 @@ enum limit_kind {
 	X(x11, WORD, 0, 0, 0, "no yes", "WHETHER", "X11", \
 	  "windows forwarded to the client's screen, by ssh: no or yes; needs forwarding, too") \
 	X(sessions, NUMBER, 1, 100000, 0, NULL, "N", "SESSIONS", "of the tenant that are open at a time") \
+	X(forwards, NUMBER, 1, 100000, 1000, NULL, "N", "FORWARDS", \
+	  "connections and listeners of the tenant that are forwarded at a time, by ssh") \
 	X(methods, WORD, 0, 0, 0, "any publickey publickey,password publickey,keyboard-interactive", "LIST", \
 	  "METHODS", "that a login by ssh takes, all of them, in this order") \
 	X(uploads, WORD, 0, 0, 0, "yes no", "WHETHER", "UPLOADS", \

@@ -20,6 +20,7 @@
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
+#include "provision/guest/run.h"
 #include "provision/session/order.h"
 
 #define PROGRAM VM2_LIBEXECDIR "/vm2-session"
@@ -43,7 +44,7 @@ struct opening {
 	bool pty, forward;
 	char id[STORE_SESSION_LEN + 1];
 	int64_t started;
-	int folder;
+	int folder; /* or, of kind forward, what its forwards are counted in */
 };
 
 static void opening_end(struct opening *o)
@@ -242,6 +243,19 @@ static int make_folder(struct opening *o)
 	return n < 0 ? err_sys(&r->err, -n, "cannot make the session's folder %s", path) : 0;
 }
 
+/* In the running guest's own folder, with which it goes. */
+static int open_slots(struct opening *o)
+{
+	CLEANUP_CLOSE int run = run_open(o->r->config, o->tenant.name, false);
+
+	if (run >= 0)
+		o->folder = openat(run, "forwards", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (o->folder < 0)
+		return err_sys(&o->r->err, run < 0 ? -run : errno, "cannot count the forwards of %s",
+			o->tenant.name);
+	return 0;
+}
+
 static int add_row(struct opening *o)
 {
 	const struct store_session row = {
@@ -295,6 +309,8 @@ static void write_order(struct opening *o, struct msg *order)
 		msg_add(order, "no_downloads", "1");
 	if (o->forward && o->tenant.limits.x11 == LIMITS_X11_YES)
 		msg_add(order, "x11_allowed", "1");
+	if (o->forward)
+		msg_add_u64(order, "forwards", o->tenant.limits.forwards);
 	msg_add(order, "record", o->pty ? "1" : "0");
 	msg_add(order, "address4", o->tenant.guest.address4);
 	msg_add(order, "address6", o->tenant.guest.address6);
@@ -419,6 +435,8 @@ static int prepare(struct opening *o)
 	/* Only what a terminal shows is recorded: a folder for each command would stay there empty. */
 	if (n == 0 && o->pty)
 		n = make_folder(o);
+	if (n == 0 && o->forward)
+		n = open_slots(o);
 	return n;
 }
 

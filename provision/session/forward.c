@@ -18,6 +18,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/session/leaf.h"
+#include "provision/session/slots.h"
 
 /* Connections and listeners of one forwarding session, with those that are on their way. */
 #define ENTRIES_MAX 1024
@@ -41,6 +42,7 @@ struct entry {
 	uint16_t port;	   /* of a listener: where it listens */
 	char *target;	   /* for the ledger: HOST:PORT */
 	int fds[2];	   /* OPEN: a second descriptor; LISTENING: one or two */
+	int64_t slot;	   /* of those that the tenant may have */
 };
 
 struct desk {
@@ -48,6 +50,8 @@ struct desk {
 	struct entry entries[ENTRIES_MAX];
 	size_t used; /* those from here on are FREE */
 	uint64_t last_accepted;
+	struct slots slots;
+	bool full; /* and the gateway knows */
 	struct pollfd polls[3 + 2 * ENTRIES_MAX];
 	struct entry *owners[3 + 2 * ENTRIES_MAX];
 };
@@ -60,19 +64,57 @@ static struct entry *find(struct desk *d, uint64_t id)
 	return NULL;
 }
 
+static void tell(struct desk *d, struct msg *m, const char *event, uint64_t id, int fd)
+{
+	msg_add(m, "event", event);
+	msg_add_u64(m, "id", id);
+	if (fd >= 0)
+		msg_add_fd(m, fd);
+	msg_send(d->f->control, m, NULL);
+}
+
+static void refuse(struct desk *d, uint64_t id, const char *reason)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "reason", reason);
+	tell(d, &m, "refused", id, -1);
+}
+
+/* Once until there is room again: who asks and asks is to fill no log. */
+static void refuse_more(struct desk *d, uint64_t id, bool here)
+{
+	CLEANUP_FREE char *of_all = xasprintf("the plan allows no more than %llu forwarded connections and "
+					      "listeners", (unsigned long long)d->slots.most);
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "reason", here ? "too many forwarded connections" : of_all);
+	if (!d->full)
+		msg_add(&m, "limit", "1");
+	d->full = true;
+	tell(d, &m, "refused", id, -1);
+}
+
+/* NULL: there are too many, and the gateway is told. */
 static struct entry *add(struct desk *d, uint64_t id, enum state state, char *target)
 {
+	int64_t slot = -EAGAIN;
 	size_t i = 0;
 
 	while (i < d->used && d->entries[i].state != FREE)
 		i++;
-	if (i == ENTRIES_MAX) {
+	if (i < ENTRIES_MAX)
+		slot = slots_take(&d->slots);
+	if (slot < 0) {
 		free(target);
+		refuse_more(d, id, i == ENTRIES_MAX);
 		return NULL;
 	}
 	if (i == d->used)
 		d->used++;
-	d->entries[i] = (struct entry){ .state = state, .id = id, .target = target, .fds = { -1, -1 } };
+	d->full = false;
+	d->entries[i] = (struct entry){ .state = state, .id = id, .target = target, .fds = { -1, -1 },
+					.slot = slot };
 	return &d->entries[i];
 }
 
@@ -119,26 +161,10 @@ static void release(struct desk *d, struct entry *e)
 		if (e->fds[i] >= 0)
 			fd_close(e->fds[i]);
 	free(e->target);
+	slots_give(&d->slots, e->slot);
 	*e = (struct entry){ 0 };
 	while (d->used && d->entries[d->used - 1].state == FREE)
 		d->used--;
-}
-
-static void tell(struct desk *d, struct msg *m, const char *event, uint64_t id, int fd)
-{
-	msg_add(m, "event", event);
-	msg_add_u64(m, "id", id);
-	if (fd >= 0)
-		msg_add_fd(m, fd);
-	msg_send(d->f->control, m, NULL);
-}
-
-static void refuse(struct desk *d, uint64_t id, const char *reason)
-{
-	CLEANUP_MSG struct msg m = { 0 };
-
-	msg_add(&m, "reason", reason);
-	tell(d, &m, "refused", id, -1);
 }
 
 /* --- the client's orders --- */
@@ -176,10 +202,8 @@ static void ask_agent(struct desk *d, const struct msg *m, int kind)
 	o.port = (uint16_t)port;
 	snprintf(o.host, sizeof(o.host), "%s", host);
 	e = add(d, o.id, ASKED, xasprintf("%s:%u", host, o.port));
-	if (!e) {
-		refuse(d, o.id, "too many forwarded connections");
+	if (!e)
 		return;
-	}
 	e->inbound = kind == FORWARD_LISTEN;
 	order_agent(d, e, &o);
 }
@@ -198,10 +222,8 @@ static void ask_path(struct desk *d, const struct msg *m, const char *path)
 	}
 	snprintf(o.host, sizeof(o.host), "%s", path);
 	e = add(d, o.id, ASKED, xstrdup(path));
-	if (!e) {
-		refuse(d, o.id, "too many forwarded connections");
+	if (!e)
 		return;
-	}
 	e->socket = true;
 	order_agent(d, e, &o);
 }
@@ -230,10 +252,8 @@ static void on_agent(struct desk *d, const struct msg *m)
 	if (!take_id(d, m, &o.id))
 		return;
 	e = add(d, o.id, ASKED, xstrdup("ssh-agent"));
-	if (!e) {
-		refuse(d, o.id, "too many forwarded connections");
+	if (!e)
 		return;
-	}
 	e->inbound = e->socket = true;
 	order_agent(d, e, &o);
 }
@@ -266,10 +286,8 @@ static void on_x11(struct desk *d, const struct msg *m)
 	}
 	snprintf(o.host, sizeof(o.host), "%.*s %.*s", PROTOCOL_MAX, protocol, COOKIE_MAX, cookie);
 	e = add(d, o.id, ASKED, xstrdup("X11"));
-	if (!e) {
-		refuse(d, o.id, "too many forwarded connections");
+	if (!e)
 		return;
-	}
 	e->inbound = true;
 	order_agent(d, e, &o);
 }
@@ -548,6 +566,7 @@ int forward_run(struct forwarding *f, struct err *err)
 	int r;
 
 	d->f = f;
+	slots_begin(&d->slots, ORDER_FD_SLOTS, f->order->forwards);
 	raise_limit();
 	do
 		r = turn(d, err);
@@ -555,5 +574,6 @@ int forward_run(struct forwarding *f, struct err *err)
 	for (size_t i = d->used; i-- > 0;)
 		if (d->entries[i].state != FREE)
 			release(d, &d->entries[i]);
+	slots_end(&d->slots);
 	return r;
 }

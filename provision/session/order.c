@@ -8,6 +8,9 @@
 
 #include "provision/base/cleanup.h"
 
+/* What a plan can say at most (provision/base/limits.h). */
+#define FORWARDS_MAX 100000
+
 /* Terminal sizes are 16 bits in the kernel (struct winsize). */
 static int read_numbers(struct order *o, struct err *err)
 {
@@ -35,6 +38,8 @@ static int read_numbers(struct order *o, struct err *err)
 		r = msg_get_u64(&o->msg, "record", 0, 1, &record, err);
 	if (r == 0)
 		r = msg_get_u64(&o->msg, "started", 0, INT64_MAX, &started, err);
+	if (r == 0)
+		r = msg_get_u64(&o->msg, "forwards", 0, FORWARDS_MAX, &o->forwards, err);
 	if (r != 0)
 		return r;
 	o->pty = pty;

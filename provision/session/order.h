@@ -6,14 +6,15 @@
  *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed); with
  *      kind=forward none of them
  *   8  pidfd of the guest's init
- *   9  the session's folder, SESSIONS/TENANT/ID, already made (0700)
+ *   9  the session's folder, SESSIONS/TENANT/ID, already made (0700); with kind=forward the file in
+ *      which the tenant's forwards are counted (slots.h)
  * All others are closed. argv: vm2-session --config FILE TENANT ID
  *
  * Fields of the order: those of the session.open request (tenant kind command argv* pty term cols
  * rows xpixel ypixel modes env* original agent x11 source local via credential), and
  *   session=ID  started=SECONDS  config=FILE ("" for the default)  plan_recording=required|best-effort
  *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
- *   guest's root; may be missing)
+ *   guest's root; may be missing)  forwards=N (of kind=forward: the tenant's bound; 0: none)
  *
  * The worker says event=open before its execve; vm2-session says event=end, whatever happens.
  */
@@ -33,6 +34,7 @@ enum {
 	ORDER_FD_ERROR = 7,
 	ORDER_FD_INIT = 8,
 	ORDER_FD_FOLDER = 9, /* for the recording of a terminal; without one not there */
+	ORDER_FD_SLOTS = 9,  /* of kind forward */
 	ORDER_FD_END = 10,
 };
 
@@ -48,6 +50,7 @@ struct order {
 	const char *config; /* NULL for the default */
 	char **argv;	    /* NULL-terminated; NULL when there are no words */
 	unsigned int cols, rows, xpixel, ypixel;
+	uint64_t forwards; /* as many forwarded connections and listeners has the tenant; 0: no bound */
 	int64_t started; /* seconds since the epoch */
 	bool pty;
 	bool no_uploads, no_downloads; /* by sftp: the plan forbids them */

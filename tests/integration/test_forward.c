@@ -213,6 +213,52 @@ Test(forward, the_agent_of_the_client)
 	ok("SSH_AUTH_SOCK=/run/vm2-test/agent ssh-add -qD; pkill -f '^ssh-agent -a /run/vm2-test/agent'");
 }
 
+/* In the guest: greets whoever comes, and stays as long. */
+static const char greeter[] =
+	"use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1\", LocalPort => 7060, "
+	"Listen => 50, ReuseAddr => 1) or die; $SIG{CHLD} = \"IGNORE\"; while (my $c = $s->accept) { "
+	"if (fork) { close $c; next } syswrite($c, \"in\\n\"); 1 while sysread($c, my $b, 100); exit }";
+
+/* A connection by a port of ours, as descriptor fd of the shell, and what it is told: nothing at its end. */
+#define BY "exec %d<>/dev/tcp/127.0.0.1/%d; l=; read -t 20 -u %d l; echo [$l]; "
+#define SOCKS "timeout 60 nc -X 5 -x 127.0.0.1:7711 localhost 7060 </dev/null"
+
+Test(forward, a_tenant_has_as_many_as_its_plan_allows)
+{
+	static const char refused[] = "cat /var/log/vm2/*.log | "
+				      "grep -c \"'many' cannot forward more: the plan allows no more than 3\"";
+
+	tenant_ready("many");
+	ok("vm2 tenant set many --forwards 3; printf '%%s' '%s' | ssh %s many@127.0.0.1 'cat >/root/greet; "
+	   "setsid perl /root/greet >/dev/null 2>&1 </dev/null &'", greeter, ssh_options);
+	wait_for(20, "vm2 guest exec many -- grep -q ' 0100007F:1B94 00000000:0000 0A' /proc/net/tcp");
+	for (int i = 0; i < 2; i++)
+		ok("ssh -f -N -M -S /run/vm2-test/many%d.ctl %s %s many@127.0.0.1", i,
+		   i ? "-D 127.0.0.1:7711" : "-L 7710:localhost:7060", ssh_options);
+	/* One by the one connection and two by the other; then none by either, until one of them ends. */
+	cr_assert_str_eq(ok(SOCKS " >/run/vm2-test/first & first=$!; "
+			    "for i in $(seq 200); do grep -qx in /run/vm2-test/first && break; sleep .05; done; "
+			    BY BY BY "exec 7>&-; " BY SOCKS "; cat /run/vm2-test/first; "
+			    "ssh -S /run/vm2-test/many1.ctl -O forward -R 0:127.0.0.1:9 many@127.0.0.1 2>/dev/null && "
+			    "echo listens; exec 5>&-; "
+			    "for i in $(seq 200); do ssh -S /run/vm2-test/many1.ctl -O forward -R 0:127.0.0.1:9 "
+			    "many@127.0.0.1 >/dev/null 2>&1 && echo listens && break; sleep .05; done; " BY
+			    "kill $first", 5, 7710, 5, 6, 7710, 6, 7, 7710, 7, 7, 7710, 7, 8, 7710, 8),
+			 "[in]\n[in]\n[]\n[]\nin\nlistens\n[]");
+	/* Each of the two connections said it once, and again when it had found room meanwhile. */
+	cr_assert_str_eq(ok("%s", refused), "2");
+	/* Who is killed takes none along. */
+	ok("pkill -9 -f '^/usr/libexec/vm2/vm2-session.* many '");
+	wait_for(20, "! pgrep -f '^/usr/libexec/vm2/vm2-session.* many '");
+	wait_for(20, "exec 5<>/dev/tcp/127.0.0.1/7710; read -t 5 -u 5 l && exec 6<>/dev/tcp/127.0.0.1/7710 && "
+		     "read -t 5 -u 6 l && exec 7<>/dev/tcp/127.0.0.1/7710 && read -t 5 -u 7 l");
+	ok("vm2 tenant set many --forwards none");
+	ok("for i in 0 1; do ssh -S /run/vm2-test/many$i.ctl -O exit many@127.0.0.1 2>/dev/null; done");
+	ok("ssh -f -N -M -S /run/vm2-test/many0.ctl -L 7710:localhost:7060 %s many@127.0.0.1", ssh_options);
+	cr_assert_str_eq(ok(BY BY BY BY, 5, 7710, 5, 6, 7710, 6, 7, 7710, 7, 8, 7710, 8), "[in]\n[in]\n[in]\n[in]");
+	ok("ssh -S /run/vm2-test/many0.ctl -O exit many@127.0.0.1 2>/dev/null; vm2 guest stop many");
+}
+
 Test(forward, is_on_record)
 {
 	ready();

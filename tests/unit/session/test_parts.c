@@ -22,6 +22,7 @@
 #include "provision/session/leaf.h"
 #include "provision/session/order.h"
 #include "provision/session/passwd.h"
+#include "provision/session/slots.h"
 #include "provision/session/status.h"
 
 static void parse(const char *text, const char *home, const char *shell)
@@ -308,3 +309,36 @@ Test(fence, leaves_the_ledger_and_the_recording)
 	fd_remove_tree(AT_FDCWD, dir);
 }
 #endif
+
+Test(slots, are_had_by_one_at_a_time)
+{
+	char path[] = "/tmp/vm2-slots-XXXXXX";
+	CLEANUP_CLOSE int one = mkostemp(path, O_CLOEXEC), two = open(path, O_RDWR | O_CLOEXEC);
+	struct slots a, b;
+
+	cr_assert(one >= 0 && two >= 0 && unlink(path) == 0);
+	slots_begin(&a, one, 4);
+	slots_begin(&b, two, 4);
+	cr_assert_eq(slots_take(&a), 0);
+	cr_assert_eq(slots_take(&b), 1);
+	cr_assert_eq(slots_take(&a), 2);
+	cr_assert_eq(slots_take(&a), 3);
+	cr_assert_eq(slots_take(&a), -EAGAIN);
+	cr_assert_eq(slots_take(&b), -EAGAIN);
+	slots_give(&a, 2);
+	cr_assert_eq(slots_take(&b), 2);
+	cr_assert_eq(slots_take(&a), -EAGAIN);
+	/* Whoever ends leaves all of its own. */
+	two = fd_close(two);
+	cr_assert_eq(slots_take(&a), 1);
+	cr_assert_eq(slots_take(&a), 2);
+	cr_assert_eq(slots_take(&a), -EAGAIN);
+	slots_end(&a);
+	slots_end(&b);
+	/* Without a bound the file is not looked at. */
+	slots_begin(&a, -1, 0);
+	cr_assert_eq(slots_take(&a), 0);
+	cr_assert_eq(slots_take(&a), 0);
+	slots_give(&a, 0);
+	slots_end(&a);
+}

@@ -68,6 +68,50 @@ Test(siege, connections_and_their_sessions_are_counted)
 	ok("/usr/libexec/vm2/supervise stop few");
 }
 
+/* In the guest: greets whoever comes, and stays as long. */
+static const char greeter[] =
+	"use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1\", LocalPort => 7060, "
+	"Listen => 50, ReuseAddr => 1) or die; $SIG{CHLD} = \"IGNORE\"; while (my $c = $s->accept) { "
+	"if (fork) { close $c; next } syswrite($c, \"in\\n\"); 1 while sysread($c, my $b, 100); exit }";
+
+/* What each of three connections to a port of ours is told there, when all stay open. */
+static const char three[] = "for fd in 5 6 7; do eval \"exec $fd<>/dev/tcp/127.0.0.1/%d\"; l=; read -t 20 -u $fd l; "
+			    "echo [$l]; done; exec 5>&-; for i in $(seq 200); do exec 8<>/dev/tcp/127.0.0.1/%d; "
+			    "read -t 20 -u 8 l && break; sleep .05; done; echo [$l]";
+
+/* And what each of three listeners is told. */
+static const char listeners[] = "for port in 7041 7042 7043; do ssh -S /run/vm2-test/fewer -O forward "
+				"-R $port:127.0.0.1:9 besieged@127.0.0.1 2>/dev/null; echo $?; done | tr '\n' ' '";
+
+Test(siege, forwards_of_a_connection_are_counted)
+{
+	struct result r;
+
+	tenant_ready("besieged");
+	ok("printf '%%s' '%s' | ssh %s besieged@127.0.0.1 'cat >/root/greet; "
+	   "setsid perl /root/greet >/dev/null 2>&1 </dev/null &'", greeter, ssh_options);
+	wait_for(20, "vm2 guest exec besieged -- grep -q ' 0100007F:1B94 00000000:0000 0A' /proc/net/tcp");
+	start_gateway("fewer", 2299, "max-forwards = 2");
+	for (int i = 0; i < 2; i++)
+		ok("ssh -M -N -f -S /run/vm2-test/fewer%s -E /run/vm2-test/fewer.log -L %d:localhost:7060 -p 2299 "
+		   "-o LogLevel=INFO %s besieged@127.0.0.1", i ? "" : ".other", 7721 + i, ssh_options);
+	/* Two and two, whatever the other connection has; when one ends there is room for another. */
+	for (int port = 7721; port <= 7722; port++)
+		cr_assert_str_eq(ok(three, port, port), "[in]\n[in]\n[]\n[in]");
+	assert_has(ok("cat /run/vm2-test/fewer.log"), "open failed: administratively prohibited");
+	cr_assert_str_eq(ok("%s", listeners), "0 0 255 ");
+	ok("for c in fewer fewer.other; do ssh -S /run/vm2-test/$c -O exit besieged@127.0.0.1; done; "
+	   "/usr/libexec/vm2/supervise stop fewer");
+	/* None at all: not one, and sessions as ever. */
+	start_gateway("fewer", 2299, "max-forwards = 0");
+	cr_assert_str_eq(sh("ssh -W localhost:7060 -p 2299 %s besieged@127.0.0.1 </dev/null", ssh_options).out, "");
+	assert_status(ssh("besieged", "-p 2299 -o ExitOnForwardFailure=yes -R 0:127.0.0.1:9", "true"), 255);
+	r = ssh("besieged", "-p 2299 -A", "echo [$SSH_AUTH_SOCK]");
+	assert_status(r, 0);
+	cr_assert_str_eq(r.out, "[]\n");
+	ok("/usr/libexec/vm2/supervise stop fewer");
+}
+
 /* As many as are let stand there, and more that come: how much longer does who may come in wait? */
 Test(siege, five_hundred_silent_ones_slow_nobody_down)
 {
@@ -89,6 +133,14 @@ Test(siege, five_hundred_silent_ones_slow_nobody_down)
 	sh("kill $(cat /run/vm2-test/half.pid)");
 	fprintf(stderr, "a login takes %ld ms alone, %ld ms beside 500 half-open connections\n", alone, beset);
 	cr_assert_leq(beset, alone * 2 + 20, "%ld ms alone, %ld ms beset", alone, beset);
+}
+
+Test(siege, a_client_that_keeps_to_no_rule_harms_nobody_and_leaves_nothing)
+{
+	tenant_ready("lawless");
+	assert_status(ssh("lawless", "", "true"), 0);
+	wait_for(20, "! pgrep -x vm2-session");
+	ok("timeout 100 python3 $VM2_SOURCE/tests/integration/hostile.py 2222 lawless /var/log/vm2/vm2-gateway.log >&2");
 }
 
 Test(siege, an_audit_finds_nothing_red)

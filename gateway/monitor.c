@@ -212,7 +212,7 @@ static int run(struct monitor *m, struct err *err)
 		r = serve(m, err);
 	if (r == -EPIPE || r == -ECONNRESET)
 		r = 0;
-	if (r == -ETIMEDOUT)
+	if (r == -ETIMEDOUT || r == -EPROTO)
 		log_notice("%s: %s", m->source, err->text);
 	else if (r != 0)
 		log_err("%s: %s", m->source, err->text);

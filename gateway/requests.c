@@ -6,6 +6,23 @@
 
 #include "provision/base/cleanup.h"
 
+/*
+ * The client broke the protocol, and this is the wire process's last word, for the log: shown, if it can be,
+ * and no more. The connection is over, whatever it says.
+ */
+static int requests_broken(struct monitor *m, const struct msg *request, struct err *err)
+{
+	const char *reason;
+	int r = msg_need(request, "reason", &reason, err);
+
+	if (r != 0)
+		return r;
+	for (const char *p = reason; *p; p++)
+		if (*p < ' ' || *p >= 0x7f)
+			return err_set(err, ERR_USAGE, "the wire process ends for no reason that can be read");
+	return err_set(err, -EPROTO, "the client is cut off: %.200s", reason);
+}
+
 /* What a wire process may ask, and when. Reading this table is reading the attack surface. */
 static const struct request {
 	const char *name;
@@ -28,6 +45,8 @@ static const struct request {
 	{ "unlisten", STATE_AUTHENTICATED, forward_unlisten },
 	{ "agent", STATE_AUTHENTICATED, forward_agent },
 	{ "x11", STATE_AUTHENTICATED, forward_x11 },
+	{ "broken", STATE_STARTING | STATE_USER_KNOWN | STATE_KEY_OFFERED | STATE_PROMPTING | STATE_AUTHENTICATED,
+	  requests_broken },
 };
 
 static const struct request *find(const char *name, enum monitor_state state)

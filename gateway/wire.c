@@ -18,6 +18,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
+#include "provision/base/str.h"
 
 #define FD_LINK LAUNCH_FD_FIRST
 #define FD_ROOM (LAUNCH_FD_FIRST + 1)
@@ -338,10 +339,34 @@ static void farewell(struct wire *w)
 	ssh_disconnect(w->session);
 }
 
+/* What libssh says of a client that leaves, with or without a word, and of one that the monitor turns away. */
+static bool is_parting(const char *error)
+{
+	return !*error || str_starts(error, "Received SSH_MSG_DISCONNECT") || str_starts(error, "Socket error");
+}
+
+/* The last word to the monitor, which has a log, where the client broke the protocol; libssh may quote it. */
+static void tell_broken(struct wire *w)
+{
+	CLEANUP_FREE char *reason = xstrdup(w->broke ?: ssh_get_error(w->session));
+	CLEANUP_MSG struct msg m = { 0 };
+
+	if (is_parting(reason))
+		return;
+	for (char *p = reason; *p; p++)
+		if (*p < ' ' || *p >= 0x7f)
+			*p = '?';
+	msg_add(&m, "op", "broken");
+	msg_add(&m, "reason", reason);
+	wire_tell(w, &m);
+}
+
 static void serve(struct wire *w)
 {
-	if (ssh_handle_key_exchange(w->session) != SSH_OK)
+	if (ssh_handle_key_exchange(w->session) != SSH_OK) {
+		tell_broken(w);
 		return;
+	}
 	if (ssh_event_add_session(w->event, w->session) != SSH_OK)
 		return;
 	/* From here on nothing may wait inside libssh: other channels have their turn too. */
@@ -352,6 +377,8 @@ static void serve(struct wire *w)
 			return;
 		wire_relay(w);
 	}
+	if (w->broke || !w->finished)
+		tell_broken(w);
 	farewell(w);
 }
 

@@ -95,6 +95,7 @@ struct wire {
 	bool authenticated;
 	bool no_pty; /* the key allows no terminal */
 	bool finished; /* the connection is to be ended */
+	const char *broke; /* what of the protocol the client broke, or NULL */
 	bool tapped;   /* packets are looked at (wire_tap.c) */
 	bool sockets;  /* it has asked for a socket of the guest's: packets are looked at always */
 	uint64_t calm_bytes; /* of the connection when this span of time began */
@@ -133,6 +134,9 @@ void wire_warm(ssh_bind bind);
 
 /* So many are made by one. */
 #define WIRE_BORN_MAX 100
+
+/* wire_link.c: end the connection of a client that breaks the protocol; why is a constant. */
+void wire_break(struct wire *w, const char *why);
 
 /* wire_auth.c: register what answers authentication requests. */
 void wire_auth_setup(struct wire *w);

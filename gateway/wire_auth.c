@@ -73,8 +73,7 @@ static bool know_user(struct wire *w, const char *user)
 	if (w->user && !strcmp(w->user, user))
 		return true;
 	if (w->user) {
-		ssh_session_set_disconnect_message(w->session, "the user name may not change");
-		w->finished = true;
+		wire_break(w, "the user name may not change");
 		return false;
 	}
 	w->user = xstrdup(user);

@@ -144,8 +144,7 @@ static int on_data(ssh_session session, ssh_channel ssh, void *bytes, uint32_t l
 	struct channel *c = data;
 
 	if (len > WIRE_WINDOW_MAX) {
-		ssh_session_set_disconnect_message(session, "more data than the window allows");
-		c->wire->finished = true;
+		wire_break(c->wire, "more data than the window allows");
 		return (int)len;
 	}
 	return is_stderr ? (int)len : (int)wire_relay_input(c, bytes, len);

@@ -24,6 +24,13 @@ void wire_tell(struct wire *w, const struct msg *request)
 		w->finished = true;
 }
 
+void wire_break(struct wire *w, const char *why)
+{
+	ssh_session_set_disconnect_message(w->session, why);
+	w->broke = why;
+	w->finished = true;
+}
+
 static int take_pipe(struct msg *m, int index)
 {
 	int fd = msg_take_fd(m, index);

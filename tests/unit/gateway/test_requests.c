@@ -66,7 +66,7 @@ static int ask(struct monitor *m, const char *op, const char *key, const char *v
 static const char *const names[] = { "user",	     "auth-none",     "auth-password", "key-offer",
 				     "key-proved",   "kbdint-start",  "kbdint-answer", "open",
 				     "resize",	     "signal",	      "close",	       "forward",
-				     "listen",	     "unlisten",   "agent" };
+				     "listen",	     "unlisten",   "agent",	   "broken" };
 static const enum monitor_state states[] = { STATE_STARTING, STATE_USER_KNOWN, STATE_KEY_OFFERED,
 					     STATE_PROMPTING, STATE_AUTHENTICATED };
 
@@ -75,7 +75,7 @@ static const bool allowed[][5] = {
 	{ 1, 0, 0, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 1, 1, 0, 0 },
 	{ 0, 0, 1, 0, 0 }, { 0, 1, 1, 0, 0 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 },
 	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
-	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 },
+	{ 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 0, 0, 0, 0, 1 }, { 1, 1, 1, 1, 1 },
 };
 
 Test(requests, each_only_in_its_states)
@@ -347,6 +347,15 @@ Test(requests, no_order_of_requests_gets_in)
 }
 
 /* docs/PRIVILEGES and the monitor's table say the same. */
+Test(requests, of_a_broken_protocol_only_what_can_be_read_is_told)
+{
+	struct monitor m = fresh();
+
+	cr_assert_eq(ask(&m, "broken", "reason", "more than was allowed"), -EPROTO);
+	cr_assert_eq(ask(&m, "broken", "reason", "so\n<3>another line"), ERR_USAGE);
+	cr_assert_eq(ask(&m, "broken", NULL, NULL), ERR_USAGE);
+}
+
 Test(requests, are_all_documented)
 {
 	static const struct {

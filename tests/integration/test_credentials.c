@@ -66,6 +66,24 @@ static struct result with_key(const char *tenant, const char *name, const char *
 		  name, ssh_options, tenant, rest);
 }
 
+/* Of each type that a stock client makes; an RSA key by both of its algorithms, and not by SHA-1. */
+Test(credentials, keys_of_each_type_let_in)
+{
+	static const char *const types[] = { "ecdsa -b 256", "ecdsa -b 384", "ecdsa -b 521", "rsa", "ed25519" };
+
+	tenant_ready("types");
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		ok("cd /run/vm2-test && rm -f type*; ssh-keygen -q -t %s -N '' -f type && vm2 key add types type.pub",
+		   types[i]);
+		assert_status(with_key("types", "type", "true"), 0);
+		if (strcmp(types[i], "rsa"))
+			continue;
+		assert_status(with_key("types", "type", "-o PubkeyAcceptedAlgorithms=rsa-sha2-256 true"), 0);
+		assert_status(with_key("types", "type", "-o PubkeyAcceptedAlgorithms=rsa-sha2-512 true"), 0);
+		assert_status(with_key("types", "type", "-o PubkeyAcceptedAlgorithms=ssh-rsa true"), 255);
+	}
+}
+
 Test(credentials, a_key_may_do_what_its_options_say)
 {
 	struct result r;
@@ -127,7 +145,9 @@ Test(credentials, an_authoritys_certificates_let_in)
 	assert_status(certified("other-ca", "-n certed", "certed", "true"), 255);
 	assert_status(certified("ca", "-n certed -V -2h:-1h", "certed", "true"), 255);
 	assert_status(certified("ca", "-n certed -O source-address=192.0.2.1", "certed", "true"), 255);
+	assert_status(certified("ca", "-n certed -V +1h:+2h", "certed", "true"), 255);
 	assert_status(certified("ca", "-n certed -O critical:new@example.org=x", "certed", "true"), 255);
+	assert_status(certified("ca", "-n certed -O source-address=192.0.2.1,127.0.0.0/8", "certed", "true"), 0);
 	/* What it restricts, the monitor keeps. */
 	cr_assert_str_eq(certified("ca", "-n certed -O force-command='echo forced'", "certed", "id").out,
 			 "forced\n");
@@ -212,6 +232,30 @@ static int with_soft_key(const char *name)
 	return with_key("touched", name, "-o SecurityKeyProvider=" SOFT_KEY " true").status;
 }
 
+/* The same by certificates: what stands in one, and not what the key was made with, says what it takes. */
+static void certified_authenticators(void)
+{
+	static const struct {
+		const char *key, *options;
+		int status;
+	} ways[] = {
+		{ "felt", "", 0 },
+		{ "felt", "-O verify-required", 255 },
+		{ "unfelt", "", 255 },
+		{ "unfelt", "-O no-touch-required", 0 },
+	};
+
+	ok("cd /run/vm2-test && rm -f touching*; ssh-keygen -q -t ed25519 -N '' -f touching && "
+	   "vm2 ca add --tenant touched touching.pub; vm2 key list touched --json | jq -r '.[].fingerprint' | "
+	   "while read f; do vm2 key remove touched $f; done");
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		ok("cd /run/vm2-test && ssh-keygen -q -s touching -I person -n touched %s %s.pub", ways[i].options,
+		   ways[i].key);
+		cr_assert_eq(with_soft_key(ways[i].key), ways[i].status, "%s %s", ways[i].key, ways[i].options);
+	}
+	ok("vm2 ca remove $(ssh-keygen -lf /run/vm2-test/touching.pub | cut -d' ' -f2)");
+}
+
 Test(credentials, an_authenticator_is_to_be_touched)
 {
 	/* It is installed on this release only (provision/packages, clients): elsewhere there is no finger. */
@@ -235,6 +279,7 @@ Test(credentials, an_authenticator_is_to_be_touched)
 		   "vm2 key add touched /run/vm2-test/unfelt.pub --no-touch-required");
 		cr_assert_eq(with_soft_key("unfelt"), 0, "%s", type);
 	}
+	certified_authenticators();
 }
 
 Test(credentials, a_key_forwards_where_it_may)
@@ -261,6 +306,8 @@ Test(credentials, a_key_forwards_where_it_may)
 
 Test(credentials, an_old_password_is_changed_at_the_door)
 {
+	struct result r;
+
 	tenant_ready("aged");
 	ok("echo 'right horse' | vm2 tenant passwd aged");
 	ok("vm2 tenant set aged --change-password 1");
@@ -270,9 +317,15 @@ Test(credentials, an_old_password_is_changed_at_the_door)
 	cr_assert_eq(by_password("aged", "other horse"), 0);
 	ok("vm2 tenant set aged --expires 2020-01-01");
 	cr_assert_neq(by_password("aged", "other horse"), 0);
-	assert_status(ssh("aged", "", "true"), 255);
+	/* Who has shown who they are is told why they are not let in, and nobody else. */
+	r = ssh("aged", "-o LogLevel=INFO", "true");
+	assert_status(r, 255);
+	assert_has(r.err, "this account has expired");
+	assert_lacks(with_key("aged", "other-key", "-o LogLevel=DEBUG1 true").err, "expired");
 	ok("vm2 tenant set aged --expires never --sources 192.0.2.0/24");
-	assert_status(ssh("aged", "", "true"), 255);
+	r = ssh("aged", "-o LogLevel=INFO", "true");
+	assert_status(r, 255);
+	assert_has(r.err, "this account may not log in from where you are");
 }
 
 Test(credentials, three_wrong_ones_lock_until_staff_or_time_unlocks)
@@ -283,9 +336,12 @@ Test(credentials, three_wrong_ones_lock_until_staff_or_time_unlocks)
 		cr_assert_neq(by_password("guessed", "wrong"), 0);
 	cr_assert_neq(by_password("guessed", "right horse"), 0);
 	assert_has(ok("vm2 tenant show guessed --json"), "\"failures\": 3");
+	/* So it is at every other door that asks PAM. */
+	assert_status(sh("echo 'right horse' | pamtester -I rhost=127.0.0.1 vm2-gateway guessed authenticate"), 1);
 	/* Keys are never locked. */
 	assert_status(ssh("guessed", "", "true"), 0);
 	ok("vm2 tenant unlock guessed --source 127.0.0.1");
+	ok("echo 'right horse' | pamtester -I rhost=127.0.0.1 vm2-gateway guessed authenticate");
 	cr_assert_eq(by_password("guessed", "right horse"), 0);
 }
 

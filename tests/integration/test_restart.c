@@ -95,6 +95,9 @@ Test(restart, the_doors_are_not_root)
 	   "for p in $(pgrep -P $n); do grep -q 'Seccomp:.2' /proc/$p/status || exit 1; done; "
 	   "for p in $n $(pgrep -P $n); do test -z \"$(ls -A /proc/$p/root/)\" || exit 2; "
 	   "test $(readlink /proc/$p/ns/net) != $(readlink /proc/1/ns/net) || exit 3; done");
+	/* None of them, nor of those that hear passwords, lets another of the same user look into it: proc(5). */
+	ok("for p in $(pgrep -f '^/usr/libexec/vm2/vm2-gateway-(wire|monitor)'); do "
+	   "test $(stat -c %%U /proc/$p/environ) = root || { ps -p $p -o args; exit 1; }; done");
 	/* One that crashed: the others go on, and new ones have another parent, with another layout. */
 	ok("n=$(pgrep -f '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)) && kill -SEGV $(pgrep -nP $n) && "
 	   "for i in $(seq 100); do now=$(pgrep -nf '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway)); "

@@ -324,6 +324,43 @@ static void become_new(struct listener *l)
 	_exit(1);
 }
 
+static int check_hostkeys(const struct config *config, struct err *err)
+{
+	static const char *const types[] = { "ed25519", "ecdsa", "rsa" };
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		CLEANUP_FREE char *path = xasprintf("%s/ssh_host_%s_key", config->hostkeys, types[i]);
+
+		if (access(path, R_OK) == 0)
+			n++;
+		else if (errno != ENOENT)
+			return err_sys(err, errno, "cannot read the host key %s", path);
+	}
+	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key in %s; make them: vm2 host setup",
+			       config->hostkeys);
+}
+
+/*
+ * New settings are for connections from now on; ours, which are for all of them, are the next program's. Those
+ * that are not in order change nothing: a monitor that read them would end.
+ */
+static void take_settings(struct listener *l)
+{
+	const struct config *config = NULL;
+	struct err err = { 0 };
+
+	if (config_load(l->config_path, &config, &err) != 0 || check_hostkeys(config, &err) != 0) {
+		log_err("the settings stay as they were: %s", err.text);
+		config_free(config);
+		return;
+	}
+	if (l->wires.config != l->config)
+		config_free(l->wires.config);
+	l->wires.config = config;
+	replace_spares(l);
+}
+
 /* A monitor that ended so has met a bug, or somebody who tries addresses: the next find them elsewhere. */
 static bool crashed(int status)
 {
@@ -339,7 +376,7 @@ static bool on_signal(struct listener *l)
 
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
-			replace_spares(l);
+			take_settings(l);
 		else if (info.ssi_signo == SIGUSR2)
 			become_new(l);
 		else if (info.ssi_signo != SIGCHLD)
@@ -444,23 +481,6 @@ static int become_user(const char *name, struct err *err)
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
 		return err_sys(err, errno, "cannot become user %s", name);
 	return 0;
-}
-
-static int check_hostkeys(const struct config *config, struct err *err)
-{
-	static const char *const types[] = { "ed25519", "ecdsa", "rsa" };
-	int n = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-		CLEANUP_FREE char *path = xasprintf("%s/ssh_host_%s_key", config->hostkeys, types[i]);
-
-		if (access(path, R_OK) == 0)
-			n++;
-		else if (errno != ENOENT)
-			return err_sys(err, errno, "cannot read the host key %s", path);
-	}
-	return n ? 0 : err_set(err, ERR_FAILED, "there is no host key in %s; make them: vm2 host setup",
-			       config->hostkeys);
 }
 
 /* The monitors of the program whose place this one has taken. */

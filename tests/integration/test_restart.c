@@ -83,6 +83,38 @@ Test(restart, a_new_gateway_takes_over_without_a_closed_door)
 	still_counts("handed");
 }
 
+/* What its host key is, as clients are shown it. */
+#define SHOWN "ssh-keyscan -p 2294 -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f2,3"
+
+Test(restart, new_settings_and_host_keys_count_from_a_hangup_on)
+{
+	struct result r;
+
+	tenant_ready("turned");
+	ok("cp -a /var/lib/vm2/hostkeys /var/lib/vm2/turned && printf '[gateway]\nlisten = 127.0.0.1:2294\n"
+	   "[paths]\nhostkeys = /var/lib/vm2/turned\n' >/etc/vm2/turned.conf && "
+	   "/usr/libexec/vm2/supervise start turned -- vm2-gateway --config /etc/vm2/turned.conf");
+	wait_for(20, "test \"$(" SHOWN ")\" = \"$(cut -d' ' -f1,2 /var/lib/vm2/turned/ssh_host_ed25519_key.pub)\"");
+	ok("ssh -p 2294 -o UserKnownHostsFile=/dev/null %s turned@127.0.0.1 'i=0; while sleep 0.1; do i=$((i+1)); "
+	   "echo $i; done' >/run/vm2-test/count.turned 2>&1 </dev/zero &", ssh_options);
+	wait_for(20, "test -s /run/vm2-test/count.turned");
+	ok("rm -f /run/vm2-test/turned*; ssh-keygen -q -t ed25519 -N '' -f /run/vm2-test/turned && "
+	   "cat /run/vm2-test/turned >/var/lib/vm2/turned/ssh_host_ed25519_key && echo changed >/etc/vm2/changed && "
+	   "sed -i 's,^listen,banner = /etc/vm2/changed\\n&,' /etc/vm2/turned.conf && "
+	   "kill -HUP $(pgrep -of '^vm2-gateway --config /etc/vm2/turned.conf')");
+	wait_for(20, "test \"$(" SHOWN ")\" = \"$(cut -d' ' -f1,2 /run/vm2-test/turned.pub)\"");
+	r = ssh("turned", "-p 2294 -o UserKnownHostsFile=/dev/null -o LogLevel=INFO", "true");
+	assert_status(r, 0);
+	assert_has(r.err, "changed");
+	still_counts("turned");
+	/* What cannot be is named, and changes nothing. */
+	ok("sed -i 's,^banner,banners,' /etc/vm2/turned.conf; "
+	   "kill -HUP $(pgrep -of '^vm2-gateway --config /etc/vm2/turned.conf')");
+	wait_for(20, "grep 'the settings stay as they were' /var/log/vm2/turned.log | grep -q banners");
+	assert_has(ssh("turned", "-p 2294 -o UserKnownHostsFile=/dev/null -o LogLevel=INFO", "true").err, "changed");
+	ok("/usr/libexec/vm2/supervise stop turned; vm2 guest stop turned; rm -r /var/lib/vm2/turned");
+}
+
 Test(restart, the_doors_are_not_root)
 {
 	tenant_ready("doors");

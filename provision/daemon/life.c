@@ -101,6 +101,7 @@ struct beginning {
 	guest_progress_fn progress;
 	void *data;
 	bool fresh; /* the guest's first: its names are in no snapshot yet */
+	struct guest_begun begun;
 };
 
 static void tell_progress(void *data, const char *text)
@@ -136,7 +137,7 @@ static int admit(struct store *store, const char *name, struct store_tenant *t, 
 /* What is the tenant's own is there before the guest: nothing gets by its rules meanwhile. */
 static int start_once(struct beginning *b, struct guest_run *run, struct err *err)
 {
-	const struct guest_starting starting = { tell_progress, learn_meanwhile, b };
+	const struct guest_starting starting = { tell_progress, learn_meanwhile, b, &b->begun };
 	CLEANUP_CLOSE int lock = -1;
 	struct guest_spec spec;
 	int r = lock_take(b->config, LOCK_RULES, true, RULES_WAIT_MS, &lock, err);
@@ -205,10 +206,11 @@ void life_take_back(
 	publish(config, store);
 }
 
-static int create(const struct config *config, struct store *store, guest_progress_fn progress,
-	void *data, struct store_tenant *t, struct guest_run *run, struct err *err)
+static int create(
+	struct beginning *b, struct store_tenant *t, struct guest_run *run, struct err *err)
 {
-	struct beginning b = { config, store, t, progress, data, true };
+	const struct config *config = b->config;
+	struct store *store = b->store;
 	const struct storage_driver *driver = storage_pick(config, err);
 	int r = reserve_check(config, store, &t->limits, err);
 
@@ -218,9 +220,10 @@ static int create(const struct config *config, struct store *store, guest_progre
 			 ERR_FAILED;
 	if (r != 0)
 		return r;
-	r = check_before_use(config, store, t->guest.template, progress, data, err);
+	r = check_before_use(config, store, t->guest.template, b->progress, b->data, err);
+	b->fresh = true;
 	if (r == 0)
-		r = start(&b, run, err);
+		r = start(b, run, err);
 	if (r == 0) {
 		r = store_guest_intent(store, t->name, STORE_GUEST_PRESENT, err);
 		if (r != 0)
@@ -234,11 +237,16 @@ static int create(const struct config *config, struct store *store, guest_progre
 	return 0;
 }
 
+static bool runs(const struct config *config, const struct store_tenant *t, struct guest_run *run)
+{
+	return t->guest.intent == STORE_GUEST_PRESENT && guest_find(config, t->name, run, NULL) == 0;
+}
+
 static int up_locked(const struct config *config, struct store *store, const char *name,
 	guest_progress_fn progress, void *data, struct store_tenant *t, struct guest_run *run,
 	struct err *err)
 {
-	struct beginning b = { config, store, t, progress, data, false };
+	struct beginning b = { config, store, t, progress, data, false, { 0 } };
 	int r = admit(store, name, t, err);
 
 	if (r != 0)
@@ -253,17 +261,18 @@ static int up_locked(const struct config *config, struct store *store, const cha
 			return r;
 		t->guest = (struct store_guest){ 0 };
 	}
-	if (t->guest.intent == STORE_GUEST_NONE)
-		return create(config, store, progress, data, t, run, err);
-	if (guest_find(config, name, run, NULL) == 0)
+	if (runs(config, t, run))
 		return 0;
-	r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
-	return r == 0 ? start(&b, run, err) : r;
-}
-
-static bool runs(const struct config *config, const struct store_tenant *t, struct guest_run *run)
-{
-	return t->guest.intent == STORE_GUEST_PRESENT && guest_find(config, t->name, run, NULL) == 0;
+	guest_begin(config, &b.begun);
+	if (t->guest.intent == STORE_GUEST_NONE) {
+		r = create(&b, t, run, err);
+	} else {
+		r = t->guest.up ? 0 : store_guest_up(store, name, true, err);
+		if (r == 0)
+			r = start(&b, run, err);
+	}
+	guest_begun_end(&b.begun);
+	return r;
 }
 
 bool life_is_up(const struct config *config, struct store *store, const char *name,

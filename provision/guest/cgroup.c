@@ -57,7 +57,10 @@ void cgroup_shelter(const char *instance, struct guest_way *ret)
 	const struct cgroup_manager *manager = cgroup_pick(NULL);
 
 	*ret = (struct guest_way){ 0 };
-	if (manager && manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
+	if (!manager || manager->open_way(instance, CGROUP_SUPERVISORS, false, ret, NULL) == 0)
+		return;
+	/* It is the first of them. */
+	if (manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
 		manager->open_way(instance, CGROUP_SUPERVISORS, false, ret, NULL);
 }
 

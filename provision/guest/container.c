@@ -43,7 +43,10 @@ static const struct {
 	{ "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 },
 };
 
-/* A start that is under way. Descriptors are -1 when not open. */
+/*
+ * A start that is under way. Descriptors are -1 when not open. All but the two that are handed on close
+ * themselves when vm2-guest becomes another program, which nobody waits for.
+ */
 struct start {
 	const struct config *config;
 	const struct guest_spec *spec;
@@ -68,21 +71,6 @@ static void start_init(struct start *s)
 	s->proc = s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
 }
 
-static void start_close(struct start *s)
-{
-	struct inside *in = &s->in;
-	int *all[] = { &in->layers.lower, &in->layers.base, &in->layers.upper, &in->sysfs,
-		       &in->console_node, &in->console,	    &in->init,	       &in->sync,
-		       &in->dev,	  &s->host_net,	    &s->host_time,     &s->guest_net,
-		       &s->console,	  &s->sync,	    &s->pidfd,	       &s->proc };
-
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		*all[i] = fd_close(*all[i]);
-	for (size_t i = 0; i < LXCFS_FILES; i++)
-		in->lxcfs[i] = fd_close(in->lxcfs[i]);
-	cgroup_close_way(&in->way);
-}
-
 /*
  * A detached mount of one file of the host. Private: a mount that is shared, as /dev is where
  * systemd runs, would take whatever the guest mounts over its copy back to the host.
@@ -101,7 +89,6 @@ static int clone_mount(int dirfd, const char *path, uint64_t more, struct err *e
 
 static int open_console(struct start *s, struct err *err)
 {
-	uid_t owner = s->spec->uid_base;
 	int unlock = 0;
 
 	/* The terminal is one of the host's; the guest gets the slave's node and never the master. */
@@ -109,8 +96,7 @@ static int open_console(struct start *s, struct err *err)
 	if (s->console < 0 || ioctl(s->console, TIOCSPTLCK, &unlock) < 0)
 		return err_sys(err, errno, "cannot open a terminal for the console");
 	s->in.console = ioctl(s->console, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (s->in.console < 0 || fchown(s->in.console, owner, owner) < 0 ||
-	    fchmod(s->in.console, 0600) < 0)
+	if (s->in.console < 0 || fchmod(s->in.console, 0600) < 0)
 		return err_sys(err, errno, "cannot open the console's other side");
 	s->in.console_node = clone_mount(s->in.console, "", MOUNT_ATTR_NOEXEC, err);
 	return s->in.console_node < 0 ? s->in.console_node : 0;
@@ -121,10 +107,9 @@ static int open_console(struct start *s, struct err *err)
  * guest could watch and lock what its neighbours use. Safe: these six give nothing away, the guest
  * cannot make others (mknod(2) asks for the host's root), and the mount is in no tree yet.
  */
-static int make_dev(const struct start *s, struct err *err)
+static int make_dev(struct err *err)
 {
 	CLEANUP_CLOSE int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), fd = -1;
-	uid_t owner = s->spec->uid_base;
 
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", "dev", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "755", 0) < 0 ||
@@ -133,34 +118,43 @@ static int make_dev(const struct start *s, struct err *err)
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_sys(err, errno, "cannot make the guest's /dev");
 	fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID);
-	if (fd < 0 || fchownat(fd, "", owner, owner, AT_EMPTY_PATH) < 0)
+	if (fd < 0)
 		return err_sys(err, errno, "cannot mount the guest's /dev");
 	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
 		if (mknodat(fd, nodes[i].name, S_IFCHR, makedev(nodes[i].major, nodes[i].minor)) < 0 ||
-		    fchownat(fd, nodes[i].name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    fchmodat(fd, nodes[i].name, 0666, 0) < 0)
 			return err_sys(err, errno, "cannot make the guest's /dev/%s", nodes[i].name);
 	return steal_fd(&fd);
 }
 
+/* What was made before it was known whose it would be. */
+static int hand_over(const struct start *s, struct err *err)
+{
+	uid_t owner = s->spec->uid_base;
+	int r = fchown(s->in.console, owner, owner);
+
+	if (r == 0)
+		r = fchownat(s->in.dev, "", owner, owner, AT_EMPTY_PATH);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(nodes); i++)
+		r = fchownat(s->in.dev, nodes[i].name, owner, owner, AT_SYMLINK_NOFOLLOW);
+	return r < 0 ? err_sys(err, errno, "cannot give the guest its /dev and its console") : 0;
+}
+
 static int open_sources(struct start *s, const char *init_path, struct err *err)
 {
-	int r, pair[2];
-
-	s->in.dev = make_dev(s, err);
-	if (s->in.dev < 0)
-		return s->in.dev;
 	lxcfs_open(s->config, s->in.lxcfs);
 	/*
 	 * A mount of that one file: what the guest reads as the path of its init is "/". Safe: it is
 	 * read-only, the guest is not its owner, and it holds nothing that is not public.
 	 */
 	s->in.init = clone_mount(AT_FDCWD, init_path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
-	if (s->in.init < 0)
-		return s->in.init;
-	r = open_console(s, err);
-	if (r < 0)
-		return r;
+	return s->in.init < 0 ? s->in.init : hand_over(s, err);
+}
+
+static int open_sync(struct start *s, struct err *err)
+{
+	int pair[2];
+
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
 	s->sync = pair[0];
@@ -186,10 +180,9 @@ static int open_sysfs(struct err *err)
 	return fd < 0 ? err_sys(err, errno, "cannot mount the guest's sysfs") : fd;
 }
 
-/* In the guest's network namespace. What its root would miss, low ports and ping, is opened here. */
-static int prepare_network(struct start *s, struct err *err)
+/* In a guest's network namespace. What its root would miss, low ports and ping, is opened to it. */
+static int open_network(struct start *s, struct err *err)
 {
-	char range[64];
 	int r;
 
 	s->guest_net = openat(s->proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -198,12 +191,18 @@ static int prepare_network(struct start *s, struct err *err)
 	r = fd_write_path(s->proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
 	if (r < 0)
 		return err_sys(err, -r, "cannot open low ports to the guest");
-	snprintf(range, sizeof(range), "%u %u", s->spec->uid_base, s->spec->uid_base + GUEST_IDS - 1);
-	r = fd_write_path(s->proc, "sys/net/ipv4/ping_group_range", range);
-	if (r < 0)
-		return err_sys(err, -r, "cannot allow ping to the guest");
 	s->in.sysfs = open_sysfs(err);
 	return s->in.sysfs < 0 ? s->in.sysfs : 0;
+}
+
+static int allow_ping(const struct start *s, struct err *err)
+{
+	char range[64];
+	int r;
+
+	snprintf(range, sizeof(range), "%u %u", s->spec->uid_base, s->spec->uid_base + GUEST_IDS - 1);
+	r = fd_write_path(s->proc, "sys/net/ipv4/ping_group_range", range);
+	return r < 0 ? err_sys(err, -r, "cannot allow ping to the guest") : 0;
 }
 
 static bool has_own_network(const struct start *s)
@@ -213,18 +212,32 @@ static bool has_own_network(const struct start *s)
 
 /*
  * A network namespace that the host's user namespace owns: root in the guest uses eth0 and cannot
- * change it. One of the guest's own is born with it, and visited then.
+ * change it.
  */
 static int make_network(struct start *s, struct err *err)
 {
+	int r;
+
 	s->host_net = openat(s->proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (s->host_net < 0)
-		return err_sys(err, errno, "cannot open the network namespace");
-	if (has_own_network(s))
-		return 0;
-	if (unshare(CLONE_NEWNET) < 0)
+	if (s->host_net < 0 || unshare(CLONE_NEWNET) < 0)
 		return err_sys(err, errno, "cannot make the network namespace");
-	return prepare_network(s, err);
+	r = open_network(s, err);
+	if (setns(s->host_net, CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "cannot return to the host's network namespace");
+	return r;
+}
+
+/* What is born next is in it. A guest whose network is its own is born with one, and visited then. */
+static int enter_network(struct start *s, struct err *err)
+{
+	if (has_own_network(s)) {
+		s->guest_net = fd_close(s->guest_net);
+		s->in.sysfs = fd_close(s->in.sysfs);
+		return 0;
+	}
+	if (setns(s->guest_net, CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "cannot enter the guest's network namespace");
+	return allow_ping(s, err);
 }
 
 /* Safe: nothing runs in it yet, since the child waits, and go_home() comes next. */
@@ -233,13 +246,16 @@ static int visit_own_network(struct start *s, struct err *err)
 	CLEANUP_CLOSE int fd = -1;
 	char path[64];
 
+	int r;
+
 	if (!has_own_network(s))
 		return 0;
 	snprintf(path, sizeof(path), "%d/ns/net", s->pid);
 	fd = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 		return err_sys(err, errno, "cannot enter the guest's network namespace");
-	return prepare_network(s, err);
+	r = open_network(s, err);
+	return r < 0 ? r : allow_ping(s, err);
 }
 
 /* The guest's uptime begins at zero: what is born next lives in a time namespace of its own. */
@@ -433,16 +449,12 @@ static int await_go(struct start *s, struct err *err)
 
 static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
 {
-	int r, home;
+	int r = open_sources(s, init_path, err), home;
 
-	s->proc = fd_proc();
-	if (s->proc < 0)
-		return err_sys(err, -s->proc, "cannot make a proc to start the guest with");
-	r = open_sources(s, init_path, err);
-	if (r == 0)
-		r = make_network(s, err);
 	if (r == 0)
 		r = await_go(s, err);
+	if (r == 0)
+		r = enter_network(s, err);
 	if (r == 0)
 		r = make_time(s, err);
 	if (r == 0)
@@ -455,34 +467,52 @@ static int start_run(struct start *s, const char *init_path, int *ret_signal, st
 	return r ? r : run_child(s, ret_signal, err);
 }
 
-static int container_launch(const struct config *config, const struct guest_spec *spec,
-			    const char *init_path, int go, struct guest_process *ret, struct err *err)
+static int container_prepare(struct start **ret, struct err *err)
 {
-	struct start s = { .config = config, .spec = spec, .go = go };
+	struct start *s = *ret = xcalloc(1, sizeof(*s));
+	int r;
+
+	start_init(s);
+	s->proc = fd_proc();
+	if (s->proc < 0)
+		return err_sys(err, -s->proc, "cannot make a proc to start the guest with");
+	r = make_network(s, err);
+	if (r == 0)
+		r = s->in.dev = make_dev(err);
+	if (r >= 0)
+		r = open_console(s, err);
+	return r < 0 ? r : open_sync(s, err);
+}
+
+static int container_launch(struct start *s, const struct config *config,
+			    const struct guest_spec *spec, const char *init_path, int go,
+			    struct guest_process *ret, struct err *err)
+{
 	const char *why = NULL;
 	int r, sig = SIGTERM;
 
-	start_init(&s);
-	s.in.storage = storage_of(spec);
-	s.in.name = spec->name;
-	s.in.cpu = spec->limits.cpu;
-	s.in.terminals = spec->limits.terminals;
+	s->config = config;
+	s->spec = spec;
+	s->go = go;
+	s->in.storage = storage_of(spec);
+	s->in.name = spec->name;
+	s->in.cpu = spec->limits.cpu;
+	s->in.terminals = spec->limits.terminals;
 	if (!cgroup_pick(&why))
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = start_run(&s, init_path, &sig, err);
+	r = start_run(s, init_path, &sig, err);
 	if (r != 0) {
-		if (s.pid > 0) {
-			kill(s.pid, SIGKILL); /* our own child, not yet reaped */
-			waitpid(s.pid, NULL, 0);
+		if (s->pid > 0) {
+			kill(s->pid, SIGKILL); /* our own child, not yet reaped */
+			waitpid(s->pid, NULL, 0);
 		}
 		link_down(config->instance, spec->number, NULL);
 	} else {
-		ret->init_pid = s.pid;
-		ret->init_pidfd = steal_fd(&s.pidfd);
-		ret->console = steal_fd(&s.console);
+		ret->init_pid = s->pid;
+		ret->init_pidfd = s->pidfd;
+		ret->console = s->console;
 		ret->stop_signal = sig;
 	}
-	start_close(&s);
 	return r;
 }
 
@@ -520,5 +550,6 @@ static const char *container_probe(const struct config *config)
 const struct guest_type type_container = {
 	.name = "container",
 	.probe = container_probe,
+	.prepare = container_prepare,
 	.launch = container_launch,
 };

@@ -15,6 +15,17 @@
 #include "provision/guest/storage.h"
 #include "provision/guest/type.h"
 
+void guest_begin(const struct config *config, struct guest_begun *ret)
+{
+	*ret = (struct guest_begun){ 0 };
+	launch_begin(config, ret, NULL);
+}
+
+void guest_begun_end(struct guest_begun *begun)
+{
+	launch_end(begun);
+}
+
 void guest_run_close(struct guest_run *run)
 {
 	run->init_pidfd = fd_close(run->init_pidfd);
@@ -109,11 +120,16 @@ static int clear_leftovers(struct work *work, struct err *err)
 static int run_steps(struct work *work, struct err *err)
 {
 	const struct guest_starting *starting = work->starting;
+	struct guest_begun own = { 0 };
 	int r = clear_leftovers(work, err);
 
 	if (r != 0)
 		return r;
-	r = launch_supervisor(work->config, work->spec, &work->link, err);
+	work->begun = starting && starting->begun ? starting->begun : &own;
+	if (!work->begun->link)
+		r = launch_begin(work->config, work->begun, err);
+	if (r == 0)
+		r = launch_supervisor(work->config, work->spec, work->begun->link, err);
 	for (int i = 0; r == 0 && i < STEPS; i++) {
 		if (starting && starting->progress && steps[i].progress)
 			starting->progress(starting->data, steps[i].progress);
@@ -122,8 +138,7 @@ static int run_steps(struct work *work, struct err *err)
 			err_wrap(err, "%s", steps[i].name);
 	}
 	/* Without us a vm2-guest that still waits gives up. */
-	if (work->link)
-		fd_close(work->link);
+	launch_end(work->begun);
 	/* The last step's down also removes the folder in RUN. */
 	if (r != 0)
 		steps_down(work, STEPS, NULL);

@@ -61,6 +61,21 @@ struct guest_run {
 
 void guest_run_close(struct guest_run *run);
 
+/*
+ * A vm2-guest that was begun for a guest that is about to be started: it is loaded and makes what all
+ * guests have, while its caller finds out what this one is. It ends with its caller. link: 0: there is none.
+ */
+struct guest_begun {
+	int link;
+	pid_t between; /* a child that only began it */
+};
+
+/* Best effort: without one guest_start() begins its own. */
+void guest_begin(const struct config *config, struct guest_begun *ret);
+
+/* It is not wanted, or was used: may be called in any case. */
+void guest_begun_end(struct guest_begun *begun);
+
 /* Called with a line for a person; may be NULL. */
 typedef void (*guest_progress_fn)(void *data, const char *text);
 
@@ -73,6 +88,7 @@ struct guest_starting {
 	 */
 	void (*meanwhile)(void *data);
 	void *data; /* for both */
+	struct guest_begun *begun; /* used if there is one; its end is the caller's. Or NULL */
 };
 
 /*

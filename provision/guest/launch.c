@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Start vm2-guest: no child of ours, in a session of its own, with nothing of ours but a socket. */
+/* Begin vm2-guest: no child of ours, in a session of its own, with nothing of ours but a socket. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,20 +13,18 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
-#include "provision/guest/args.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/handoff.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 
-/* Where vm2-guest has the socket by which it is told to go on and reports, and its lock (supervisor.c knows them). */
+/* Where vm2-guest has the socket by which it is told things and reports (supervisor.c knows it). */
 #define REPORT_FD 3
-#define LOCK_FD 4
 /* Time for the supervisor to give up by itself first. */
 #define EXTRA_MS 1000
 
 /* In the grandchild: async-signal-safe calls only. */
-static _Noreturn void become_supervisor(const struct guest_way *way, int log, int report, int lock,
-					char *const argv[])
+static _Noreturn void become_supervisor(const struct guest_way *way, int report, char *const argv[])
 {
 	char *const env[] = {
 		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
@@ -44,35 +42,28 @@ static _Noreturn void become_supervisor(const struct guest_way *way, int log, in
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* First away from the numbers that are written next. */
 	report = fcntl(report, F_DUPFD_CLOEXEC, 10);
-	log = fcntl(log, F_DUPFD_CLOEXEC, 10);
-	lock = fcntl(lock, F_DUPFD_CLOEXEC, 10);
-	if (null < 0 || report < 0 || log < 0 || lock < 0 || dup2(lock, LOCK_FD) < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
-	    dup2(log, 2) < 0 || dup2(report, REPORT_FD) < 0 || fd_close_from(LOCK_FD + 1) < 0 ||
-	    chdir("/") < 0)
+	if (null < 0 || report < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
+	    dup2(report, REPORT_FD) < 0 || fd_close_from(REPORT_FD + 1) < 0 || chdir("/") < 0)
 		_exit(127);
 	execve(argv[0], argv, env);
 	_exit(127);
 }
 
-/* Two forks: the one in between ends at once, so that the supervisor is nobody's child here. */
-static int spawn(const struct guest_way *way, int log, int report, int lock, char *const argv[],
-		 struct err *err)
+/*
+ * Two forks: the one in between ends at once, so that the supervisor is nobody's child here. If it cannot
+ * fork, the other end of the socket is closed.
+ */
+static pid_t spawn(const struct guest_way *way, int report, char *const argv[])
 {
 	pid_t pid = fork();
-	int status;
 
-	if (pid < 0)
-		return err_sys(err, errno, "cannot fork");
 	if (pid == 0) {
 		pid = cgroup_fork(way);
 		if (pid == 0)
-			become_supervisor(way, log, report, lock, argv);
-		_exit(pid < 0 ? 1 : 0);
+			become_supervisor(way, report, argv);
+		_exit(0);
 	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return err_sys(err, errno, "cannot wait for a child");
-	return status == 0 ? 0 : err_set(err, ERR_FAILED, "cannot fork a supervisor");
+	return pid;
 }
 
 /* Read the report, whole. */
@@ -100,18 +91,45 @@ static int await_report(int fd, int64_t end, char *text, size_t cap, struct err 
 	return 0;
 }
 
-int launch_supervisor(const struct config *config, const struct guest_spec *spec, int *ret,
+int launch_begin(const struct config *config, struct guest_begun *ret, struct err *err)
+{
+	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
+	char *const argv[] = { program, NULL };
+	CLEANUP_CLOSE int ours = -1, its = -1;
+	struct guest_way way;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, errno, "cannot make a socket pair");
+	ours = pair[0];
+	its = pair[1];
+	cgroup_shelter(config->instance, &way);
+	ret->between = spawn(&way, its, argv);
+	cgroup_close_way(&way);
+	if (ret->between < 0)
+		return err_sys(err, errno, "cannot fork");
+	ret->link = steal_fd(&ours);
+	return 0;
+}
+
+void launch_end(struct guest_begun *begun)
+{
+	if (!begun->link)
+		return;
+	fd_close(begun->link);
+	while (waitpid(begun->between, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	*begun = (struct guest_begun){ 0 };
+}
+
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, int link,
 		      struct err *err)
 {
-	struct guest_args args = { .config = *config, .spec = *spec };
-	CLEANUP_FREE char *program = xasprintf("%s/vm2-guest", guest_libexecdir);
 	CLEANUP_FREE char *init = xasprintf("%s/vm2-init", guest_libexecdir);
-	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1, ours = -1, its = -1;
-	struct guest_way way;
-	char *argv[ARGS_MAX];
-	int pair[2], r;
+	struct handoff order = { .args = { .config = *config, .spec = *spec, .init = init } };
+	CLEANUP_CLOSE int dirfd = -1, log = -1, lock = -1;
+	int r;
 
-	args.init = init;
 	dirfd = run_open(config, spec->name, true);
 	if (dirfd < 0)
 		return err_sys(err, -dirfd, "cannot make the guest's folder in %s", config->run);
@@ -119,29 +137,23 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	if (r < 0)
 		return err_sys(err, -r, "cannot keep the guest's limits in %s", config->run);
 	log = openat(dirfd, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (log < 0)
+		return err_sys(err, errno, "cannot open the guest's log");
 	lock = run_lock(dirfd);
 	if (lock == -EWOULDBLOCK)
 		return err_set(err, ERR_BUSY, "another vm2-guest is at it: try again in a moment");
 	if (lock < 0)
 		return err_sys(err, -lock, "cannot lock the guest");
-	if (log < 0 || 
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, errno, "cannot open the guest's log");
-	ours = pair[0];
-	its = pair[1];
-	args_write(&args, program, argv);
-	cgroup_shelter(config->instance, &way);
-	r = spawn(&way, log, its, lock, argv, err);
-	cgroup_close_way(&way);
-	args_free(argv);
-	if (r == 0)
-		*ret = steal_fd(&ours);
-	return r;
+	order.lock = lock;
+	order.log = log;
+	r = handoff_send(link, &order);
+	/* One that gave up by now has said why: launch_await(). */
+	return r < 0 && r != -EPIPE ? err_sys(err, -r, "cannot tell vm2-guest what to start") : 0;
 }
 
 void launch_go(int link)
 {
-	/* One that gave up by now has said why. */
+	/* As above. */
 	send(link, "g", 1, MSG_NOSIGNAL);
 }
 

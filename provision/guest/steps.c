@@ -99,10 +99,10 @@ static int run_up(struct work *w, struct err *err)
 {
 	const struct guest_starting *starting = w->starting;
 
-	launch_go(w->link);
+	launch_go(w->begun->link);
 	if (starting && starting->meanwhile)
 		starting->meanwhile(starting->data);
-	return launch_await(w->config, w->link, err);
+	return launch_await(w->config, w->begun->link, err);
 }
 
 /* End the supervisor: politely, which ends the guest politely; else by force. */

@@ -16,7 +16,7 @@ struct work {
 	const struct guest_spec *spec;
 	const struct guest_starting *starting; /* a caller who wants to know, or NULL */
 	bool fresh; /* the files were made by this start: its failure removes them */
-	int link;   /* to a vm2-guest that waits for launch_go(), then starts it; 0: there is none */
+	struct guest_begun *begun; /* a vm2-guest that waits for launch_go(), then starts it */
 	bool held;  /* this process holds the firewall's socket (firewall/owner.h) */
 };
 
@@ -47,10 +47,18 @@ int steps_rates(struct work *work, struct err *err);
 extern const char *const guest_libexecdir;
 
 /*
- * Start a vm2-guest, which prepares what needs none of the other steps and then waits: meanwhile the caller
- * takes them. *ret is the link to it: it ends when that is closed. launch.c
+ * Begin a vm2-guest, which prepares what all guests have and then waits to be told for which one. It ends
+ * when the link to it is closed. launch.c
  */
-int launch_supervisor(const struct config *config, const struct guest_spec *spec, int *ret,
+int launch_begin(const struct config *config, struct guest_begun *ret, struct err *err);
+
+/* Close the link, if there is one: whoever waits ends. */
+void launch_end(struct guest_begun *begun);
+
+/*
+ * Tell it. It prepares what needs none of the other steps and waits again: meanwhile the caller takes them.
+ */
+int launch_supervisor(const struct config *config, const struct guest_spec *spec, int link,
 		      struct err *err);
 
 /* Have it go on. */

@@ -26,23 +26,24 @@
 #include "provision/base/str.h"
 #include "provision/guest/args.h"
 #include "provision/guest/confine.h"
+#include "provision/guest/handoff.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
 
 /* What launch.c hands in. */
 #define REPORT_FD 3
-#define LOCK_FD 4
 
 struct supervisor {
 	struct guest_args args;
+	struct start *start; /* what was prepared for the guest */
 	struct guest_process guest;
 	int dirfd, lock, signals;
 };
 
 static void report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Tell guest_start(), once. A reader that is gone does not matter. */
+/* Tell launch_await(), once. A reader that is gone does not matter. */
 static void report(const char *fmt, ...)
 {
 	char text[ERR_TEXT_MAX + 64];
@@ -64,7 +65,8 @@ static int open_run(struct supervisor *s, struct err *err)
 	s->dirfd = run_open(&s->args.config, s->args.spec.name, true);
 	if (s->dirfd < 0)
 		return err_sys(err, -s->dirfd, "cannot open the guest's folder");
-	s->lock = s->args.lock ? (int)s->args.lock : LOCK_FD;
+	if (s->args.lock)
+		s->lock = (int)s->args.lock;
 	r = run_note(s->lock);
 	if (r >= 0)
 		r = fd_cloexec(s->lock, 1);
@@ -130,6 +132,32 @@ static int prepare_again(struct supervisor *s, struct err *err)
 	return r;
 }
 
+/* All that can be done before it is known for which guest. */
+static int prepare(struct supervisor *s, struct err *err)
+{
+	/* For init, which is born with what this process has; it needs no more itself. */
+	confine_limits();
+	return type_container.prepare(&s->start, err);
+}
+
+/* As it was begun: 0 when it is known what it is for, ERR_NOT_FOUND when nobody wants it any more. */
+static int await_handoff(struct supervisor *s, struct err *err)
+{
+	struct handoff order;
+	int r = prepare(s, err);
+
+	if (r == 0)
+		r = handoff_receive(REPORT_FD, &order, err);
+	if (r != 0)
+		return r;
+	s->args = order.args;
+	s->lock = order.lock;
+	if (dup2(order.log, STDERR_FILENO) < 0)
+		return err_sys(err, errno, "cannot use the guest's log");
+	close(order.log);
+	return 0;
+}
+
 static int bring_up(struct supervisor *s, struct err *err)
 {
 	int r = hold_rules(s, err);
@@ -138,10 +166,10 @@ static int bring_up(struct supervisor *s, struct err *err)
 		r = prepare_again(s, err);
 	if (r == 0)
 		r = open_programs(s, err);
-	/* For init, which is born with what this process has; it needs no more itself. */
-	confine_limits();
+	if (r == 0 && s->args.lock)
+		r = prepare(s, err);
 	if (r == 0)
-		r = type_container.launch(&s->args.config, &s->args.spec, s->args.init,
+		r = type_container.launch(s->start, &s->args.config, &s->args.spec, s->args.init,
 					  s->args.lock ? -1 : REPORT_FD, &s->guest, err);
 	if (r == 0)
 		r = run_write_own(s->dirfd, s->guest.init_pid);
@@ -208,15 +236,19 @@ int main(int argc, char **argv)
 {
 	struct supervisor s = { .dirfd = -1 };
 	struct err err = { 0 };
-	bool again;
+	bool again = argc > 1;
 	int r;
 
 	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
-	r = args_read(argc, argv, &s.args, &err);
-	again = s.args.lock != 0;
 	fd_cloexec(OWNER_HELD_FD, 1);
-	if (!again)
+	if (again) {
+		r = args_read(argc, argv, &s.args, &err);
+	} else {
 		fd_cloexec(REPORT_FD, 1);
+		r = await_handoff(&s, &err);
+		if (r == ERR_NOT_FOUND)
+			return 0;
+	}
 	if (r == 0)
 		r = open_run(&s, &err);
 	if (r == 0 && s.args.ended && !end(&s))

@@ -308,6 +308,45 @@ Test(guest, the_caller_has_time_while_it_comes_up)
 	cr_expect_eq(m.times, 1, "called for what does not come up");
 }
 
+/* Within 5 s there are so many. */
+static void expect_supervisors(int n)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "for i in $(seq 50); do [ $(pgrep -xc vm2-guest) = %d ] && exit; sleep .1; done; exit 1", n);
+	cr_expect_eq(shell(command), 0, "not %d of them", n);
+}
+
+Test(guest, one_that_was_begun_is_used_or_ends)
+{
+	struct guest_begun begun;
+	const struct guest_starting starting = { .begun = &begun };
+	struct err err = { 0 };
+
+	guest_begin(&config, &begun);
+	expect_supervisors(1);
+	guest_begun_end(&begun);
+	expect_supervisors(0);
+	guest_begun_end(&begun);
+	guest_begin(&config, &begun);
+	cr_assert_eq(guest_start(&config, &spec, &starting, NULL, &err), 0, "%s", err.text);
+	guest_begun_end(&begun);
+	expect_supervisors(1);
+	expect_inside("hostname", "acme");
+	stop();
+	/* It was killed before it knew what for. */
+	guest_begin(&config, &begun);
+	expect_supervisors(1);
+	shell("pkill -9 -x vm2-guest");
+	expect_supervisors(0);
+	cr_expect_neq(guest_start(&config, &spec, &starting, NULL, &err), 0);
+	cr_expect(strstr(err.text, "died without a word"), "%s", err.text);
+	guest_begun_end(&begun);
+	expect_nothing_left();
+	start();
+}
+
 Test(guest, what_cannot_be_is_named)
 {
 	struct guest_spec wrong = spec;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vm2: the command of staff and auditors. */
 #include <errno.h>
-#include <locale.h>
 #include <signal.h>
 #include <string.h>
 
@@ -34,7 +33,6 @@ int main(int argc, char **argv)
 	struct cli cli;
 	int r, status;
 
-	setlocale(LC_CTYPE, "");
 	signal(SIGPIPE, SIG_IGN);
 	r = command_parse(nouns, argc, argv, &cli, &err);
 	if (r == 0 && cli.version)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/cli/table.h"
 
+#include <locale.h>
 #include <string.h>
 #include <time.h>
 #include <wchar.h>
@@ -311,6 +312,8 @@ static void print_one(const struct table *t, FILE *out, bool people)
 
 void table_print(const struct table *t, FILE *out, bool people)
 {
+	/* For wcwidth(3), and only here: to find the locale's files takes a while. */
+	setlocale(LC_CTYPE, "");
 	if (t->shape == TABLE_ONE)
 		print_one(t, out, people);
 	else

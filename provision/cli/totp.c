@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/cli/totp.h"
 
+#include <dlfcn.h>
 #include <qrencode.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +19,22 @@ static bool is_light(const QRcode *code, int x, int y)
 	return !(code->data[y * code->width + x] & 1);
 }
 
+/* Loaded only where it is wanted: with what it needs, it takes as long as all else that vm2 begins with. */
+static QRcode *make_qr(void *library, const char *text)
+{
+	QRcode *(*encode)(const char *, int, QRecLevel) = NULL;
+
+	/* As dlopen(3) has it: a function behind a pointer to no function. */
+	if (library)
+		*(void **)(&encode) = dlsym(library, "QRcode_encodeString8bit");
+	return encode ? encode(text, 0, QR_ECLEVEL_L) : NULL;
+}
+
 /* Two rows in one line of half blocks, white on black whatever the terminal's own colours are. */
 static void print_qr(const char *text)
 {
 	static const char *const blocks[] = { " ", "\u2580", "\u2584", "\u2588" };
-	QRcode *code = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_L);
+	QRcode *code = make_qr(dlopen("libqrencode.so.4", RTLD_NOW | RTLD_LOCAL), text);
 
 	if (!code)
 		return;
@@ -32,7 +44,7 @@ static void print_qr(const char *text)
 			printf("%s", blocks[is_light(code, x, y) | is_light(code, x, y + 1) << 1]);
 		printf("\033[0m\n");
 	}
-	QRcode_free(code);
+	/* Both go with the process. */
 }
 
 static void print_text(const struct msg *row)

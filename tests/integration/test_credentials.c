@@ -48,6 +48,7 @@ Test(credentials, a_code_is_asked_for_and_taken_once)
 	ok("vm2 tenant totp coded --remove");
 	cr_assert_eq(by_password("coded", "right horse"), 0);
 	assert_has(ok("script -qec 'vm2 tenant totp coded' /dev/null"), "otpauth://totp/");
+	assert_has(ok("script -qec 'vm2 tenant totp coded' /dev/null"), "\u2588\u2588\u2588");
 	assert_status(sh("vm2 tenant totp nobody-here"), 3);
 }
 

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/link.h"
+
 /* RFC 826, of Ethernet and IPv4 */
 #define ARP_SENDER_MAC	   8
 #define ARP_SENDER_ADDRESS 14
@@ -74,16 +76,22 @@ static void payload(
 	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
 }
 
-static void mask(struct nftnl_rule *r, const void *bits, uint32_t len)
+static void mask_to(
+	struct nftnl_rule *r, uint32_t from, uint32_t to, const void *bits, uint32_t len)
 {
 	static const uint8_t zero[16];
 	struct nftnl_expr *e = add(r, "bitwise");
 
-	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, from);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, to);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
 	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, bits, len);
 	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, len);
+}
+
+static void mask(struct nftnl_rule *r, const void *bits, uint32_t len)
+{
+	mask_to(r, NFT_REG_1, NFT_REG_1, bits, len);
 }
 
 static void lookup_or_not(struct nftnl_rule *r, const char *set, uint32_t flags)
@@ -100,20 +108,39 @@ static void lookup(struct nftnl_rule *r, const char *set)
 	lookup_or_not(r, set, 0);
 }
 
+static void interface_to(struct nftnl_rule *r, bool in, uint32_t reg)
+{
+	meta_to(r, in ? NFT_META_IIF : NFT_META_OIF, reg);
+}
+
+static void interface(struct nftnl_rule *r, bool in)
+{
+	interface_to(r, in, NFT_REG_1);
+}
+
+/* Whether the index in this register is a guest's, or not; the register keeps it. */
+static void of_base(struct nftnl_rule *r, uint32_t reg, uint32_t base, bool guests)
+{
+	static const uint32_t bits = LINK_INDEX_MASK;
+
+	mask_to(r, reg, NFT_REG_4, &bits, sizeof(bits));
+	cmp_of(r, NFT_REG_4, guests ? NFT_CMP_EQ : NFT_CMP_NEQ, &base, sizeof(base));
+}
+
 /*
- * The key of a link: the name fills NFT_REG_1 (16 bytes), the MAC two registers of four, and what
+ * The key of a link: the index has the first register of four bytes, the MAC the two behind, and what
  * follows begins at AFTER_LINK.
  */
-#define AFTER_LINK NFT_REG32_06
+#define AFTER_LINK NFT_REG32_03
 
 static void source_mac(struct nftnl_rule *r)
 {
-	payload(r, NFT_PAYLOAD_LL_HEADER, offsetof(struct ethhdr, h_source), ETH_ALEN, NFT_REG_2);
+	payload(r, NFT_PAYLOAD_LL_HEADER, offsetof(struct ethhdr, h_source), ETH_ALEN, NFT_REG32_01);
 }
 
 static void link_key(struct nftnl_rule *r)
 {
-	meta(r, NFT_META_IIFNAME);
+	interface(r, true);
 	source_mac(r);
 }
 
@@ -125,11 +152,20 @@ static uint32_t address_offset(int family, enum expr_side side)
 	return side == EXPR_SOURCE ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr);
 }
 
-void expr_interface(struct nftnl_rule *r, bool in, const char *prefix, bool starts_so)
+void expr_interface(struct nftnl_rule *r, bool in, uint32_t base, bool guests)
 {
-	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	static const uint32_t bits = LINK_INDEX_MASK;
+
+	interface(r, in);
+	mask(r, &bits, sizeof(bits));
+	cmp(r, guests ? NFT_CMP_EQ : NFT_CMP_NEQ, &base, sizeof(base));
+}
+
+void expr_named(struct nftnl_rule *r, const char *prefix)
+{
+	meta(r, NFT_META_IIFNAME);
 	/* Compared without the NUL, it is a prefix: nft(8) prints "prefix*". */
-	cmp(r, starts_so ? NFT_CMP_EQ : NFT_CMP_NEQ, prefix, strlen(prefix));
+	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
 }
 
 void expr_family(struct nftnl_rule *r, int family)
@@ -166,16 +202,16 @@ void expr_no_address(struct nftnl_rule *r, enum expr_side side, const struct add
 
 void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 {
-	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	interface(r, in);
 	lookup(r, set);
 }
 
-/* The prefix of the name that is there anyway: what is no guest's is not looked up. */
-void expr_known_source(struct nftnl_rule *r, int family, const char *prefix, const char *set)
+/* What is no guest's is not looked up. */
+void expr_known_source(struct nftnl_rule *r, int family, uint32_t base, const char *set)
 {
 	expr_family(r, family);
-	meta(r, NFT_META_IIFNAME);
-	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
+	interface(r, true);
+	of_base(r, NFT_REG_1, base, true);
 	source_mac(r);
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, EXPR_SOURCE),
 		family == AF_INET6 ? 16 : 4, AFTER_LINK);
@@ -190,8 +226,8 @@ void expr_known_link(struct nftnl_rule *r, const char *set)
 
 void expr_known_pair(struct nftnl_rule *r, const char *set)
 {
-	meta(r, NFT_META_IIFNAME);
-	meta_to(r, NFT_META_OIFNAME, NFT_REG_2);
+	interface(r, true);
+	interface_to(r, false, NFT_REG32_01);
 	lookup(r, set);
 }
 
@@ -200,7 +236,7 @@ void expr_known_claim(struct nftnl_rule *r, const char *set)
 	link_key(r);
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_MAC, ETH_ALEN, AFTER_LINK);
 	/* Behind the MAC's two. */
-	payload(r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_ADDRESS, 4, NFT_REG_3);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_ADDRESS, 4, NFT_REG32_05);
 	lookup(r, set);
 }
 
@@ -247,7 +283,7 @@ void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
-static void state(struct nftnl_rule *r, uint32_t op, uint32_t states)
+void expr_state(struct nftnl_rule *r, uint32_t states)
 {
 	static const uint32_t none;
 	struct nftnl_expr *e = add(r, "ct");
@@ -255,17 +291,7 @@ static void state(struct nftnl_rule *r, uint32_t op, uint32_t states)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 	mask(r, &states, sizeof(states));
-	cmp(r, op, &none, sizeof(none));
-}
-
-void expr_state(struct nftnl_rule *r, uint32_t states)
-{
-	state(r, NFT_CMP_NEQ, states);
-}
-
-void expr_no_state(struct nftnl_rule *r, uint32_t states)
-{
-	state(r, NFT_CMP_EQ, states);
+	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
 }
 
 void expr_status(struct nftnl_rule *r, uint32_t bits)
@@ -346,17 +372,15 @@ void expr_own_verdict(struct nftnl_rule *r, int family, bool sent, const char *m
 	bool six = family == AF_INET6;
 	struct nftnl_expr *e;
 
-	meta(r, sent ? NFT_META_IIFNAME : NFT_META_OIFNAME);
-	e = add(r, "meta");
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_L4PROTO);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG_2);
+	interface(r, sent);
+	meta_to(r, NFT_META_L4PROTO, NFT_REG32_01);
 	e = add(r, "ct");
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_PROTO_SRC);
 	nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_REPLY);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG32_05);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG32_02);
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER,
 		address_offset(family, sent ? EXPR_DESTINATION : EXPR_SOURCE), six ? 16 : 4,
-		NFT_REG32_06);
+		NFT_REG32_03);
 	e = add(r, "lookup");
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
@@ -393,7 +417,7 @@ void expr_connections_over(
 {
 	struct nftnl_expr *state = alloc("connlimit");
 
-	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	interface(r, in);
 	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_COUNT, count);
 	nftnl_expr_set_u32(state, NFTNL_EXPR_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
 	dynset(r, NFT_DYNSET_OP_ADD, set, set_id, 0, state);
@@ -425,7 +449,7 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint
 {
 	struct nftnl_expr *state = alloc("limit");
 
-	meta(r, NFT_META_IIFNAME);
+	interface(r, true);
 	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_RATE, a_second);
 	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_UNIT, 1);
 	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_BURST, 2 * a_second);
@@ -436,19 +460,18 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint
 
 void expr_account(struct nftnl_rule *r, bool in, const char *set)
 {
-	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+	interface(r, in);
 	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
 }
 
-/* The name is loaded once: it is what costs most of all this. */
 void expr_account_plain(
-	struct nftnl_rule *r, bool in, const char *prefix, const char *but, const char *set)
+	struct nftnl_rule *r, bool in, uint32_t base, const char *but, const char *set)
 {
-	meta(r, in ? NFT_META_IIFNAME : NFT_META_OIFNAME);
-	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
+	interface(r, in);
+	of_base(r, NFT_REG_1, base, true);
 	if (!in) {
-		meta_to(r, NFT_META_IIFNAME, NFT_REG_2);
-		cmp_of(r, NFT_REG_2, NFT_CMP_NEQ, prefix, strlen(prefix));
+		interface_to(r, true, NFT_REG_2);
+		of_base(r, NFT_REG_2, base, false);
 	}
 	lookup_or_not(r, but, NFT_LOOKUP_F_INV);
 	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));

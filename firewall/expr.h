@@ -13,8 +13,11 @@ enum expr_side {
 	EXPR_DESTINATION
 };
 
-/* The packet comes in by (in), or leaves by, an interface whose name starts so; or does not. */
-void expr_interface(struct nftnl_rule *r, bool in, const char *prefix, bool starts_so);
+/* The packet comes in by (in), or leaves by, a guest's interface, of this base (link.h); or does not. */
+void expr_interface(struct nftnl_rule *r, bool in, uint32_t base, bool guests);
+
+/* The name of the interface that it came in by starts so. */
+void expr_named(struct nftnl_rule *r, const char *prefix);
 
 /* The packet is of this family (AF_INET, AF_INET6). */
 void expr_family(struct nftnl_rule *r, int family);
@@ -51,8 +54,8 @@ void expr_known_claim(struct nftnl_rule *r, const char *set);
 /* The interface it came in by and the one it leaves by, together, are an element of the set. */
 void expr_known_pair(struct nftnl_rule *r, const char *set);
 
-/* Interface, MAC and source, together, are an element of the set; the interface's name starts so. */
-void expr_known_source(struct nftnl_rule *r, int family, const char *prefix, const char *set);
+/* Interface, MAC and source, together, are an element of the set; the interface is of this base. */
+void expr_known_source(struct nftnl_rule *r, int family, uint32_t base, const char *set);
 
 /* Its transport protocol is this one. */
 void expr_protocol(struct nftnl_rule *r, uint8_t protocol);
@@ -77,8 +80,6 @@ void expr_no_syn(struct nftnl_rule *r);
 
 /* Its connection is in one of these states (NF_CT_STATE_BIT). */
 void expr_state(struct nftnl_rule *r, uint32_t states);
-/* In none of them. */
-void expr_no_state(struct nftnl_rule *r, uint32_t states);
 
 /* Its connection has one of these marks of the kernel's (enum ip_conntrack_status). */
 void expr_status(struct nftnl_rule *r, uint32_t bits);
@@ -118,11 +119,11 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint
 void expr_account(struct nftnl_rule *r, bool in, const char *set);
 
 /*
- * Count it so if the interface's name starts so (and, of what leaves, that it came in by does not), and it
+ * Count it so if the interface is of this base (and, of what leaves, that it came in by is not), and it
  * is no element of the set `but`; else the rule ends.
  */
 void expr_account_plain(
-	struct nftnl_rule *r, bool in, const char *prefix, const char *but, const char *set);
+	struct nftnl_rule *r, bool in, uint32_t base, const char *but, const char *set);
 
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);

@@ -66,6 +66,22 @@ void link_name(const char *instance, uint32_t number, char ret[16])
 		ret[0] = '\0';
 }
 
+/* FNV-1a of 32 bits (RFC 9923) */
+uint32_t link_index_base(const char *instance)
+{
+	uint32_t hash = 2166136261U, all = LINK_INDEX_MASK / (LINK_NUMBER_MAX + 1);
+
+	for (const char *c = instance; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 16777619U;
+	return (1 + hash % all) * (LINK_NUMBER_MAX + 1);
+}
+
+bool link_number(uint32_t base, uint32_t index, uint32_t *ret)
+{
+	*ret = index & LINK_NUMBER_MAX;
+	return (index & ~LINK_NUMBER_MAX) == base;
+}
+
 void link_mac(uint32_t number, bool guest_side, uint8_t ret[6])
 {
 	/* 0x02: locally administered, unicast (IEEE 802, 8.2). */
@@ -87,7 +103,9 @@ static int check_name(const char *instance, uint32_t number, char ret[IFNAMSIZ],
 			"interface name %s-%u is longer than %d characters: "
 			"use a shorter instance name",
 			instance, number, IFNAMSIZ - 1);
-	return 0;
+	return number <= LINK_NUMBER_MAX ? 0 :
+					   err_set(err, ERR_USAGE, "%s: a guest's number is at most %u",
+						   ret, LINK_NUMBER_MAX);
 }
 
 /* A constant of ours as an address. */
@@ -134,6 +152,7 @@ static int prepare(const struct link_spec *spec, struct link *ret, struct err *e
 		r = parse_more(spec->more, &l, err);
 	if (r)
 		return r;
+	l.host.index = link_index_base(spec->instance) | spec->number;
 	link_mac(spec->number, false, l.host.mac);
 	link_mac(spec->number, true, l.guest.mac);
 	l.gateway4 = constant(AF_INET, LINK_GATEWAY4, 32);

@@ -35,6 +35,20 @@ struct link_spec {
  */
 void link_name(const char *instance, uint32_t number, char ret[16]);
 
+/*
+ * The host side's interface index is chosen here too, so that rules know a guest by it: loading four bytes
+ * costs a packet less than a name. The bits of LINK_INDEX_MASK say the instance, and are never all zero: the
+ * kernel counts up from 1. The others say the number.
+ */
+#define LINK_INDEX_MASK 0x7ff00000U
+#define LINK_NUMBER_MAX 0x000fffffU
+
+/* What all indexes of an instance's guests begin with; two instances share one in 1 of 2,047 cases. */
+uint32_t link_index_base(const char *instance);
+
+/* The number (to LINK_NUMBER_MAX) of the guest that has this index, in *ret; false: no guest of this base has. */
+bool link_number(uint32_t base, uint32_t index, uint32_t *ret);
+
 /* The link's MACs, which follow from the number: guest side or host side. */
 void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
 

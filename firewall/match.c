@@ -38,14 +38,17 @@ static bool put_whose(struct nftnl_rule *r, enum match match, const struct polic
 {
 	switch (match) {
 	case OWN_SOURCE4:
-		expr_known_source(r, AF_INET, p->prefix, POLICY_SOURCE4);
+		expr_known_source(r, AF_INET, p->index, POLICY_SOURCE4);
 		return true;
 	case OWN_SOURCE6:
-		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
+		expr_known_source(r, AF_INET6, p->index, POLICY_SOURCE6);
 		return true;
 	case OWN_SOURCE6_BUT_ICMP:
-		expr_known_source(r, AF_INET6, p->prefix, POLICY_SOURCE6);
+		expr_known_source(r, AF_INET6, p->index, POLICY_SOURCE6);
 		expr_no_protocol(r, IPPROTO_ICMPV6);
+		return true;
+	case NAMED_SO:
+		expr_named(r, p->prefix);
 		return true;
 	case OWN_CLAIM:
 		expr_known_claim(r, POLICY_ARP);
@@ -92,14 +95,9 @@ static bool put_connection(struct nftnl_rule *r, enum match match, const struct 
 		expr_state(r, NF_CT_STATE_INVALID_BIT);
 		return true;
 	case STREAM:
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
-		return true;
-	case NO_STREAM:
-		expr_no_state(
-			r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
-		return true;
-	case BEGINNING:
-		expr_beginning(r);
+		/* An ICMP error has its connection's status, and is no part of it. */
+		expr_status(r, IPS_CONFIRMED);
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
 		return true;
 	default:
 		return false;
@@ -206,10 +204,10 @@ static bool put_share(struct nftnl_rule *r, enum match match, const struct polic
 	case PLAIN_OUT6:
 		expr_no_address(r, EXPR_DESTINATION,
 			match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
-		expr_account_plain(r, true, p->prefix, POLICY_RATED, POLICY_SENT);
+		expr_account_plain(r, true, p->index, POLICY_RATED, POLICY_SENT);
 		return true;
 	case PLAIN_IN:
-		expr_account_plain(r, false, p->prefix, POLICY_RATED, POLICY_RECEIVED);
+		expr_account_plain(r, false, p->index, POLICY_RATED, POLICY_RECEIVED);
 		return true;
 	case RATED_IN:
 		expr_known_interface(r, true, POLICY_RATED);

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 
 #include <linux/netfilter.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -293,7 +292,7 @@ int own_check(const struct policy *p, const struct rules_own *rules, uint32_t n,
 
 /* --- elements --- */
 
-static void add_element(struct ruleset *s, const char *interface, const struct rules_own *rule,
+static void add_element(struct ruleset *s, uint32_t index, const struct rules_own *rule,
 	int family, const struct box *b)
 {
 	size_t len = family == AF_INET6 ? 16 : 4;
@@ -307,10 +306,10 @@ static void add_element(struct ruleset *s, const char *interface, const struct r
 		const uint8_t *address = i ? b->of[ADDRESS].high : b->of[ADDRESS].low;
 
 		/* Each part begins a register of 4 bytes. */
-		memcpy(keys[i], interface, strlen(interface));
-		keys[i][IFNAMSIZ] = protocol[15];
-		memcpy(keys[i] + IFNAMSIZ + 4, port + 14, 2);
-		memcpy(keys[i] + IFNAMSIZ + 8, address + 16 - len, len);
+		memcpy(keys[i], &index, sizeof(index));
+		keys[i][RULESET_LINK_PART] = protocol[15];
+		memcpy(keys[i] + RULESET_LINK_PART + 4, port + 14, 2);
+		memcpy(keys[i] + RULESET_LINK_PART + 8, address + 16 - len, len);
 	}
 	e->data[0] = rule->allow ? NF_ACCEPT : NF_DROP;
 }
@@ -319,21 +318,22 @@ int own_add(struct ruleset *s, const struct policy *p, const struct rules_own *r
 	struct err *err)
 {
 	static const int families[] = { AF_INET, AF_INET6 };
-	char interface[IFNAMSIZ];
+	uint32_t index;
 	size_t before = s->n;
 	bool too_many = false;
 
 	for (uint32_t i = 0; i < n; i++) {
 		int r = check_form(&rules[i], i + 1, err);
 
-		link_name(p->table, rules[i].number, interface);
+		if (r == 0)
+			r = ruleset_index(p, rules[i].number, &index, err);
 		for (size_t f = 0; r == 0 && f < ARRAY_LEN(families); f++) {
 			CLEANUP_PIECES struct pieces left = { 0 };
 
 			remains(rules, i, families[f], &left);
 			too_many |= left.too_many;
 			for (size_t j = 0; j < left.n && s->n - before <= OWN_ELEMENTS_MAX; j++)
-				add_element(s, interface, &rules[i], families[f], &left.of[j]);
+				add_element(s, index, &rules[i], families[f], &left.of[j]);
 		}
 		if (r == 0 && (too_many || s->n - before > OWN_ELEMENTS_MAX))
 			r = err_set(err, ERR_USAGE,

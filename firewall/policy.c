@@ -29,7 +29,7 @@
 #define TYPE_INET_PROTO	12
 #define TYPE_SERVICE	13
 #define TYPE_ICMP6_TYPE 29
-#define TYPE_IFNAME	41
+#define TYPE_IFINDEX	20
 #define TYPE_PAIR(a, b) ((a) << 6 | (b))
 #define NFT_HOST_ENDIAN 1 /* its enum byteorder */
 
@@ -88,41 +88,41 @@ struct set {
 
 #define METERS_MAX  65536	  /* more guests than there can be */
 
-#define TYPE_LINK TYPE_PAIR(TYPE_IFNAME, TYPE_ETHER_ADDR)
+#define TYPE_LINK TYPE_PAIR(TYPE_IFINDEX, TYPE_ETHER_ADDR)
 
 /* A map of guests' own rules. */
-#define TYPE_RULE(address) (TYPE_PAIR(TYPE_IFNAME, TYPE_INET_PROTO) << 12 | TYPE_PAIR(TYPE_SERVICE, address))
+#define TYPE_RULE(address) (TYPE_PAIR(TYPE_IFINDEX, TYPE_INET_PROTO) << 12 | TYPE_PAIR(TYPE_SERVICE, address))
 #define RULES_MAP(name, address, len)                                                             \
-	{ name, TYPE_RULE(address), 16 + 4 + 4 + (len), NFT_DATA_VERDICT, 0,                      \
-		NFT_SET_MAP | NFT_SET_INTERVAL | NFT_SET_CONCAT, 0, { 16, 1, 2, len } }
+	{ name, TYPE_RULE(address), 4 + 4 + 4 + (len), NFT_DATA_VERDICT, 0,                      \
+		NFT_SET_MAP | NFT_SET_INTERVAL | NFT_SET_CONCAT, 0, { 4, 1, 2, len } }
 
 static const struct set sets[] = {
-	{ POLICY_GUESTS, TYPE_LINK, 16 + 8 },
-	{ POLICY_SOURCE4, TYPE_LINK << 6 | TYPE_IPV4_ADDR, 16 + 8 + 4 },
-	{ POLICY_SOURCE6, TYPE_LINK << 6 | TYPE_IPV6_ADDR, 16 + 8 + 16 },
+	{ POLICY_GUESTS, TYPE_LINK, 4 + 8 },
+	{ POLICY_SOURCE4, TYPE_LINK << 6 | TYPE_IPV4_ADDR, 4 + 8 + 4 },
+	{ POLICY_SOURCE6, TYPE_LINK << 6 | TYPE_IPV6_ADDR, 4 + 8 + 16 },
 	{ POLICY_PUBLISH4, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
 		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
 	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
 		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
-	{ MATCH_CONNECTIONS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ MATCH_OPENINGS, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
+	{ MATCH_CONNECTIONS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ MATCH_OPENINGS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
 	RULES_MAP(POLICY_IN4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_IN6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_OUT4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
-	{ POLICY_RATED, TYPE_IFNAME, 16 },
-	{ POLICY_UP, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
-	{ POLICY_DOWN, TYPE_IFNAME, 16, .unit = EXPR_BYTES },
-	{ POLICY_PACKETS_UP, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
-	{ POLICY_PACKETS_DOWN, TYPE_IFNAME, 16, .unit = EXPR_PACKETS },
-	{ POLICY_SENT, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ POLICY_RECEIVED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ POLICY_DROPPED, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ POLICY_DROPPED_ARP, TYPE_IFNAME, 16, 0, 0, NFT_SET_EVAL, METERS_MAX },
-	{ POLICY_SIBLINGS, TYPE_PAIR(TYPE_IFNAME, TYPE_IFNAME), 16 + 16 },
-	{ POLICY_ARP, TYPE_LINK << 12 | TYPE_PAIR(TYPE_ETHER_ADDR, TYPE_IPV4_ADDR), 16 + 8 + 8 + 4 },
+	{ POLICY_RATED, TYPE_IFINDEX, 4 },
+	{ POLICY_UP, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
+	{ POLICY_DOWN, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
+	{ POLICY_PACKETS_UP, TYPE_IFINDEX, 4, .unit = EXPR_PACKETS },
+	{ POLICY_PACKETS_DOWN, TYPE_IFINDEX, 4, .unit = EXPR_PACKETS },
+	{ POLICY_SENT, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_RECEIVED, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_DROPPED, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_DROPPED_ARP, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
+	{ POLICY_SIBLINGS, TYPE_PAIR(TYPE_IFINDEX, TYPE_IFINDEX), 4 + 4 },
+	{ POLICY_ARP, TYPE_LINK << 12 | TYPE_PAIR(TYPE_ETHER_ADDR, TYPE_IPV4_ADDR), 4 + 8 + 8 + 4 },
 };
 
 #define SPOOFED	       "spoofed"
@@ -191,13 +191,15 @@ struct rule {
 };
 
 /*
- * All that the table says, in order. Interfaces match by prefix and not by their elements, so
+ * All that the table says, in order. Interfaces match by their indexes' base and not by their elements, so
  * that a guest whose elements are missing gets nothing. Packets that are no guest's pass each
  * chain untouched. Discovery never leaves the link: Linux forwards neither of its sources.
  */
 static const struct rule rules[] = {
 	/* Most packets come no further than this. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	/* One of ours that has another index is nobody's: what it sends would pass for the host's. */
+	{ "antispoof", OTHER, ANY, NAMED_SO, SPOOFED, DROP },
 	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
 	/* All but what is to be looked at more closely. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
@@ -224,8 +226,7 @@ static const struct rule rules[] = {
 	 * when it began, for what is allowed no longer is ended: most are these, so their way is short.
 	 */
 	{ "forward", ANY, ANY, STREAM, NULL, LET_PASS },
-	{ "forward", ANY, ANY, NO_STREAM, NULL, BE_JUDGED },
-	{ "forward", ANY, ANY, BEGINNING, NULL, BE_JUDGED },
+	{ "forward", ANY, ANY, NOTHING, NULL, BE_JUDGED },
 	{ "forward", ANY, ANY, NOTHING, NULL, LET_PASS },
 
 	/* From the guests to the world, and back: of those without a rate. */
@@ -391,7 +392,7 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, def->data_len);
 	}
-	if (def->type == TYPE_IFNAME)
+	if (def->type == TYPE_IFINDEX)
 		describe_key(s);
 	if (def->unit)
 		nftnl_set_add_expr(s, expr_limit(def->unit, POLICY_LEAST));
@@ -550,13 +551,13 @@ static struct nftnl_rule *make_rule(
 	nftnl_rule_set_str(r, NFTNL_RULE_TABLE, p->table);
 	nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, def->chain);
 	nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, family_of_chain(def->chain));
-	/* First what fails soonest and cheapest: a name costs more than an address. */
+	/* First what fails soonest and cheapest: an interface costs more than an address. */
 	if (match_is_address(def->match))
 		match_put(r, def->match, p, nth, set_id);
 	if (def->in != ANY)
-		expr_interface(r, true, p->prefix, def->in == GUEST);
+		expr_interface(r, true, p->index, def->in == GUEST);
 	if (def->out != ANY)
-		expr_interface(r, false, p->prefix, def->out == GUEST);
+		expr_interface(r, false, p->index, def->out == GUEST);
 	if (!match_is_address(def->match))
 		match_put(r, def->match, p, nth, set_id);
 	if (def->counter)

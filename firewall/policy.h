@@ -66,7 +66,8 @@ struct nftnl_rule;
 struct policy {
 	const char *table;
 	char subject[32];     /* "table inet TABLE", for errors */
-	char prefix[16];      /* of the guests' interfaces: "INSTANCE-" */
+	char prefix[16];      /* of the names of the guests' interfaces: "INSTANCE-" */
+	uint32_t index;	      /* and the base of their indexes (link.h) */
 	struct address pool4; /* family 0: none */
 	struct address pool6;
 	struct address more[POLICY_MORE_MAX]; /* further pools */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "firewall/link.h"
 #include "provision/base/cleanup.h"
 
 /* The next of the prefixes in *text, which is moved on; 1, 0 at the end, or ERR_USAGE. */
@@ -122,6 +123,7 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 		r = parse_masquerade(base->masquerade ?: "both", &p, err);
 	if (r)
 		return r;
+	p.index = link_index_base(base->instance);
 	snprintf(p.prefix, sizeof(p.prefix), "%s-", base->instance);
 	snprintf(p.subject, sizeof(p.subject), "table inet %s", base->instance);
 	*ret = p;

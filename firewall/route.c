@@ -41,9 +41,10 @@ void route_add_pair(struct netlink *nl, const struct route_side *host,
 	const struct route_side *guest, int netns_fd, uint32_t mtu)
 {
 	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, "make the pair");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
 	struct nlattr *info, *data, *peer;
 
-	mnl_nlmsg_put_extra_header(msg, sizeof(struct ifinfomsg));
+	head->ifi_index = (int)host->index;
 	put_side(msg, host, mtu);
 	info = mnl_attr_nest_start(msg, IFLA_LINKINFO);
 	mnl_attr_put_strz(msg, IFLA_INFO_KIND, "veth");

@@ -10,6 +10,7 @@
 struct route_side {
 	const char *name;
 	uint8_t mac[6];
+	uint32_t index; /* of the host's side; 0: the kernel chooses */
 };
 
 /* Make a veth pair: host here, guest in the network namespace netns_fd; both down. */

@@ -75,18 +75,16 @@ static struct nftnl_set *begin_list(const struct policy *p, enum ruleset_set set
 }
 
 static void put_interface(
-	struct netlink *nl, const struct policy *p, uint16_t type, const char *set, const char *name)
+	struct netlink *nl, const struct policy *p, uint16_t type, const char *set, uint32_t index)
 {
 	struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
 	struct nftnl_set *s = nftnl_set_alloc();
-	char key[IFNAMSIZ] = "";
 
 	if (!s || !elem)
 		abort();
-	memcpy(key, name, strlen(name));
 	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
 	nftnl_set_set_str(s, NFTNL_SET_NAME, set);
-	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, key, sizeof(key));
+	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, &index, sizeof(index));
 	nftnl_set_elem_add(s, elem);
 	put_list(nl, type, s, 1);
 }
@@ -448,7 +446,7 @@ int rules_remove_ports(const struct rules_base *base, const struct rules_port *p
 
 struct siblings {
 	const struct policy *policy;
-	char interface[IFNAMSIZ];
+	uint32_t index;
 	uint32_t *of; /* whom the kernel lets it reach */
 	uint32_t n;
 };
@@ -457,22 +455,18 @@ struct siblings {
 static int take_sibling(struct nftnl_set_elem *e, void *data)
 {
 	struct siblings *s = data;
-	size_t prefix = strlen(s->policy->prefix);
-	uint32_t len = 0;
-	const char *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &len);
-	char other[IFNAMSIZ + 1] = "";
-	uint64_t number;
+	uint32_t len = 0, key[2], number;
+	const void *there = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &len);
 
-	if (!key || len != 2 * IFNAMSIZ || strncmp(key, s->interface, IFNAMSIZ) != 0)
+	if (!there || len != sizeof(key))
 		return 0;
-	memcpy(other, key + IFNAMSIZ, IFNAMSIZ);
-	if (strncmp(other, s->policy->prefix, prefix) != 0 ||
-		parse_u64(other + prefix, UINT32_MAX, &number) < 0)
+	memcpy(key, there, sizeof(key));
+	if (key[0] != s->index || !link_number(s->policy->index, key[1], &number))
 		return 0;
 	s->of = reallocarray(s->of, s->n + 1, sizeof(*s->of));
 	if (!s->of)
 		abort();
-	s->of[s->n++] = (uint32_t)number;
+	s->of[s->n++] = number;
 	return 0;
 }
 
@@ -526,8 +520,9 @@ int rules_set_siblings(const struct rules_base *base, uint32_t number, const uin
 
 	if (r != 0)
 		return r;
-	link_name(p.table, number, there.interface);
-	r = listing_elements(&p, POLICY_SIBLINGS, take_sibling, &there, err);
+	r = ruleset_index(&p, number, &there.index, err);
+	if (r == 0)
+		r = listing_elements(&p, POLICY_SIBLINGS, take_sibling, &there, err);
 	if (r == 0)
 		r = change_siblings(base, &p, number, &there, others, count, err);
 	if (r != 0) {
@@ -654,19 +649,20 @@ int traffic_forget(const struct rules_base *base, uint32_t number, struct err *e
 		POLICY_DROPPED_ARP };
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct err why = { 0 };
-	char name[IFNAMSIZ];
 	struct policy p;
+	uint32_t index;
 	int r = check(base, &p, err);
 
+	if (!r)
+		r = ruleset_index(&p, number, &index, err);
 	if (!r)
 		r = open_batch(base, &nl, err);
 	if (r)
 		return r;
-	link_name(p.table, number, name);
 	/* Added first, so that it can be deleted whether it is there or not. */
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
-		put_interface(&nl, &p, NFT_MSG_NEWSETELEM, sets[i], name);
-		put_interface(&nl, &p, NFT_MSG_DELSETELEM, sets[i], name);
+		put_interface(&nl, &p, NFT_MSG_NEWSETELEM, sets[i], index);
+		put_interface(&nl, &p, NFT_MSG_DELSETELEM, sets[i], index);
 	}
 	r = commit(&nl, p.subject, &why);
 	return r == -ENOENT ? 0 : r ? err_set(err, r, "%s", why.text) : 0;

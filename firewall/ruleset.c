@@ -16,6 +16,7 @@
 #include "provision/base/cleanup.h"
 
 /* Each part of a key or of data fills whole registers of 4 bytes. */
+#define LINK_PART RULESET_LINK_PART
 #define PORT_PART 4
 #define MAC_PART  8
 #define MAC_LEN	  6
@@ -27,24 +28,24 @@ static const struct {
 	bool ranges;
 	enum expr_unit unit;
 } sets[RULESET_SETS] = {
-	[RULESET_SOURCE4] = { POLICY_SOURCE4, IFNAMSIZ + MAC_PART + 4, 0 },
-	[RULESET_SOURCE6] = { POLICY_SOURCE6, IFNAMSIZ + MAC_PART + 16, 0 },
-	[RULESET_GUESTS] = { POLICY_GUESTS, IFNAMSIZ + MAC_PART, 0 },
+	[RULESET_SOURCE4] = { POLICY_SOURCE4, LINK_PART + MAC_PART + 4, 0 },
+	[RULESET_SOURCE6] = { POLICY_SOURCE6, LINK_PART + MAC_PART + 16, 0 },
+	[RULESET_GUESTS] = { POLICY_GUESTS, LINK_PART + MAC_PART, 0 },
 	[RULESET_PUBLISH4] = { POLICY_PUBLISH4, 2 * PORT_PART, 4 + PORT_PART },
 	[RULESET_PUBLISH6] = { POLICY_PUBLISH6, 2 * PORT_PART, 16 + PORT_PART },
-	[RULESET_IN4] = { POLICY_IN4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
-	[RULESET_IN6] = { POLICY_IN6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
-	[RULESET_OUT4] = { POLICY_OUT4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
-	[RULESET_OUT6] = { POLICY_OUT6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
-	[RULESET_PEER4] = { POLICY_PEER4, IFNAMSIZ + 2 * PORT_PART + 4, VERDICT, true },
-	[RULESET_PEER6] = { POLICY_PEER6, IFNAMSIZ + 2 * PORT_PART + 16, VERDICT, true },
-	[RULESET_RATED] = { POLICY_RATED, IFNAMSIZ },
-	[RULESET_UP] = { POLICY_UP, IFNAMSIZ, .unit = EXPR_BYTES },
-	[RULESET_DOWN] = { POLICY_DOWN, IFNAMSIZ, .unit = EXPR_BYTES },
-	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, IFNAMSIZ, .unit = EXPR_PACKETS },
-	[RULESET_PACKETS_DOWN] = { POLICY_PACKETS_DOWN, IFNAMSIZ, .unit = EXPR_PACKETS },
-	[RULESET_SIBLINGS] = { POLICY_SIBLINGS, 2 * IFNAMSIZ, 0 },
-	[RULESET_ARP] = { POLICY_ARP, IFNAMSIZ + 2 * MAC_PART + 4, 0 },
+	[RULESET_IN4] = { POLICY_IN4, LINK_PART + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_IN6] = { POLICY_IN6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_OUT4] = { POLICY_OUT4, LINK_PART + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_OUT6] = { POLICY_OUT6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_PEER4] = { POLICY_PEER4, LINK_PART + 2 * PORT_PART + 4, VERDICT, true },
+	[RULESET_PEER6] = { POLICY_PEER6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
+	[RULESET_RATED] = { POLICY_RATED, LINK_PART },
+	[RULESET_UP] = { POLICY_UP, LINK_PART, .unit = EXPR_BYTES },
+	[RULESET_DOWN] = { POLICY_DOWN, LINK_PART, .unit = EXPR_BYTES },
+	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, LINK_PART, .unit = EXPR_PACKETS },
+	[RULESET_PACKETS_DOWN] = { POLICY_PACKETS_DOWN, LINK_PART, .unit = EXPR_PACKETS },
+	[RULESET_SIBLINGS] = { POLICY_SIBLINGS, 2 * LINK_PART, 0 },
+	[RULESET_ARP] = { POLICY_ARP, LINK_PART + 2 * MAC_PART + 4, 0 },
 };
 
 void ruleset_free(struct ruleset *s)
@@ -98,24 +99,20 @@ static int parse_addresses(
 	return r == 0 ? address_parse(text6, AF_INET6, ret6, err) : r;
 }
 
-static int name_interface(
-	const struct policy *p, uint32_t number, char ret[IFNAMSIZ], struct err *err)
+int ruleset_index(const struct policy *p, uint32_t number, uint32_t *ret, struct err *err)
 {
-	link_name(p->table, number, ret);
-	if (!*ret)
-		return err_set(err, ERR_USAGE,
-			"interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name",
-			p->table, number, IFNAMSIZ - 1);
+	*ret = p->index | number;
+	if (number > LINK_NUMBER_MAX)
+		return err_set(err, ERR_USAGE, "a guest's number is at most %u", LINK_NUMBER_MAX);
 	return 0;
 }
 
-static void add_rate(struct ruleset *s, enum ruleset_set set, const char *interface,
+static void add_rate(struct ruleset *s, enum ruleset_set set, uint32_t index,
 	const struct rules_guest *g, uint64_t rate)
 {
 	struct ruleset_element *e = ruleset_add(s, set);
 
-	memcpy(e->key, interface, strlen(interface));
+	memcpy(e->key, &index, sizeof(index));
 	e->optional = g->optional;
 	e->rate = rate;
 }
@@ -123,18 +120,18 @@ static void add_rate(struct ruleset *s, enum ruleset_set set, const char *interf
 int ruleset_add_rates(
 	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
 {
-	char interface[IFNAMSIZ] = "";
-	int r = name_interface(p, g->number, interface, err);
+	uint32_t index;
+	int r = ruleset_index(p, g->number, &index, err);
 
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
 		if (sets[set].unit || set == RULESET_RATED)
-			add_rate(s, set, interface, g, sets[set].unit ? POLICY_LEAST : 0);
+			add_rate(s, set, index, g, sets[set].unit ? POLICY_LEAST : 0);
 	return r;
 }
 
 /* What a guest is known by. */
 struct guest_link {
-	char interface[IFNAMSIZ]; /* zero-filled, as the kernel has it */
+	uint32_t index; /* in the byte order of this host, as the kernel has it */
 	uint8_t mac[MAC_LEN];
 	bool optional;
 };
@@ -144,7 +141,7 @@ static int find_link(const struct policy *p, uint32_t number, bool optional, str
 {
 	*ret = (struct guest_link){ .optional = optional };
 	link_mac(number, true, ret->mac);
-	return name_interface(p, number, ret->interface, err);
+	return ruleset_index(p, number, &ret->index, err);
 }
 
 static struct ruleset_element *add_link(
@@ -152,8 +149,8 @@ static struct ruleset_element *add_link(
 {
 	struct ruleset_element *e = ruleset_add(s, set);
 
-	memcpy(e->key, l->interface, strlen(l->interface));
-	memcpy(e->key + IFNAMSIZ, l->mac, MAC_LEN);
+	memcpy(e->key, &l->index, sizeof(l->index));
+	memcpy(e->key + LINK_PART, l->mac, MAC_LEN);
 	e->optional = l->optional;
 	return e;
 }
@@ -164,12 +161,12 @@ static void add_source(struct ruleset *s, const struct guest_link *l, const stru
 	bool four = a->family == AF_INET;
 	struct ruleset_element *e = add_link(s, four ? RULESET_SOURCE4 : RULESET_SOURCE6, l);
 
-	memcpy(e->key + IFNAMSIZ + MAC_PART, a->bytes, a->len);
+	memcpy(e->key + LINK_PART + MAC_PART, a->bytes, a->len);
 	if (!four)
 		return;
 	e = add_link(s, RULESET_ARP, l);
-	memcpy(e->key + IFNAMSIZ + MAC_PART, l->mac, MAC_LEN);
-	memcpy(e->key + IFNAMSIZ + 2 * MAC_PART, a->bytes, a->len);
+	memcpy(e->key + LINK_PART + MAC_PART, l->mac, MAC_LEN);
+	memcpy(e->key + LINK_PART + 2 * MAC_PART, a->bytes, a->len);
 }
 
 int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t number,
@@ -212,27 +209,27 @@ int ruleset_add_guest(
 		return r;
 	add_link(s, RULESET_GUESTS, &l);
 	if (g->up || g->down || g->packets)
-		add_rate(s, RULESET_RATED, l.interface, g, 0);
+		add_rate(s, RULESET_RATED, l.index, g, 0);
 	for (int set = 0; set < RULESET_SETS; set++)
 		if (rates[set])
-			add_rate(s, set, l.interface, g, rates[set]);
+			add_rate(s, set, l.index, g, rates[set]);
 	return 0;
 }
 
 int ruleset_add_pair(
 	struct ruleset *s, const struct policy *p, const struct rules_pair *pair, struct err *err)
 {
-	char from[IFNAMSIZ] = "", to[IFNAMSIZ] = "";
 	struct ruleset_element *e;
-	int r = name_interface(p, pair->from, from, err);
+	uint32_t from, to;
+	int r = ruleset_index(p, pair->from, &from, err);
 
 	if (r == 0)
-		r = name_interface(p, pair->to, to, err);
+		r = ruleset_index(p, pair->to, &to, err);
 	if (r != 0)
 		return r;
 	e = ruleset_add(s, RULESET_SIBLINGS);
-	memcpy(e->key, from, strlen(from));
-	memcpy(e->key + IFNAMSIZ, to, strlen(to));
+	memcpy(e->key, &from, sizeof(from));
+	memcpy(e->key + LINK_PART, &to, sizeof(to));
 	return 0;
 }
 
@@ -329,6 +326,18 @@ static void put_address(struct buf *b, int family, const uint8_t *bytes)
 	buf_puts(b, text);
 }
 
+/* Of what is read back, it may be nobody's. */
+static void put_link(struct buf *b, const struct policy *p, const uint8_t *key)
+{
+	uint32_t index, number;
+
+	memcpy(&index, key, sizeof(index));
+	if (link_number(p->index, index, &number))
+		buf_printf(b, "\"%s%u\"", p->prefix, number);
+	else
+		buf_printf(b, "%u", index);
+}
+
 static void put_mac(struct buf *b, const uint8_t *m)
 {
 	buf_printf(b, " . %02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
@@ -360,12 +369,13 @@ static void put_protocol(struct buf *b, uint8_t low, uint8_t high)
 	put_range(b, low, high);
 }
 
-static void put_own(const struct ruleset_element *e, bool six, struct buf *b)
+static void put_own(
+	const struct ruleset_element *e, const struct policy *p, bool six, struct buf *b)
 {
-	size_t protocol = IFNAMSIZ, port = protocol + PORT_PART, address = port + PORT_PART;
+	size_t protocol = LINK_PART, port = protocol + PORT_PART, address = port + PORT_PART;
 	int family = six ? AF_INET6 : AF_INET;
 
-	buf_printf(b, "\"%.16s\"", (const char *)e->key);
+	put_link(b, p, e->key);
 	put_protocol(b, e->key[protocol], e->key_end[protocol]);
 	put_range(b, port_at(e->key + port), port_at(e->key_end + port));
 	buf_puts(b, " . ");
@@ -377,7 +387,7 @@ static void put_own(const struct ruleset_element *e, bool six, struct buf *b)
 	buf_puts(b, e->data[0] == NF_ACCEPT ? " : return" : " : drop");
 }
 
-void ruleset_words(const struct ruleset_element *e, struct buf *b)
+void ruleset_words(const struct ruleset_element *e, const struct policy *p, struct buf *b)
 {
 	bool six = e->set == RULESET_SOURCE6 || e->set == RULESET_PUBLISH6;
 	size_t len = six ? 16 : 4;
@@ -385,26 +395,27 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	buf_printf(b, "%s { ", sets[e->set].name);
 	switch ((enum ruleset_set)e->set) {
 	case RULESET_GUESTS:
-		buf_printf(b, "\"%.16s\"", (const char *)e->key);
-		put_mac(b, e->key + IFNAMSIZ);
+		put_link(b, p, e->key);
+		put_mac(b, e->key + LINK_PART);
 		break;
 	case RULESET_SIBLINGS:
-		buf_printf(b, "\"%.16s\" . \"%.16s\"", (const char *)e->key,
-			(const char *)e->key + IFNAMSIZ);
+		put_link(b, p, e->key);
+		buf_puts(b, " . ");
+		put_link(b, p, e->key + LINK_PART);
 		break;
 	case RULESET_ARP:
-		buf_printf(b, "\"%.16s\"", (const char *)e->key);
-		put_mac(b, e->key + IFNAMSIZ);
-		put_mac(b, e->key + IFNAMSIZ + MAC_PART);
+		put_link(b, p, e->key);
+		put_mac(b, e->key + LINK_PART);
+		put_mac(b, e->key + LINK_PART + MAC_PART);
 		buf_puts(b, " . ");
-		put_address(b, AF_INET, e->key + IFNAMSIZ + 2 * MAC_PART);
+		put_address(b, AF_INET, e->key + LINK_PART + 2 * MAC_PART);
 		break;
 	case RULESET_SOURCE4:
 	case RULESET_SOURCE6:
-		buf_printf(b, "\"%.16s\"", (const char *)e->key);
-		put_mac(b, e->key + IFNAMSIZ);
+		put_link(b, p, e->key);
+		put_mac(b, e->key + LINK_PART);
 		buf_puts(b, " . ");
-		put_address(b, six ? AF_INET6 : AF_INET, e->key + IFNAMSIZ + MAC_PART);
+		put_address(b, six ? AF_INET6 : AF_INET, e->key + LINK_PART + MAC_PART);
 		break;
 	case RULESET_PUBLISH4:
 	case RULESET_PUBLISH6:
@@ -416,22 +427,23 @@ void ruleset_words(const struct ruleset_element *e, struct buf *b)
 	case RULESET_IN4:
 	case RULESET_OUT4:
 	case RULESET_PEER4:
-		put_own(e, false, b);
+		put_own(e, p, false, b);
 		break;
 	case RULESET_IN6:
 	case RULESET_OUT6:
 	case RULESET_PEER6:
-		put_own(e, true, b);
+		put_own(e, p, true, b);
 		break;
 	case RULESET_RATED:
-		buf_printf(b, "\"%.16s\"", (const char *)e->key);
+		put_link(b, p, e->key);
 		break;
 	case RULESET_UP:
 	case RULESET_DOWN:
 	case RULESET_PACKETS_UP:
 	case RULESET_PACKETS_DOWN:
-		buf_printf(b, "\"%.16s\" limit rate over %" PRIu64 " %s/second", (const char *)e->key,
-			e->rate, sets[e->set].unit == EXPR_BYTES ? "bytes" : "packets");
+		put_link(b, p, e->key);
+		buf_printf(b, " limit rate over %" PRIu64 " %s/second", e->rate,
+			sets[e->set].unit == EXPR_BYTES ? "bytes" : "packets");
 		break;
 	case RULESET_SETS:
 		break;

@@ -97,6 +97,10 @@ void ruleset_sort(struct ruleset *s);
 int ruleset_compare(const struct ruleset_element *a, const struct ruleset_element *b);
 
 /* An element in words, as nft(8) writes it: "source4 { "vm2-1" . 10.66.0.1 }". */
-void ruleset_words(const struct ruleset_element *e, struct buf *b);
+void ruleset_words(const struct ruleset_element *e, const struct policy *p, struct buf *b);
+
+/* The first part of most keys: the interface index of the guest of this number. 0 or ERR_USAGE. */
+#define RULESET_LINK_PART 4
+int ruleset_index(const struct policy *p, uint32_t number, uint32_t *ret, struct err *err);
 
 #endif

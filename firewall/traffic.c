@@ -16,13 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/link.h"
 #include "firewall/listing.h"
 #include "firewall/policy.h"
 #include "firewall/ruleset.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 
-#define NUMBER_MAX 4294967 /* far more than there can be guests */
 #define TRIES	   3
 
 void traffic_free(struct traffic *t)
@@ -84,20 +84,16 @@ static const struct {
 static int take_element(struct nftnl_set_elem *e, void *data)
 {
 	const struct reading *r = data;
-	size_t prefix = strlen(r->policy->prefix);
-	uint32_t key_len = 0, len = 0;
-	const char *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &key_len);
+	uint32_t key_len = 0, len = 0, index, number;
+	const void *key = nftnl_set_elem_get(e, NFTNL_SET_ELEM_KEY, &key_len);
 	const struct nftnl_expr *counter = nftnl_set_elem_get(e, NFTNL_SET_ELEM_EXPR, &len);
-	char name[RULESET_KEY_MAX] = "";
-	uint64_t number = 0;
 
-	if (!key || !counter || key_len >= sizeof(name))
+	if (!key || !counter || key_len != sizeof(index))
 		return 0;
-	memcpy(name, key, key_len);
-	if (strncmp(name, r->policy->prefix, prefix) != 0 ||
-		parse_u64(name + prefix, NUMBER_MAX, &number) < 0)
+	memcpy(&index, key, sizeof(index));
+	if (!link_number(r->policy->index, index, &number))
 		return 0;
-	r->add(count_of(r->traffic, (uint32_t)number),
+	r->add(count_of(r->traffic, number),
 		nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS),
 		nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES));
 	return 0;

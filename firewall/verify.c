@@ -24,6 +24,7 @@ struct report {
 	rules_drift_fn fn;
 	void *data;
 	int count;
+	const struct policy *policy;
 };
 
 static void drift(struct report *report, const char *how, const char *what)
@@ -249,7 +250,7 @@ static void tell(struct report *report, const char *how, const struct ruleset_el
 {
 	CLEANUP_BUF struct buf words = { 0 };
 
-	ruleset_words(e, &words);
+	ruleset_words(e, report->policy, &words);
 	drift(report, how, words.data);
 }
 
@@ -301,8 +302,8 @@ int rules_verify(const struct rules_base *base, const struct rules_state *state,
 	rules_drift_fn fn, void *data, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset wanted = { 0 };
-	struct report report = { fn, data, 0 };
 	struct policy p;
+	struct report report = { fn, data, 0, &p };
 	int r = policy_make(base, &p, err);
 
 	if (r == 0)

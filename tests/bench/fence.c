@@ -251,10 +251,10 @@ static void nft(const char *sample, const char *verb)
 	if (!f)
 		die("cannot write %s", path);
 	fprintf(f,
-		"%s element inet vm2 guests { \"vm2-20000\" . 02:67:00:00:4e:20 }\n"
-		"%s element inet vm2 source4 { \"vm2-20000\" . 02:67:00:00:4e:20 . 10.66.200.1 }\n"
-		"%s element inet vm2 source6 { \"vm2-20000\" . 02:67:00:00:4e:20 . fd66::ffff }\n"
-		"%s element arp vm2 claims { \"vm2-20000\" . 02:67:00:00:4e:20 . 02:67:00:00:4e:20 "
+		"%s element inet vm2 guests { 559959584 . 02:67:00:00:4e:20 }\n"
+		"%s element inet vm2 source4 { 559959584 . 02:67:00:00:4e:20 . 10.66.200.1 }\n"
+		"%s element inet vm2 source6 { 559959584 . 02:67:00:00:4e:20 . fd66::ffff }\n"
+		"%s element arp vm2 claims { 559959584 . 02:67:00:00:4e:20 . 02:67:00:00:4e:20 "
 		". 10.66.200.1 }\n",
 		verb, verb, verb, verb);
 	fclose(f);

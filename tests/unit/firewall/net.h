@@ -29,6 +29,12 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 
+/* The indexes of guests' interfaces (firewall/link.h), as nft(8) prints those that are not there. */
+#define VM2_1  "559939585"
+#define VM2_2  "559939586"
+#define VM2_9  "559939593"
+#define VM2_77 "559939661"
+
 #define REPLY_MS 1000 /* a packet that was not answered by then was dropped */
 #define PORT	 2222
 

@@ -19,6 +19,20 @@ Test(link, name_and_mac_follow_from_the_number)
 	cr_expect(memcmp(host, guest, 6) && memcmp(guest, other, 6));
 }
 
+Test(link, index_says_instance_and_number)
+{
+	struct link_spec many = { "vm2", LINK_NUMBER_MAX + 1, "10.66.0.7", NULL, 1400 };
+	uint32_t vm2 = link_index_base("vm2"), other = link_index_base("vm3"), number = 0;
+	struct err err;
+
+	/* Running guests have theirs: another one would be a stranger to the rules. */
+	cr_expect(vm2 == 0x21600000 && other != vm2, "%x %x", vm2, other);
+	cr_expect(!(vm2 & LINK_NUMBER_MAX) && vm2 < 0x80000000);
+	cr_expect(link_number(vm2, vm2 | 70000, &number) && number == 70000);
+	cr_expect(!link_number(vm2, other | 70000, &number) && !link_number(vm2, 70000, &number));
+	cr_expect(link_up(&many, -1, &err) == ERR_USAGE && strstr(err.text, "1048575"), "%s", err.text);
+}
+
 Test(link, prefixes)
 {
 	struct address a;

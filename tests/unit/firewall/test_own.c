@@ -72,7 +72,7 @@ static void answer(const struct rules_own *rules, uint32_t n, struct buf *out)
 	ruleset_sort(&s);
 	for (size_t i = 0; i < s.n; i++) {
 		buf_puts(out, "= ");
-		ruleset_words(&s.of[i], out);
+		ruleset_words(&s.of[i], &p, out);
 		buf_puts(out, "\n");
 	}
 }
@@ -127,10 +127,10 @@ static int look_up(const struct ruleset *s, int direction, const struct address 
 		const struct ruleset_element *e = &s->of[i];
 
 		if (e->set != RULESET_IN4 + 2 * direction + (a->family == AF_INET6) ||
-			protocol < e->key[16] || protocol > e->key_end[16] ||
-			port < number(e->key + 20, 2) || port > number(e->key_end + 20, 2) ||
-			memcmp(a->bytes, e->key + 24, a->len) < 0 ||
-			memcmp(a->bytes, e->key_end + 24, a->len) > 0)
+			protocol < e->key[4] || protocol > e->key_end[4] ||
+			port < number(e->key + 8, 2) || port > number(e->key_end + 8, 2) ||
+			memcmp(a->bytes, e->key + 12, a->len) < 0 ||
+			memcmp(a->bytes, e->key_end + 12, a->len) > 0)
 			continue;
 		verdict = e->data[0] == NF_ACCEPT;
 		++*ret_hits;

@@ -98,8 +98,8 @@ Test(owner, others_cannot_change_the_table)
 {
 	static const char *const attempts[] = { "delete table inet vm2", "flush table inet vm2",
 		"flush chain inet vm2 forward", "delete chain inet vm2 forward",
-		"flush set inet vm2 guests", "delete element inet vm2 guests { \"vm2-1\" . 02:67:00:00:00:01 }",
-		"insert rule inet vm2 forward accept", "add element inet vm2 guests { \"vm2-9\" . 02:67:00:00:00:09 }",
+		"flush set inet vm2 guests", "delete element inet vm2 guests { " VM2_1 " . 02:67:00:00:00:01 }",
+		"insert rule inet vm2 forward accept", "add element inet vm2 guests { " VM2_9 " . 02:67:00:00:00:09 }",
 		"delete table arp vm2", "flush chain arp vm2 claimed" };
 	struct world w;
 	char text[512], command[256];
@@ -113,7 +113,7 @@ Test(owner, others_cannot_change_the_table)
 	output("nft add table inet mine; nft flush ruleset; nft list tables", text, sizeof(text));
 	cr_expect(strstr(text, "table arp vm2"), "%s", text);
 	cr_expect(!strstr(text, "mine"), "%s", text);
-	cr_expect(table_has("\"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.1") && table_has("chain forward"));
+	cr_expect(table_has(VM2_1 " . 02:67:00:00:00:01 . 10.66.0.1") && table_has("chain forward"));
 	end(&w);
 }
 
@@ -123,11 +123,11 @@ Test(owner, lends_its_socket)
 
 	begin(&w, true);
 	borrow(&w, add_second);
-	cr_expect(table_has("\"vm2-2\" . 02:67:00:00:00:02 . 10.66.0.2"));
+	cr_expect(table_has(VM2_2 " . 02:67:00:00:00:02 . 10.66.0.2"));
 	borrow(&w, remove_second);
-	cr_expect(!table_has("\"vm2-2\"") && table_has("\"vm2-1\""));
+	cr_expect(!table_has(VM2_2) && table_has(VM2_1));
 	borrow(&w, restore_both);
-	cr_expect(table_has("\"vm2-2\" . 02:67:00:00:00:02 . 10.66.0.2"));
+	cr_expect(table_has(VM2_2 " . 02:67:00:00:00:02 . 10.66.0.2"));
 	end(&w);
 }
 
@@ -138,11 +138,11 @@ Test(owner, one_that_begins_anew_takes_over)
 
 	begin(&w, true);
 	w.owner = owner_close(w.owner);
-	cr_expect(table_has("\"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.1"), "the table went with its owner");
+	cr_expect(table_has(VM2_1 " . 02:67:00:00:00:01 . 10.66.0.1"), "the table went with its owner");
 	cr_assert(owner_open(&w.base, w.listener, -1, OWNER_OWNS, &w.owner, &err) == 0, "%s", err.text);
 	cr_assert(owner_restore(w.owner, &both, &err) == 0, "%s", err.text);
 	cr_expect(owner_owns(w.owner));
-	cr_expect(table_has("\"vm2-2\" . 02:67:00:00:00:02 . 10.66.0.2"));
+	cr_expect(table_has(VM2_2 " . 02:67:00:00:00:02 . 10.66.0.2"));
 	end(&w);
 }
 
@@ -154,7 +154,7 @@ Test(owner, without_one_callers_use_their_own_socket)
 	w.owner = owner_close(w.owner);
 	close(w.listener);
 	cr_expect(add_second(&w.base) == 0);
-	cr_expect(table_has("\"vm2-2\" . 02:67:00:00:00:02 . 10.66.0.2"));
+	cr_expect(table_has(VM2_2 " . 02:67:00:00:00:02 . 10.66.0.2"));
 	end(&w);
 }
 
@@ -166,8 +166,8 @@ Test(owner, notices_who_changed_what)
 		{ "flush ruleset", "deleted" },
 		{ "delete table inet vm2", "deleted" },
 		{ "flush chain inet vm2 input", "deleted a rule" },
-		{ "delete element inet vm2 guests { \"vm2-1\" . 02:67:00:00:00:01 }", "deleted an element" },
-		{ "add element inet vm2 source4 { \"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.9 }", "added an element" },
+		{ "delete element inet vm2 guests { " VM2_1 " . 02:67:00:00:00:01 }", "deleted an element" },
+		{ "add element inet vm2 source4 { " VM2_1 " . 02:67:00:00:00:01 . 10.66.0.9 }", "added an element" },
 		{ "delete table arp vm2", "deleted" },
 		{ "insert rule inet vm2 forward accept", "added a rule" },
 	};

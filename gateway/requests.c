@@ -20,7 +20,7 @@ static int requests_broken(struct monitor *m, const struct msg *request, struct 
 	for (const char *p = reason; *p; p++)
 		if (*p < ' ' || *p >= 0x7f)
 			return err_set(err, ERR_USAGE, "the wire process ends for no reason that can be read");
-	return err_set(err, -EPROTO, "the client is cut off: %.200s", reason);
+	return err_set(err, -EPROTO, "the client is cut off: %.400s", reason);
 }
 
 /* What a wire process may ask, and when. Reading this table is reading the attack surface. */

@@ -2,9 +2,13 @@
 """A client that keeps to no rule: hostile.py PORT TENANT LOG. Each attack has a connection of its own; after it
 another one, which was there before, must go on, and what the gateway had for it must be gone; where it ends the
 connection, the log must say what for. Says what did not hold."""
+import collections
+import glob
 import logging
+import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,10 +18,11 @@ from paramiko.message import Message
 
 PORT, TENANT, LOG = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 KEY = "/run/vm2-test/key"
+LISTENER = subprocess.run(["pgrep", "-ox", "vm2-gateway"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 LIMIT_S = 20
 MOST = 0xffffffff
 # RFC 4250, 4.1.2
-SERVICE_REQUEST, USERAUTH_REQUEST, GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 5, 50, 80, 81, 82
+SERVICE_REQUEST, KEXINIT, USERAUTH_REQUEST, GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 5, 20, 50, 80, 81, 82
 OPEN, OPEN_SUCCESS, OPEN_FAILURE, ADJUST, DATA, EXTENDED, EOF, CLOSE, REQUEST, SUCCESS, FAILURE = range(90, 101)
 
 
@@ -86,6 +91,55 @@ class Client(paramiko.Transport):
 
     def ends(self):
         self.until("the connection's end", lambda: False)
+
+
+class Raw:
+    """One that has no keys yet: bytes."""
+
+    def __init__(self):
+        self.socket = socket.create_connection(("127.0.0.1", PORT), LIMIT_S)
+        self.heard, self.farewell, self.over = {}, "", False
+
+    def say(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            pass
+
+    def ends(self):
+        try:
+            while self.socket.recv(65536):
+                pass
+        except socket.timeout:
+            sys.exit(f"the connection's end: not within {LIMIT_S} s")
+        except OSError:
+            pass
+        self.over = True
+
+    def is_active(self):
+        return not self.over
+
+    def close(self):
+        self.socket.close()
+
+
+HELLO = b"SSH-2.0-x\r\n"
+
+
+def packet(kind, payload):
+    padding = 8 - (len(payload) + 6) % 8 + 4
+    return struct.pack(">IBB", len(payload) + padding + 2, padding, kind) + payload + bytes(padding)
+
+
+def raw(*said, ends=True):
+    """Says this, and is cut off for it; or has only said half of it, and goes."""
+    def attack(c):
+        for data in said:
+            c.say(data)
+        if ends:
+            c.ends()
+    attack.__name__, attack.raw = f"raw {said[-1][:20]!r}", True
+    return attack
 
 
 def opens_and_is_silent(c):
@@ -225,7 +279,7 @@ def talks_nonsense(c):
 
 
 # Whether its connection goes on ("serves"), has to end, with what in the log, or may do either (None).
-SERVES = "serves"
+SERVES, CUT_OFF = "serves", "is cut off: "
 ATTACKS = [
     (opens_and_is_silent, None),
     (confirms_nothing, None),
@@ -238,28 +292,38 @@ ATTACKS = [
     (names_what_is_none, SERVES),
     (opens_windows_too_wide, None),
     (takes_nothing, SERVES),
-    (begins_too_early, "is cut off: "),
-    (logs_in_again, "is cut off: "),
+    (begins_too_early, CUT_OFF),
+    (logs_in_again, CUT_OFF),
     (talks_nonsense, None),
+    (raw(b"x" * (1 << 20)), CUT_OFF),
+    (raw(b"SSH-1.5-x\r\n"), None),
+    (raw(HELLO, b"\xff" * 64), CUT_OFF),
+    (raw(HELLO, bytes(64)), None),
+    (raw(HELLO, packet(KEXINIT, b"\xff" * 600)), None),
+    (raw(HELLO, packet(KEXINIT, bytes(16) + b"\0\0\0\1x" * 10 + bytes(5))), None),
+    (raw(HELLO, packet(USERAUTH_REQUEST, b"\0\0\0\1x" * 4)), CUT_OFF),
+    (raw(HELLO, packet(KEXINIT, bytes(600))[:300], ends=False), None),
+    (raw(b"SSH-2.0-" + b"x" * 100, ends=False), None),
 ]
-
-
-def run(line):
-    return subprocess.run(line, shell=True, text=True, stdout=subprocess.PIPE, check=False).stdout
 
 
 def there():
     """What the gateway has: sessions, monitors, wire processes, descriptors of the listener."""
-    return run("pgrep -xc vm2-session; for p in monitor wire; do pgrep -fc ^/usr/libexec/vm2/vm2-gateway-$p; done; "
-               "ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l").split()
+    n = collections.Counter()
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            n[open(path, "rb").read().split(b"\0")[0].rpartition(b"/")[2].decode()] += 1
+        except OSError:
+            pass
+    return [n["vm2-session"], n["vm2-gateway-monitor"], n["vm2-gateway-wire"], len(os.listdir(f"/proc/{LISTENER}/fd"))]
 
 
-def await_there(want, what):
+def await_there(want, what, right=int.__eq__):
     end = time.monotonic() + LIMIT_S
-    while (now := there())[:len(want)] != want:
+    while not all(map(right, now := there(), want)):
         if time.monotonic() > end:
             sys.exit(f"{what}: there are {now} and not {want}")
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def other_connection():
@@ -277,14 +341,14 @@ def check_goes_on(other, what):
 def attack(other, before, how, expected):
     name, began = how.__name__, time.monotonic()
     at = len(open(LOG).read())
-    c = Client(login=how is not begins_too_early)
+    c = Raw() if hasattr(how, "raw") else Client(login=how is not begins_too_early)
     how(c)
     if expected is SERVES:
         c.still_serves()
     check_goes_on(other, name)
     active = c.is_active()
     c.close()
-    await_there(before, name)
+    await_there(before, name, int.__le__)
     log = open(LOG).read()[at:]
     if "signal" in log or (expected not in (None, SERVES) and not re.search(expected, log)):
         sys.exit(f"{name}: the log says: {log}")
@@ -295,7 +359,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 connection = other_connection()
 check_goes_on(connection, "at first")
 # A nursery, two that wait for a connection, and this one's.
-await_there(["0", "4", "4"], "at first")
+await_there([0, 4, 4], "at first")
 present = there()
 for how, expected in ATTACKS:
     attack(connection, present, how, expected)
+await_there(present, "at last")

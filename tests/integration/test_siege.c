@@ -154,8 +154,9 @@ Test(siege, an_audit_finds_nothing_red)
 	assert_status(r, 0);
 	assert_has(r.err, "kex-strict-s-v00@openssh.com");
 	assert_has(r.err, "server-sig-algs=<");
-	/* What is not in the lists is not to be had; who needs it can have it. */
+	/* What is not in the lists is not to be had, and the log says of whom; who needs it can have it. */
 	assert_status(ssh("audited", "-o HostKeyAlgorithms=ecdsa-sha2-nistp256", "true"), 255);
+	wait_for(20, "grep 'no match for method' /var/log/vm2/vm2-gateway.log | grep -q 'client .ecdsa-sha2-nistp256'");
 	start_gateway("nist", 2295, "host-key-algorithms = ecdsa-sha2-nistp256");
 	assert_status(ssh("audited", "-p 2295 -o HostKeyAlgorithms=ecdsa-sha2-nistp256", "true"), 0);
 	ok("/usr/libexec/vm2/supervise stop nist");

@@ -33,6 +33,13 @@
 #define SPARES 4
 #define SPARES_MAX 12
 
+/*
+ * One that is missing is forked so long after it was taken: not while the request that took it wants all
+ * of what may be few processors. So many there always are.
+ */
+#define REFILL_MS 25
+#define SPARES_MIN 2
+
 /* So many requests a worker serves, one after the other, of those that leave it as it was. */
 #define SERVED_MAX 64
 
@@ -54,6 +61,7 @@ struct server {
 	struct client *pending, *workers;
 	struct client spares[SPARES_MAX];
 	size_t n_pending, n_workers, n_spares;
+	int64_t refill_at; /* clock_ms() when spares that are missing are forked */
 	struct pollfd *polls;
 	int fence_listener;
 	pid_t keeper, fence;
@@ -240,6 +248,8 @@ static void start_worker(struct server *s, const struct client *c)
 		if (s->n_spares == 0)
 			break;
 		/* The oldest: the others may not be ready yet. */
+		if (s->n_spares == SPARES)
+			s->refill_at = clock_ms() + REFILL_MS;
 		spare = s->spares[0];
 		memmove(s->spares, s->spares + 1, --s->n_spares * sizeof(*s->spares));
 		if (hand_over(s, spare.fd, c->fd) == 0) {
@@ -418,12 +428,30 @@ static int next_timeout(const struct server *s)
 {
 	int64_t now = clock_ms(), least = PENDING_MS;
 
-	if (s->n_pending == 0)
+	if (s->n_pending == 0 && s->n_spares >= SPARES)
 		return -1;
 	for (size_t i = 0; i < s->n_pending; i++)
 		if (s->pending[i].deadline - now < least)
 			least = s->pending[i].deadline - now;
+	if (s->n_spares < SPARES && s->refill_at - now < least)
+		least = s->refill_at - now;
 	return least > 0 ? (int)least : 0;
+}
+
+static void refill(struct server *s)
+{
+	size_t wanted = clock_ms() >= s->refill_at ? SPARES : SPARES_MIN;
+
+	while (s->n_spares < wanted) {
+		size_t before = s->n_spares;
+
+		start_spare(s);
+		if (s->n_spares == before) {
+			/* Not at once again, and not never. */
+			s->refill_at = clock_ms() + PENDING_MS;
+			return;
+		}
+	}
 }
 
 static void loop(struct server *s)
@@ -431,13 +459,7 @@ static void loop(struct server *s)
 	for (;;) {
 		size_t n_pending, n_workers, n;
 
-		while (s->n_spares < SPARES) {
-			size_t before = s->n_spares;
-
-			start_spare(s);
-			if (s->n_spares == before)
-				break;
-		}
+		refill(s);
 		n_pending = s->n_pending;
 		n_workers = s->n_workers;
 		n = fill_polls(s);

@@ -240,6 +240,9 @@ static const char greeter[] =
 #define BY "exec %d<>/dev/tcp/127.0.0.1/%d; l=; read -t 20 -u %d l; echo [$l]; "
 #define SOCKS "timeout 60 nc -X 5 -x 127.0.0.1:7711 localhost 7060 </dev/null"
 
+/* What comes to a listener in the guest is told by who is there for it here: the gateway itself. */
+#define COMES "vm2 guest exec many -- nc -N -w 5 127.0.0.1 7066 </dev/null | head -c 7"
+
 Test(forward, a_tenant_has_as_many_as_its_plan_allows)
 {
 	static const char refused[] = "cat /var/log/vm2/*.log | "
@@ -258,12 +261,13 @@ Test(forward, a_tenant_has_as_many_as_its_plan_allows)
 			    BY BY BY "exec 7>&-; " BY SOCKS "; cat /run/vm2-test/first; "
 			    "ssh -S /run/vm2-test/many1.ctl -O forward -R 0:127.0.0.1:9 many@127.0.0.1 2>/dev/null && "
 			    "echo listens; exec 5>&-; "
-			    "for i in $(seq 200); do ssh -S /run/vm2-test/many1.ctl -O forward -R 0:127.0.0.1:9 "
+			    "for i in $(seq 200); do ssh -S /run/vm2-test/many1.ctl -O forward -R 7066:127.0.0.1:2222 "
 			    "many@127.0.0.1 >/dev/null 2>&1 && echo listens && break; sleep .05; done; " BY
-			    "kill $first", 5, 7710, 5, 6, 7710, 6, 7, 7710, 7, 7, 7710, 7, 8, 7710, 8),
-			 "[in]\n[in]\n[]\n[]\nin\nlistens\n[]");
+			    "echo [$(" COMES ")]; exec 6>&-; for i in $(seq 200); do came=$(" COMES "); "
+			    "[ -n \"$came\" ] && break; sleep .05; done; echo $came; kill $first", 5, 7710, 5, 6, 7710, 6, 7, 7710, 7, 7, 7710, 7, 8, 7710, 8),
+			 "[in]\n[in]\n[]\n[]\nin\nlistens\n[]\n[]\nSSH-2.0");
 	/* Each of the two connections said it once, and again when it had found room meanwhile. */
-	cr_assert_str_eq(ok("%s", refused), "2");
+	cr_assert_str_eq(ok("%s", refused), "3");
 	/* Who is killed takes none along. */
 	ok("pkill -9 -f '^/usr/libexec/vm2/vm2-session.* many '");
 	wait_for(20, "! pgrep -f '^/usr/libexec/vm2/vm2-session.* many '");

@@ -127,7 +127,7 @@ Test(forward, the_rules_of_the_firewall_hold)
 	   ">/dev/null 2>&1 </dev/null &'", ssh_options);
 	wait_for(20, "vm2 guest exec apart -- grep -q ' 00000000:1B99 00000000:0000 0A' /proc/net/tcp");
 	there = ok("vm2 guest show apart --json | jq -r .address4");
-	cr_assert_str_eq(sh("timeout 3 ssh -W %s:7065 %s fwd@127.0.0.1 </dev/null", there, ssh_options).out, "");
+	cr_assert_str_eq(sh("timeout 2 ssh -W %s:7065 %s fwd@127.0.0.1 </dev/null", there, ssh_options).out, "");
 	ok("vm2 rule add fwd peer allow tcp --port 7065 --prefix %s/32", there);
 	cr_assert_str_eq(ok("timeout 20 ssh -W %s:7065 %s fwd@127.0.0.1 </dev/null", there, ssh_options), "hello");
 	ok("vm2 rule remove fwd 1; vm2 guest stop apart");

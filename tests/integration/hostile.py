@@ -338,6 +338,17 @@ def check_goes_on(other, what):
         sys.exit(f"{what}: the other connection does not go on")
 
 
+def check_log(what, at, expected):
+    """What a monitor says on its way out passes a pipe to the log."""
+    end = time.monotonic() + LIMIT_S
+    while not re.search(expected, log := open(LOG).read()[at:]):
+        if time.monotonic() > end:
+            sys.exit(f"{what}: the log says: {log}")
+        time.sleep(0.02)
+    if "was ended by signal" in log:
+        sys.exit(f"{what}: the log says: {log}")
+
+
 def attack(other, before, how, expected):
     name, began = how.__name__, time.monotonic()
     at = len(open(LOG).read())
@@ -349,9 +360,7 @@ def attack(other, before, how, expected):
     active = c.is_active()
     c.close()
     await_there(before, name, int.__le__)
-    log = open(LOG).read()[at:]
-    if "signal" in log or (expected not in (None, SERVES) and not re.search(expected, log)):
-        sys.exit(f"{name}: the log says: {log}")
+    check_log(name, at, "" if expected in (None, SERVES) else expected)
     print(f"{name}: {time.monotonic() - began:.2f} s, {'served' if active else 'ended: ' + c.farewell}; {c.heard}")
 
 

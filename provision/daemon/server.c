@@ -197,7 +197,8 @@ static void serve_some(struct server *s, struct store *store)
  * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals
  * as they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes
  * by itself at exit, and when the worker becomes a vm2-session). It opens the database before there
- * is a request, since that and the fork are most of what a request costs.
+ * is a request, and asks it what most of them do first, since that and the fork are most of what a
+ * request costs.
  */
 static void __attribute__((noreturn)) work(struct server *s, int link)
 {
@@ -213,7 +214,8 @@ static void __attribute__((noreturn)) work(struct server *s, int link)
 		_exit(1);
 	fd_close_from(LINK_FD + 1);
 	/* Should that fail, the request tries again and says so. */
-	store_open(s->host->config->database, &store, NULL);
+	if (store_open(s->host->config->database, &store, NULL) == 0)
+		store_warm(store);
 	serve_some(s, store);
 	_exit(0);
 }

@@ -16,9 +16,12 @@
 /* Pages in the write-ahead log before a writer moves them itself; vm2d's keeper mostly is first. */
 #define AUTOCHECKPOINT "4000"
 
+/* It is kept for whoever asks the same again, with nothing of what it was asked this time. */
 void db_cleanup_statement(sqlite3_stmt **s)
 {
-	sqlite3_finalize(*s);
+	sqlite3_reset(*s);
+	if (*s)
+		sqlite3_clear_bindings(*s);
 }
 
 int db_fault(struct store *store, const char *what, struct err *err)
@@ -57,12 +60,26 @@ static int bind_all(sqlite3_stmt *s, const char *types, va_list ap)
 	return r;
 }
 
+/*
+ * One that was prepared for the same text and is not in use, or NULL. SQLite's own list of all that there
+ * are, some tens at most: to compile a text takes far longer than to look through it.
+ */
+static sqlite3_stmt *kept(struct store *store, const char *sql)
+{
+	sqlite3_stmt *s = NULL;
+
+	while ((s = sqlite3_next_stmt(store->db, s)))
+		if (!sqlite3_stmt_busy(s) && !strcmp(sqlite3_sql(s), sql))
+			break;
+	return s;
+}
+
 static int prepare(struct store *store, sqlite3_stmt **ret, struct err *err, const char *sql,
 	const char *types, va_list ap)
 {
-	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
+	CLEANUP_STATEMENT sqlite3_stmt *s = kept(store, sql);
 
-	if (sqlite3_prepare_v2(store->db, sql, -1, &s, NULL) != SQLITE_OK ||
+	if ((!s && sqlite3_prepare_v2(store->db, sql, -1, &s, NULL) != SQLITE_OK) ||
 		bind_all(s, types, ap) != SQLITE_OK)
 		return db_fault(store, "prepare a statement", err);
 	*ret = steal_ptr(&s);
@@ -317,6 +334,10 @@ int store_open(const char *path, struct store **ret, struct err *err)
 
 struct store *store_close(struct store *store)
 {
+	sqlite3_stmt *s;
+
+	while (store && (s = sqlite3_next_stmt(store->db, NULL)))
+		sqlite3_finalize(s);
 	if (store)
 		sqlite3_close_v2(store->db);
 	free(store);

@@ -15,7 +15,10 @@ struct store {
 extern const char *const schema_migrations[];
 extern const int schema_version;
 
-/* A prepared statement that finalises itself. */
+/*
+ * A prepared statement that lets go of itself. It is to be stepped before the same text is prepared anew:
+ * until then it does not count as in use.
+ */
 #define CLEANUP_STATEMENT __attribute__((cleanup(db_cleanup_statement)))
 void db_cleanup_statement(sqlite3_stmt **s);
 

@@ -196,6 +196,12 @@ int store_open(const char *path, struct store **ret, struct err *err);
 /* NULL is nothing. Always NULL. */
 struct store *store_close(struct store *store);
 
+/*
+ * Have ready what a process that waits for a request will look for first. What was asked once through a
+ * store is answered faster from then on: it keeps what SQLite made of the question.
+ */
+void store_warm(struct store *store);
+
 static inline void cleanup_store(struct store **s)
 {
 	store_close(*s);

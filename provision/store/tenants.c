@@ -164,6 +164,13 @@ int store_tenant_get(
 	return 0;
 }
 
+void store_warm(struct store *store)
+{
+	struct store_tenant none;
+
+	store_tenant_get(store, "", &none, NULL);
+}
+
 int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;

@@ -220,6 +220,41 @@ Test(store, follows_sessions)
 	cr_assert_eq(n, 3);
 }
 
+struct nested {
+	struct store *store;
+	int depth, rows;
+};
+
+static int ask_again(void *data, const struct store_tenant *t)
+{
+	struct nested *n = data, inner = { n->store, n->depth - 1, 0 };
+	struct store_tenant found;
+	int r = n->depth ? store_tenant_each(n->store, ask_again, &inner, NULL) : 0;
+
+	n->rows += n->depth ? inner.rows : 1;
+	if (r == 0)
+		r = store_tenant_get(n->store, t->name, &found, NULL);
+	return r == 0 && strcmp(found.name, t->name) ? ERR_FAILED : r;
+}
+
+/* What was prepared is kept: not for whoever asks the same while rows of the answer still come. */
+Test(store, answers_within_its_own_answers)
+{
+	PLACE(p, "");
+	struct nested n = { p.store, 2, 0 };
+	struct store_tenant t;
+
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(add_tenant(&p, (const char *[]){ "anna", "bert", "carl" }[i]), 0);
+	for (int i = 0; i < 2; i++) {
+		n.rows = 0;
+		store_warm(p.store);
+		cr_assert_eq(store_tenant_each(p.store, ask_again, &n, &p.err), 0, "%s", p.err.text);
+		cr_expect_eq(n.rows, 27);
+	}
+	cr_expect_eq(store_tenant_get(p.store, "nobody", &t, NULL), ERR_NOT_FOUND);
+}
+
 Test(store, adds_a_tenant_with_all_its_keys_or_not)
 {
 	PLACE(p, "");

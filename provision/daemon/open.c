@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * session.open: the worker checks the request, has the guest running, writes the order and becomes
- * vm2-session (provision/session/order.h).
+ * session.open: the worker checks the request, has the guest running, writes the order and starts what
+ * becomes vm2-session (provision/session/order.h).
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "build.h"
 #include "provision/base/cleanup.h"
@@ -28,6 +30,12 @@
 /* Of a terminal's modes: NUMBER=VALUE, 160 of them at most (RFC 4254, 8). */
 #define MODES_LEN_MAX 4096
 
+/* What becomes vm2-session calls little until then. */
+#define STACK_BYTES (64UL << 10)
+
+/* Behind those that vm2-session has: what tells us that it is executed, by being closed then. */
+#define FD_GATE ORDER_FD_END
+
 /* What the order takes over from the request. */
 static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
 	"rows", "xpixel", "ypixel", "modes", "env", "via", "original", "agent",
@@ -41,10 +49,14 @@ struct opening {
 	struct guest_run run;
 	const char *kind, *via, *source, *local;
 	char *credential, *command;
-	bool pty, forward;
+	bool pty, forward, was_up;
 	char id[STORE_SESSION_LEN + 1];
 	int64_t started;
 	int folder; /* or, of kind forward, what its forwards are counted in */
+	int order;    /* a sealed memfd */
+	pid_t pid;    /* of what becomes vm2-session */
+	int go, gate; /* it waits at the gate until its row is written */
+	int failure;  /* why it could not */
 };
 
 static void opening_end(struct opening *o)
@@ -52,6 +64,9 @@ static void opening_end(struct opening *o)
 	free(o->credential);
 	free(o->command);
 	fd_close(o->folder);
+	fd_close(o->order);
+	fd_close(o->go);
+	fd_close(o->gate);
 }
 
 static bool is_in(const char *value, const char *const list[], size_t n)
@@ -267,8 +282,8 @@ static int add_row(struct opening *o)
 		.credential = o->credential,
 		.via = o->via,
 		.started = o->started,
-		.pid = getpid(),
-		.pid_start = process_start_time(getpid()),
+		.pid = o->pid,
+		.pid_start = process_start_time(o->pid),
 		.most = o->tenant.limits.sessions,
 	};
 
@@ -318,7 +333,7 @@ static void write_order(struct opening *o, struct msg *order)
 }
 
 /* Sealed: what vm2-session reads is what stands here, whoever gets hold of the descriptor. */
-static int seal_order(struct opening *o, int *ret)
+static int seal_order(struct opening *o)
 {
 	CLEANUP_CLOSE int fd = memfd_create("vm2-order", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	CLEANUP_MSG struct msg order = { 0 };
@@ -337,20 +352,20 @@ static int seal_order(struct opening *o, int *ret)
 		n = -errno;
 	if (n < 0)
 		return err_sys(&o->r->err, -n, "cannot write the session's order");
-	*ret = steal_fd(&fd);
+	o->order = steal_fd(&fd);
 	return 0;
 }
 
 /*
- * Put the descriptors where the order has them, and close all others: nothing of vm2d's (database,
- * locks, listener) goes along. Sources are moved out of the way first.
+ * Put the descriptors where the order has them, the gate behind them, and close all others: nothing of
+ * vm2d's (database, locks, listener) goes along. Sources are moved out of the way first.
  */
-static int place_fds(struct opening *o, int order)
+static int place_fds(struct opening *o)
 {
 	const int *given = o->r->in.fds, n_given = o->r->in.n_fds;
-	const int from[] = { o->r->fd, order, n_given > 0 ? given[0] : -1,
+	const int from[] = { o->r->fd, o->order, n_given > 0 ? given[0] : -1,
 		n_given > 1 ? given[1] : -1, n_given > 2 ? given[2] : -1, o->run.init_pidfd,
-		o->folder };
+		o->folder, o->gate };
 	int moved[ARRAY_LEN(from)];
 
 	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
@@ -363,10 +378,10 @@ static int place_fds(struct opening *o, int order)
 
 		if (moved[i] < 0)
 			close(to);
-		else if (dup2(moved[i], to) < 0) /* without close-on-exec */
+		else if (dup3(moved[i], to, to == FD_GATE ? O_CLOEXEC : 0) < 0)
 			return -errno;
 	}
-	return fd_close_from(ORDER_FD_END);
+	return fd_close_from(FD_GATE + 1);
 }
 
 static void announce(int fd, const char *id)
@@ -378,25 +393,72 @@ static void announce(int fd, const char *id)
 	msg_send(fd, &m, NULL);
 }
 
-/* Returns only when it failed; then the connection is at ORDER_FD_CONTROL. */
-static int become(struct opening *o, int order)
+/* Returns only when it failed. */
+static int execute(struct opening *o)
 {
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
 	char program[] = PROGRAM, option[] = "--config";
-	CLEANUP_FREE char *config = xstrdup(o->r->host->config_path ? o->r->host->config_path : "");
+	char *config = (char *)(uintptr_t)o->r->host->config_path;
 	char *environment[] = { path, lang, NULL };
 	char *with[] = { program, option, config, o->tenant.name, o->id, NULL };
 	char *without[] = { program, o->tenant.name, o->id, NULL };
 	struct timeval forever = { 0 };
-	int n = place_fds(o, order);
+	int n = place_fds(o);
 
 	if (n < 0)
 		return err_sys(&o->r->err, -n, "cannot pass the descriptors on");
-	o->r->fd = ORDER_FD_CONTROL;
 	setsockopt(ORDER_FD_CONTROL, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
 	announce(ORDER_FD_CONTROL, o->id);
-	execve(PROGRAM, *config ? with : without, environment);
+	execve(PROGRAM, config && *config ? with : without, environment);
 	return err_sys(&o->r->err, errno, "cannot run %s", PROGRAM);
+}
+
+/*
+ * The process that becomes vm2-session. Until it executes that it is in our memory, on a stack of its own,
+ * but with its own descriptors; and one of us waits while the other does something.
+ */
+static int become(void *opening)
+{
+	struct opening *o = opening;
+	char byte;
+
+	close(o->go);
+	if (recv(o->gate, &byte, 1, 0) != 1)
+		return 0;
+	setsid();
+	o->failure = execute(o);
+	return 0;
+}
+
+/*
+ * A child of the listener's, as we are: it reaps it, and we serve further requests with a database that is
+ * open and read. No fork(2): to copy our memory would cost as much as that saves.
+ */
+static int start(struct opening *o)
+{
+	CLEANUP_FREE char *stack = xmalloc(STACK_BYTES);
+	struct err *err = &o->r->err;
+	int ends[2], n;
+	char byte;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_sys(err, errno, "cannot make the session's sockets");
+	o->go = ends[0];
+	o->gate = ends[1];
+	o->pid = clone(become, stack + STACK_BYTES, CLONE_VM | CLONE_PARENT, o);
+	if (o->pid < 0)
+		return err_sys(err, errno, "cannot make the session's process");
+	close(o->gate);
+	/* Without a row there is no session. */
+	n = add_row(o);
+	if (n == 0 && send(o->go, "", 1, MSG_NOSIGNAL) != 1)
+		n = err_set(err, ERR_FAILED, "the session's process was killed");
+	shutdown(o->go, SHUT_WR);
+	/* Its end is closed when it executes or ends: then it has left our memory. */
+	recv(o->go, &byte, 1, 0);
+	o->gate = -1;
+	/* With a failure the row stays open: the next start of vm2d finds it lost. */
+	return n == 0 ? o->failure : n;
 }
 
 /* sftp keeps to the plan by itself; other programs are known by how clients start them. */
@@ -422,6 +484,8 @@ static int prepare(struct opening *o)
 	if (n == 0)
 		n = check(o);
 	if (n == 0)
+		o->was_up = life_is_up(r->config, r->store, name, &o->tenant, &o->run);
+	if (n == 0 && !o->was_up)
 		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run,
 			&r->err);
 	if (n == 0 && o->forward && o->tenant.limits.forwarding == LIMITS_FORWARDING_NO)
@@ -442,19 +506,19 @@ static int prepare(struct opening *o)
 
 int session_open(struct request *r)
 {
-	__attribute__((cleanup(opening_end))) struct opening o = { .r = r, .folder = -1 };
-	int order = -1, n = prepare(&o);
+	__attribute__((cleanup(opening_end))) struct opening o = {
+		.r = r, .folder = -1, .order = -1, .go = -1, .gate = -1
+	};
+	int n = prepare(&o);
 
 	if (n == 0)
-		n = seal_order(&o, &order);
+		n = seal_order(&o);
 	if (n == 0)
-		n = add_row(&o);
+		n = start(&o);
 	if (n != 0)
 		return n;
-	r->store = store_close(r->store);
-	n = become(&o, order);
-	/* The row stays open and its process ends now: the next start of vm2d finds it lost. */
-	o.folder = -1;
-	r->in.n_fds = 0;
-	return n;
+	guest_run_close(&o.run);
+	r->handed_on = true;
+	r->again = o.was_up;
+	return 0;
 }

@@ -219,7 +219,8 @@ bool request_serve(const struct host *host, int fd, struct store **store)
 	if (status == 0)
 		status = serve(&r);
 	status = err_exit_status(status);
-	send_end(fd, status, r.err.text, &r.out);
+	if (!r.handed_on)
+		send_end(r.fd, status, r.err.text, &r.out);
 	wipe(&r.in);
 	msg_free(&r.out);
 	/* Who met a fault, in the database say, does not go on with it. */

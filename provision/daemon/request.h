@@ -29,6 +29,7 @@ struct request {
 	struct store *store;
 	bool self;	/* the peer is the account of the tenant that the request names */
 	bool again;	/* the handler has left the process as it was: it may serve another */
+	bool handed_on; /* another process has the connection, and answers */
 	struct err err; /* what a handler says when it fails */
 };
 
@@ -57,9 +58,9 @@ struct request_kind {
 extern const struct request_kind request_kinds[];
 
 /*
- * Receive the one request of a connection, check it, serve it, answer. Never returns for a session:
- * the process becomes vm2-session. The database is opened when the request needs it, unless *store is it.
- * Returns whether the process may serve another with it: then *store stays open.
+ * Receive the one request of a connection, check it, serve it, answer; a session's process answers by
+ * itself. The database is opened when the request needs it, unless *store is it. Returns whether the
+ * process may serve another with it: then *store stays open.
  */
 bool request_serve(const struct host *host, int fd, struct store **store);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The order that a vm2d worker gives to vm2-session when it becomes it (execve). Descriptors:
+ * The order that a vm2d worker gives to vm2-session, whose process it has started. Descriptors:
  *   3  the control channel: the client's connection (provision/api/PROTOCOL, session.open)
  *   4  a sealed memfd: the order, in the message codec (fields below)
  *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed); with
@@ -16,7 +16,7 @@
  *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
  *   guest's root; may be missing)  forwards=N (of kind=forward: the tenant's bound; 0: none)
  *
- * The worker says event=open before its execve; vm2-session says event=end, whatever happens.
+ * The process says event=open before its execve; vm2-session says event=end, whatever happens.
  */
 #ifndef VM2_SESSION_ORDER_H
 #define VM2_SESSION_ORDER_H

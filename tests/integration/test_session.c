@@ -406,6 +406,34 @@ Test(session, staff_run_commands_with_their_exit_status)
 	assert_status(sh("vm2 guest exec nobody-here -- true"), 3);
 }
 
+/* Sessions are the listener's children, whoever started them; who did so serves on. */
+Test(session, its_process_is_not_the_worker)
+{
+	ready();
+	ok("pgrep -x vm2d | sort >/run/vm2-test/before");
+	ok("for i in $(seq 16); do vm2 guest exec sess -- true || exit 1; done");
+	/* The listener, the keeper, the fence, and most of at least four workers. */
+	ok("test $(pgrep -x vm2d | sort | comm -12 - /run/vm2-test/before | wc -l) -ge 5");
+	ok("ssh %s sess@127.0.0.1 'echo; exec sleep 100' >/run/vm2-test/own 2>&1 </dev/zero &", ssh_options);
+	wait_for(20, "test -s /run/vm2-test/own");
+	ok("test $(pgrep -ox vm2d) = $(ps -o ppid= -p $(pgrep -nx vm2-session))");
+	ok("test $(pgrep -nx vm2-session) = $(ps -o sid= -p $(pgrep -nx vm2-session))");
+	ok("pkill -f '[s]leep 100'");
+}
+
+Test(session, one_that_cannot_be_run_says_so)
+{
+	struct result r;
+
+	ready();
+	ok("cd /usr/libexec/vm2 && mv vm2-session was && printf '\\0' >vm2-session && chmod 755 vm2-session");
+	r = sh("vm2 guest exec sess -- true");
+	ok("mv /usr/libexec/vm2/was /usr/libexec/vm2/vm2-session");
+	assert_status(r, 1);
+	assert_has(r.err, "cannot run /usr/libexec/vm2/vm2-session: Exec format error");
+	assert_status(sh("vm2 guest exec sess -- true"), 0);
+}
+
 Test(session, the_other_door_leads_to_the_same_guest)
 {
 	ready();

@@ -179,7 +179,7 @@ static int take_over(struct host *host, int link)
  */
 static void serve_some(struct server *s, struct store *store)
 {
-	for (int n = 0; n < SERVED_MAX; n++) {
+	for (int n = 1;; n++) {
 		int fd = take_over(s->host, LINK_FD);
 		bool again;
 
@@ -187,7 +187,8 @@ static void serve_some(struct server *s, struct store *store)
 			break;
 		again = request_serve(s->host, fd, &store);
 		fd_close(fd);
-		if (!again || send(LINK_FD, "", 1, MSG_NOSIGNAL) != 1)
+		/* Who ends does not say so before: it would be handed another, and take that along. */
+		if (!again || n == SERVED_MAX || send(LINK_FD, "", 1, MSG_NOSIGNAL) != 1)
 			break;
 	}
 	store_close(store);
@@ -196,9 +197,8 @@ static void serve_some(struct server *s, struct store *store)
 /*
  * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals
  * as they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes
- * by itself at exit, and when the worker becomes a vm2-session). It opens the database before there
- * is a request, and asks it what most of them do first, since that and the fork are most of what a
- * request costs.
+ * by itself at exit). It opens the database before there is a request, and asks it what most of them
+ * do first, since that and the fork are most of what a request costs.
  */
 static void __attribute__((noreturn)) work(struct server *s, int link)
 {

@@ -245,7 +245,6 @@ static int visit_own_network(struct start *s, struct err *err)
 {
 	CLEANUP_CLOSE int fd = -1;
 	char path[64];
-
 	int r;
 
 	if (!has_own_network(s))

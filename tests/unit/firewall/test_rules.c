@@ -86,6 +86,34 @@ Test(rules, link_of_another_index_is_a_strangers)
 	cr_expect(counter("spoofed") > 0);
 }
 
+/* Whether it is told, by ICMP, that nobody is at that port. */
+static int do_knock(const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+	struct pollfd p = { fd, POLLIN, 0 };
+	char c;
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0 || send(fd, "x", 1, 0) != 1)
+		return 1;
+	return !(poll(&p, 1, REPLY_MS) == 1 && recv(fd, &c, 1, 0) < 0 && errno == ECONNREFUSED);
+}
+
+/* An error is of its connection in the kernel's eyes, and yet no part of it: between guests it is judged. */
+Test(rules, errors_come_from_outside_and_not_from_other_guests)
+{
+	static const struct rules_own open = { 1, RULES_PEER, true, IPPROTO_UDP, 0, 0, NULL };
+	struct world w = make_world();
+	struct err err = { 0 };
+
+	cr_assert(rules_add_own(&base, &open, 1, &err) == 0, "%s", err.text);
+	cr_expect(within(w.guest[0], do_knock, "192.0.2.2"));
+	cr_expect(!within(w.guest[0], do_knock, "10.66.0.2"));
+	cr_expect(counter("guest_to_guest") > 0);
+}
+
 static int translations(void)
 {
 	char text[64];

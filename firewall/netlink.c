@@ -109,15 +109,6 @@ static int take_turn(int turn, int *ret, uint8_t *ret_own)
 	return 0;
 }
 
-/* Answers to a borrower that did not live to read them are nobody's. */
-static void drain(int fd)
-{
-	char buf[ANSWER_MAX];
-
-	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
-		continue;
-}
-
 int netlink_use(struct netlink *nl, int sock, struct err *err)
 {
 	*nl = (struct netlink){ .sock = sock < 0 ? NULL : mnl_socket_fdopen(sock) };
@@ -126,18 +117,9 @@ int netlink_use(struct netlink *nl, int sock, struct err *err)
 		fd_close(sock);
 		return -EBADF;
 	}
-	drain(sock);
+	nl->shared = true;
 	nl->first_seq = nl->next_seq = 1;
 	return 0;
-}
-
-/* Who else holds it may use it at the same time: what answers whom is told by the numbers. */
-static int use_held(struct netlink *nl, int held, struct err *err)
-{
-	int r = netlink_use(nl, fcntl(held, F_DUPFD_CLOEXEC, 0), err);
-
-	nl->first_seq = nl->next_seq = (uint32_t)getpid() << 8 | 1;
-	return r;
 }
 
 int netlink_borrow(struct netlink *nl, const char *run, int held, struct err *err)
@@ -148,7 +130,8 @@ int netlink_borrow(struct netlink *nl, const char *run, int held, struct err *er
 	int r = turn < 0 ? turn : take_turn(turn, &sock, &own);
 
 	if (r == -ENOENT)
-		return held ? use_held(nl, held, err) : netlink_open(nl, NETLINK_NETFILTER, err);
+		return held ? netlink_use(nl, fcntl(held, F_DUPFD_CLOEXEC, 0), err) :
+			      netlink_open(nl, NETLINK_NETFILTER, err);
 	if (r == -ETIMEDOUT)
 		return err_set(err, ERR_BUSY,
 			"vm2d does not lend the firewall's socket in time; try again");
@@ -294,13 +277,51 @@ static void read_answers(struct answers *a)
 	}
 }
 
+/* Answers to a borrower that did not live to read them are nobody's. */
+static void drain(int fd)
+{
+	char buf[ANSWER_MAX];
+
+	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
+		continue;
+}
+
+/*
+ * Who shares a socket would take the answers to the other: between sending and reading it is locked. A lock of
+ * fcntl(2) is the process's, whichever descriptor it comes by, and goes with it. type: F_WRLCK or F_UNLCK.
+ */
+static int lock(const struct netlink *nl, short type)
+{
+	struct flock whole = { .l_type = type, .l_whence = SEEK_SET };
+	int r;
+
+	do
+		r = nl->shared ? fcntl(mnl_socket_get_fd(nl->sock), F_SETLKW, &whole) : 0;
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+static int ask(struct answers *a)
+{
+	int r = lock(a->nl, F_WRLCK);
+
+	if (r < 0)
+		return r;
+	if (a->nl->shared)
+		drain(mnl_socket_get_fd(a->nl->sock));
+	r = send_all(a->nl);
+	if (r == 0)
+		read_answers(a);
+	(void)lock(a->nl, F_UNLCK);
+	return r;
+}
+
 static int exchange_once(struct answers *a)
 {
-	int r = send_all(a->nl);
+	int r = ask(a);
 
 	if (r < 0)
 		return err_sys(a->err, -r, "%s: cannot send to the kernel", a->subject);
-	read_answers(a);
 	if (a->result == 0 && a->ends < count_wanted(a->nl))
 		return err_set(a->err, -ENOBUFS, "%s: the kernel's answer was lost", a->subject);
 	return a->result;

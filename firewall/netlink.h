@@ -29,6 +29,7 @@ struct netlink {
 	int turn; /* the connection that lends the socket (owner.h), 0: it is the caller's own */
 	uint8_t own; /* how tables that it makes are its own: POLICY_TABLE_OWNER, POLICY_TABLE_PERSIST, or 0 */
 	bool hold;   /* whoever runs a guest holds the socket as long (owner.h) */
+	bool shared; /* others have the socket too, and may use it at the same time */
 };
 
 /*

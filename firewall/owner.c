@@ -100,12 +100,15 @@ static int open_watch(struct owner *o, struct err *err)
 	return subscribe(o) < 0 ? err_sys(err, errno, "cannot watch the firewall") : 0;
 }
 
-/* The one that was taken may have answers waiting that nobody read. */
 static int open_socket(struct owner *o, int socket, struct err *err)
 {
-	if (socket < 0)
-		return netlink_open(&o->nl, NETLINK_NETFILTER, err);
-	return netlink_use(&o->nl, socket, err);
+	int r;
+
+	if (socket >= 0)
+		return netlink_use(&o->nl, socket, err);
+	r = netlink_open(&o->nl, NETLINK_NETFILTER, err);
+	o->nl.shared = true;
+	return r;
 }
 
 int owner_open(const struct rules_base *base, int listener, int socket, enum owner_how how,

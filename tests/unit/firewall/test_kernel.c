@@ -62,11 +62,15 @@ static void forget(char *batch, size_t len)
 	}
 }
 
+/* Where the kernel's answers lie for a while before they are read: who shares the socket could take them. */
+static bool dawdles;
+
 ssize_t mnl_socket_sendto(const struct mnl_socket *sock, const void *data, size_t len)
 {
 	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	CLEANUP_FREE char *copy = malloc(len);
 	char *at = copy;
+	ssize_t sent;
 
 	cr_assert(copy);
 	memcpy(copy, data, len);
@@ -74,8 +78,10 @@ ssize_t mnl_socket_sendto(const struct mnl_socket *sock, const void *data, size_
 		*at = '_';
 	if (forgets)
 		forget(copy, len);
-	return sendto(mnl_socket_get_fd(sock), copy, len, 0, (const struct sockaddr *)&kernel,
-		sizeof(kernel));
+	sent = sendto(mnl_socket_get_fd(sock), copy, len, 0, (const struct sockaddr *)&kernel, sizeof(kernel));
+	if (dawdles)
+		usleep(50000);
+	return sent;
 }
 
 static const char *tables(void)
@@ -343,7 +349,9 @@ Test(kernel, a_table_that_does_not_persist_lives_as_long_as_a_guest)
 	socket = owner_take(pidfd);
 	cr_assert(socket >= 0);
 	cr_assert(owner_open(&k.base, k.listener, socket, OWNER_IS_HELD, &o, &err) == 0, "%s", err.text);
+	dawdles = true;
 	cr_assert(owner_restore(o, &state, &err) == 0, "%s", err.text);
+	dawdles = false;
 	cr_expect(owner_owns(o) && others_cannot());
 	end_child(guest);
 	cr_expect(owner_take(pidfd) < 0 && others_cannot());

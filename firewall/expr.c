@@ -305,6 +305,20 @@ void expr_status(struct nftnl_rule *r, uint32_t bits)
 	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
 }
 
+void expr_foreign_connection(struct nftnl_rule *r, int family, const char *set)
+{
+	for (uint8_t dir = IP_CT_DIR_ORIGINAL; dir < IP_CT_DIR_MAX; dir++) {
+		struct nftnl_expr *e;
+
+		link_key(r);
+		e = add(r, "ct");
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, family == AF_INET6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP);
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, dir);
+		nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, AFTER_LINK);
+		lookup_or_not(r, set, NFT_LOOKUP_F_INV);
+	}
+}
+
 void expr_beginning(struct nftnl_rule *r)
 {
 	static const uint32_t confirmed = IPS_CONFIRMED, none;

@@ -85,6 +85,12 @@ void expr_state(struct nftnl_rule *r, uint32_t states);
 void expr_status(struct nftnl_rule *r, uint32_t bits);
 
 /*
+ * Neither who began its connection nor who answers there is, with interface and MAC, an element of the set.
+ * (Kernels have asked by family since 4.17.)
+ */
+void expr_foreign_connection(struct nftnl_rule *r, int family, const char *set);
+
+/*
  * It is the first of its connection. What has not been answered is "new" to the kernel, every packet
  * of it; only of the first is the connection not in its table yet.
  */

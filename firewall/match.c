@@ -91,8 +91,17 @@ static bool put_connection(struct nftnl_rule *r, enum match match, const struct 
 	case NO_SYN:
 		expr_no_syn(r);
 		return true;
-	case UNTRACKABLE:
+	case INVALID_STATE:
 		expr_state(r, NF_CT_STATE_INVALID_BIT);
+		return true;
+	case UNTRACKABLE:
+		expr_state(r, NF_CT_STATE_INVALID_BIT | NF_CT_STATE_UNTRACKED_BIT);
+		return true;
+	case FOREIGN_ERROR4:
+	case FOREIGN_ERROR6:
+		expr_state(r, NF_CT_STATE_BIT(IP_CT_RELATED));
+		expr_foreign_connection(r, match == FOREIGN_ERROR4 ? AF_INET : AF_INET6,
+			match == FOREIGN_ERROR4 ? POLICY_SOURCE4 : POLICY_SOURCE6);
 		return true;
 	case STREAM:
 		/* An ICMP error has its connection's status, and is no part of it. */

@@ -21,7 +21,7 @@ enum match {
 	ROUTER_REDIRECT,
 	NEIGHBOR_ADVERT, /* for an address that is not its interface's */
 	DISCOVERY_LOCAL, /* ND, MLD or echo from the link-local source that guests have */
-	DISCOVERY_NONE,	 /* the same from no source: duplicate detection, RFC 4862 5.4 */
+	DISCOVERY_NONE,	 /* ND or MLD from no source: duplicate detection, RFC 4862 5.4 */
 	REPLY,		 /* of a connection that the other side began */
 	PUBLISHED,	 /* of a connection that came by a published port */
 	NO_SYN, /* of TCP, and not how that begins */
@@ -29,7 +29,10 @@ enum match {
 	LOOPBACK6,
 	HOST_PORT4, /* to an address of the host, and a port that may be published */
 	HOST_PORT6,
-	UNTRACKABLE,
+	INVALID_STATE, /* of no connection, and nothing that could begin one */
+	UNTRACKABLE,   /* the same, or what is not tracked at all: discovery */
+	FOREIGN_ERROR4, /* an error about a connection that its guest has no part in */
+	FOREIGN_ERROR6,
 	ICMP4,
 	ICMP6,
 	TO_LINK_LOCAL4,

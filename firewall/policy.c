@@ -148,7 +148,7 @@ static const struct {
 	{ GUEST_TO_GUEST, "sent by a guest to another" },
 	{ GUEST_TO_HOST, "sent by a guest to the host, and no ICMP" },
 	{ GUEST_TO_LOCAL, "sent by a guest to a link-local address beyond the host" },
-	{ INVALID, "sent by a guest, of no connection that is tracked" },
+	{ INVALID, "sent by a guest, of no connection that is tracked, or an error about another's" },
 	{ TO_GUEST, "sent to a guest from outside, unasked" },
 	{ TO_NOBODY, "sent to an address of the pool that has no link" },
 	{ PROTECTED, "sent by a guest to a prefix of network.protect" },
@@ -245,6 +245,9 @@ static const struct rule rules[] = {
 
 	/* Looked at before all that may let it through; what is dropped is tracked no further. */
 	{ JUDGE, GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
+	/* Whoever knows the ends of another's connection could end it so, or have it send little by little. */
+	{ JUDGE, GUEST, ANY, FOREIGN_ERROR4, INVALID, DROP_SENT },
+	{ JUDGE, GUEST, ANY, FOREIGN_ERROR6, INVALID, DROP_SENT },
 	{ JUDGE, GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
 	{ JUDGE, GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
 	{ JUDGE, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
@@ -277,9 +280,13 @@ static const struct rule rules[] = {
 	{ RATE_RECEIVED_CHAIN, ANY, ANY, PACKETS_OUT, OVER_RATE, DROP_RECEIVED },
 
 	{ "input", OTHER, ANY, NOTHING, NULL, ACCEPT },
+	{ "input", ANY, ANY, FOREIGN_ERROR4, INVALID, DROP_SENT },
+	{ "input", ANY, ANY, FOREIGN_ERROR6, INVALID, DROP_SENT },
 	{ "input", ANY, ANY, REPLY, NULL, ACCEPT },
 	{ "input", ANY, ANY, FAST_IN, TOO_FAST, DROP_SENT },
 	{ "input", ANY, ANY, MANY_IN, TOO_MANY, DROP_SENT },
+	/* Linux believes any error that says what a path takes (icmp_err(), icmpv6_err()). */
+	{ "input", ANY, ANY, INVALID_STATE, INVALID, DROP_SENT },
 	{ "input", ANY, ANY, ICMP4, NULL, ACCEPT },
 	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
 	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP_SENT },
@@ -302,6 +309,7 @@ static const struct rule rules[] = {
 };
 
 /* What a guest may send beside its own addresses: to its next hop (RFC 4861, 2710, 3810, 4443). */
+#define N_ECHO_TYPES 2 /* the first: not from no source, for the answer would go nowhere */
 static const uint8_t discovery_types[] = { ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY,
 	MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION, ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT,
 	ND_NEIGHBOR_ADVERT, 143 /* MLDv2 report */ };
@@ -403,7 +411,7 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 }
 
 /* An anonymous set belongs to one rule, so this is called before each that uses it. */
-static void put_discovery_types(struct netlink *nl, const struct policy *p, uint32_t id)
+static void put_discovery_types(struct netlink *nl, const struct policy *p, bool echo, uint32_t id)
 {
 	struct nftnl_set *s = must(nftnl_set_alloc());
 	struct nlmsghdr *msg;
@@ -418,7 +426,7 @@ static void put_discovery_types(struct netlink *nl, const struct policy *p, uint
 	msg = start(nl, NFPROTO_INET, NFT_MSG_NEWSET, NLM_F_CREATE, "add a set of ICMPv6 types");
 	nftnl_set_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);
-	for (size_t i = 0; i < sizeof(discovery_types); i++) {
+	for (size_t i = echo ? 0 : N_ECHO_TYPES; i < sizeof(discovery_types); i++) {
 		struct nftnl_set_elem *e = must(nftnl_set_elem_alloc());
 
 		nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, &discovery_types[i], 1);
@@ -582,7 +590,7 @@ static void put_rule(struct netlink *nl, const struct policy *p, const struct ru
 	struct nlmsghdr *msg;
 
 	if (def->match == DISCOVERY_LOCAL || def->match == DISCOVERY_NONE)
-		put_discovery_types(nl, p, set_id);
+		put_discovery_types(nl, p, def->match == DISCOVERY_LOCAL, set_id);
 	r = make_rule(p, def, nth, set_id);
 	msg = start(nl, family_of_chain(def->chain), NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add a rule");
 	nftnl_rule_nlmsg_build_payload(msg, r);

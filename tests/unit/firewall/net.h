@@ -254,17 +254,23 @@ static inline int do_spoof(const char *from)
 	return sendto(fd, &four, sizeof(four), 0, (struct sockaddr *)&ss, len) < 0;
 }
 
-/* A socket in the namespace that receives what do_spoof() sent, when it got there. */
-static inline int spoof_receiver(int netns, int family)
+/* A socket in the namespace that receives what comes of a protocol. */
+static inline int raw_receiver(int netns, int family, int protocol)
 {
 	int own = own_netns(), fd;
 
 	enter(netns);
-	fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, SPOOF_PROTOCOL);
+	fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	cr_assert(fd >= 0);
 	enter(own);
 	close(own);
 	return fd;
+}
+
+/* What do_spoof() sent, when it got there. */
+static inline int spoof_receiver(int netns, int family)
+{
+	return raw_receiver(netns, family, SPOOF_PROTOCOL);
 }
 
 /* Whether what is allowed arrives: a loaded machine has all the time. */

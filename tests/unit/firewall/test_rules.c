@@ -1150,6 +1150,21 @@ static int do_arp(const char *what)
 	return send_frame(&f, sizeof(f));
 }
 
+/* RFC 1071, of what has an even length */
+static uint16_t checksum(const void *data, size_t len)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i += 2) {
+		uint16_t word;
+
+		memcpy(&word, (const char *)data + i, 2);
+		sum += word;
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~(sum + (sum >> 16));
+}
+
 /* From the guest's own address, by the MAC. */
 static int do_frame(const char *mac)
 {
@@ -1159,18 +1174,10 @@ static int do_frame(const char *mac)
 	} __attribute__((packed)) f = { head(mac, ETHERTYPE_IP),
 		{ .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL,
 			.tot_len = htons(sizeof(struct iphdr)) } };
-	uint32_t sum = 0;
 
 	inet_pton(AF_INET, "10.66.0.1", &f.ip.saddr);
 	inet_pton(AF_INET, "192.0.2.2", &f.ip.daddr);
-	for (size_t i = 0; i < sizeof(f.ip); i += 2) {
-		uint16_t word;
-
-		memcpy(&word, (const char *)&f.ip + i, 2);
-		sum += word;
-	}
-	sum = (sum & 0xffff) + (sum >> 16);
-	f.ip.check = (uint16_t)~(sum + (sum >> 16));
+	f.ip.check = checksum(&f.ip, sizeof(f.ip));
 	return send_frame(&f, sizeof(f));
 }
 
@@ -1250,6 +1257,162 @@ Test(rules, who_claims_to_be_another_is_dropped_and_counted)
 			!strstr(text, "10.66.0.77"),
 		"%s", text);
 	close(fd);
+}
+
+/* "TO [PORT]": a datagram from PORT, to PORT if no other is said. */
+static int do_send_from(const char *what)
+{
+	struct sockaddr_in6 own = { .sin6_port = htons(PORT) };
+	struct sockaddr_storage ss;
+	int port = PORT, fd;
+	char to[48];
+	socklen_t len;
+
+	if (sscanf(what, "%47s %d", to, &port) < 1)
+		return 1;
+	len = socket_address(to, &ss);
+	own.sin6_family = ss.ss_family;
+	fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+	((struct sockaddr_in *)&ss)->sin_port = htons((uint16_t)port);
+	return bind(fd, (struct sockaddr *)&own, len) < 0 ||
+		sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, len) != 1;
+}
+
+/* The first of a datagram, as errors quote it. */
+struct quoted4 {
+	struct icmphdr error;
+	struct iphdr ip;
+	uint16_t udp[4];
+} __attribute__((packed));
+
+struct quoted6 {
+	struct icmp6_hdr error;
+	struct ip6_hdr ip;
+	uint16_t udp[4];
+} __attribute__((packed));
+
+/* "TO SOURCE PORT DESTINATION [PORT]": tell TO that a datagram from the one to the other was too big. */
+static int do_error(const char *what)
+{
+	struct quoted4 four = { { ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, .un.frag.mtu = htons(600) },
+		{ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP, .tot_len = htons(28) },
+		{ 0, 0, htons(8) } };
+	struct quoted6 six = { { ICMP6_PACKET_TOO_BIG, .icmp6_dataun = { { htonl(1280) } } },
+		{ .ip6_hlim = 64, .ip6_nxt = IPPROTO_UDP, .ip6_plen = htons(8) }, { 0, 0, htons(8) } };
+	char to[48], source[48], destination[48];
+	bool is_six = strchr(what, ':');
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int port, other = PORT, fd;
+
+	if (sscanf(what, "%47s %47s %d %47s %d", to, source, &port, destination, &other) < 4)
+		return 1;
+	len = socket_address(to, &ss);
+	fd = socket(ss.ss_family, SOCK_RAW, is_six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	four.udp[0] = six.udp[0] = htons((uint16_t)port);
+	four.udp[1] = six.udp[1] = htons((uint16_t)other);
+	inet_pton(AF_INET, source, &four.ip.saddr);
+	inet_pton(AF_INET, destination, &four.ip.daddr);
+	six.ip.ip6_vfc = 6 << 4;
+	inet_pton(AF_INET6, source, &six.ip.ip6_src);
+	inet_pton(AF_INET6, destination, &six.ip.ip6_dst);
+	four.error.checksum = checksum(&four, sizeof(four));
+	if (is_six)
+		return sendto(fd, &six, sizeof(six), 0, (struct sockaddr *)&ss, len) < 0;
+	return sendto(fd, &four, sizeof(four), 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+/* By those, whoever guesses a connection's ends could end it or slow it down. */
+Test(rules, errors_about_anothers_connection_go_nowhere)
+{
+	static const struct rules_port published = { IPPROTO_UDP, 53, PORT, "10.66.0.2", "fd66::2" };
+	struct world w = make_world();
+	int own = own_netns(), four = raw_receiver(w.outside, AF_INET, IPPROTO_ICMP);
+	struct err err = { 0 };
+	char text[1024];
+
+	cr_assert(rules_add_ports(&base, &published, 1, &err) == 0, "%s", err.text);
+	for (int i = 0; i < 2; i++)
+		cr_assert(within(w.guest[i], do_send_from, "192.0.2.2") &&
+			within(w.guest[i], do_send_from, "2001:db8::2"));
+	/* To the world: about its own, and about the other's. */
+	told(w.guest[0], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.1", "inet", "invalid", 0);
+	cr_expect(arrives(four));
+	told(w.guest[0], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.2", "inet", "invalid", 1);
+	cr_expect(!received(four));
+	told(w.guest[0], do_error, "2001:db8::2 2001:db8::2 2222 fd66::1", "inet", "invalid", 0);
+	told(w.guest[0], do_error, "2001:db8::2 2001:db8::2 2222 fd66::2", "inet", "invalid", 1);
+	/* To the other guest, by the port that it has published; it may say so of what came by that. */
+	cr_assert(within(w.outside, do_send_from, "192.0.2.1 53") &&
+		within(w.outside, do_send_from, "2001:db8::1 53"));
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 53 192.0.2.2", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 53 2001:db8::2", "inet", "invalid", 1);
+	told(w.guest[1], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.2", "inet", "invalid", 0);
+	/* To the host: about what it never sent, and about what it did. */
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 7 192.0.2.2", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 7 2001:db8::2", "inet", "invalid", 1);
+	cr_assert(within(own, do_send_from, "192.0.2.2 7") && within(own, do_send_from, "2001:db8::2 7"));
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 2222 192.0.2.2 7", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 2222 2001:db8::2 7", "inet", "invalid", 1);
+	output("ip route show cache; ip -6 route show cache", text, sizeof(text));
+	cr_expect(!text[0], "the host believes: %s", text);
+	cr_assert(within(own, do_send_from, "10.66.0.1") && within(own, do_send_from, "fd66::1"));
+	told(w.guest[0], do_error, "169.254.1.1 169.254.1.1 2222 10.66.0.1", "inet", "invalid", 0);
+	close(four);
+	close(own);
+}
+
+/* "SOURCE DESTINATION TYPE", of ICMPv6 */
+static int do_icmp6(const char *what)
+{
+	uint8_t message[24] = { 0 };
+	struct sockaddr_in6 from = { .sin6_family = AF_INET6 }, to = { .sin6_family = AF_INET6 };
+	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), one = 1, type;
+	char source[48], destination[48];
+
+	if (sscanf(what, "%47s %47s %d", source, destination, &type) != 3)
+		return 1;
+	message[0] = (uint8_t)type;
+	inet_pton(AF_INET6, source, &from.sin6_addr);
+	inet_pton(AF_INET6, destination, &to.sin6_addr);
+	memcpy(message + 8, &from.sin6_addr, 16);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	return bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+		sendto(fd, message, sizeof(message), 0, (struct sockaddr *)&to, sizeof(to)) < 0;
+}
+
+/* An ICMPv6 type, from "::" to the host. */
+static int do_nameless(const char *type)
+{
+	struct {
+		struct ether_header head;
+		struct ip6_hdr ip;
+		struct icmp6_hdr icmp;
+	} __attribute__((packed)) f = { head("own", ETHERTYPE_IPV6),
+		{ .ip6_plen = htons(sizeof(f.icmp)), .ip6_nxt = IPPROTO_ICMPV6, .ip6_hlim = 255 },
+		{ .icmp6_type = (uint8_t)atoi(type) } };
+
+	f.ip.ip6_vfc = 6 << 4;
+	inet_pton(AF_INET6, "2001:db8::1", &f.ip.ip6_dst);
+	return send_frame(&f, sizeof(f));
+}
+
+/* What belongs on the link is not tracked: no rule of the guest's own is asked, and nothing translates it. */
+Test(rules, discovery_does_not_leave_the_link)
+{
+	static const int types[] = { 130, MLD_LISTENER_REPORT, ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT,
+		ND_NEIGHBOR_ADVERT, 143 };
+	struct world w = make_world();
+	char words[64];
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		snprintf(words, sizeof(words), "fd66::1 2001:db8::2 %d", types[i]);
+		told(w.guest[0], do_icmp6, words, "inet", "invalid", 1);
+	}
+	told(w.guest[0], do_icmp6, "fd66::1 2001:db8::1 135", "inet", "invalid", 0);
+	/* From no source: who asks whether an address is anybody's, and not whom the host would answer to nowhere. */
+	told(w.guest[0], do_nameless, "135", "inet", "spoofed", 0);
+	told(w.guest[0], do_nameless, "128", "inet", "spoofed", 1);
 }
 
 /* A socket whose queue is full of answers that nobody has read: the next is lost. */

@@ -181,7 +181,7 @@ static int add_guest(void *data, const struct store_tenant *t)
 		if (!s->guests || !s->optional || !s->rates)
 			return -ENOMEM;
 	}
-	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t, NULL), "running");
+	s->optional[s->n_guests] = s->verify && strcmp(life_state(s->verify, t), "running");
 	s->rates[s->n_guests] = rates_of(t);
 	s->guests[s->n_guests++] = t->guest;
 	if (!is_kin(t))

@@ -14,38 +14,31 @@
 /* For one row or many: what is found out once. */
 struct rows {
 	struct request *r;
-	const struct cgroup_manager *cgroups;
-	struct cgroup_view view;
+	struct guest_view guests;
 	struct storage_view files;
 };
 
 static void rows_open(struct rows *rows, struct request *r)
 {
-	*rows = (struct rows){ r, cgroup_pick(NULL), { { -1, -1, -1, -1 } }, { -1, "", 0 } };
+	rows->r = r;
+	guest_view_open(r->config, &rows->guests);
 	storage_view_open(r->config, &rows->files);
-	if (rows->cgroups)
-		rows->cgroups->view(r->config->instance, &rows->view);
 }
 
 static void rows_close(struct rows *rows)
 {
 	storage_view_close(&rows->files);
-	cgroup_view_close(&rows->view);
+	guest_view_close(&rows->guests);
 }
 #define CLEANUP_ROWS __attribute__((cleanup(rows_close)))
 
-static void add_running(const struct rows *rows, struct msg *row, const struct store_tenant *t,
-	const struct guest_look *look)
+static void add_running(struct msg *row, const struct guest_look *look)
 {
-	struct guest_usage usage = { 0 };
-
-	if (rows->cgroups)
-		rows->cgroups->usage(&rows->view, t->name, &usage);
 	msg_add_i64(row, "pid", look->init_pid);
 	msg_add_i64(row, "since", look->since);
-	msg_add_u64(row, "memory", usage.memory);
-	msg_add_u64(row, "processes", usage.processes);
-	msg_add_u64(row, "cpu_time", usage.cpu_us / 1000000);
+	msg_add_u64(row, "memory", look->usage.memory);
+	msg_add_u64(row, "processes", look->usage.processes);
+	msg_add_u64(row, "cpu_time", look->usage.cpu_us / 1000000);
 }
 
 /* Of files, running or not; left out where nobody counts them. */
@@ -84,8 +77,8 @@ static int add_details(const struct rows *rows, struct msg *row, const struct st
 	msg_add(row, "path", path);
 	msg_add(row, "cgroup", cgroup);
 	msg_add_i64(row, "created", t->guest.created);
-	if (rows->cgroups)
-		msg_add_u64(row, "kills", rows->cgroups->kills(r->config->instance, t->name));
+	if (rows->guests.cgroups)
+		msg_add_u64(row, "kills", rows->guests.cgroups->kills(r->config->instance, t->name));
 	/* As of now; where that cannot be had, as of last. */
 	(void)traffic_collect(r->config, r->store, NULL);
 	add_quota(r, row, t);
@@ -98,7 +91,7 @@ static int send_guest(struct rows *rows, const struct store_tenant *t, bool all)
 	CLEANUP_MSG struct msg row = { 0 };
 	struct guest_look look;
 	char interface[16] = "";
-	const char *state = life_state(r->config, t, &look);
+	const char *state = life_state_in(&rows->guests, t, &look);
 	int n = 0;
 
 	if (t->guest.number)
@@ -117,7 +110,7 @@ static int send_guest(struct rows *rows, const struct store_tenant *t, bool all)
 	msg_add_u64(&row, "inodes_limit", t->limits.inodes);
 	add_disk(rows, &row, t);
 	if (!strcmp(state, "running"))
-		add_running(rows, &row, t, &look);
+		add_running(&row, &look);
 	if (all)
 		n = add_details(rows, &row, t);
 	return n == 0 ? request_row(r, &row) : n;

@@ -14,8 +14,7 @@
 /* What the guests use, and what they may: the running ones, but of files all. */
 struct used {
 	const struct config *config;
-	const struct cgroup_manager *cgroups;
-	struct cgroup_view view;
+	struct guest_view guests;
 	struct storage_view files;
 	uint64_t running, memory, memory_limits, processes, disk, disk_limits, uncounted;
 };
@@ -36,18 +35,16 @@ static void add_disk(struct used *u, const struct store_tenant *t)
 
 static int add_guest(void *data, const struct store_tenant *t)
 {
-	struct guest_usage usage = { 0 };
+	struct guest_look look;
 	struct used *u = data;
 
 	add_disk(u, t);
-	if (strcmp(life_state(u->config, t, NULL), "running") != 0)
+	if (strcmp(life_state_in(&u->guests, t, &look), "running") != 0)
 		return 0;
-	if (u->cgroups)
-		u->cgroups->usage(&u->view, t->name, &usage);
 	u->running++;
-	u->memory += usage.memory;
+	u->memory += look.usage.memory;
 	u->memory_limits += t->limits.memory;
-	u->processes += usage.processes;
+	u->processes += look.usage.processes;
 	return 0;
 }
 
@@ -74,20 +71,18 @@ static void add_storage(struct request *r, struct msg *row)
 
 int host_status(struct request *r)
 {
-	struct used used = { .config = r->config, .cgroups = cgroup_pick(NULL) };
+	struct used used = { .config = r->config };
 	CLEANUP_MSG struct msg row = { 0 };
 	struct store_counts counts;
 	struct pool4 pool = { 0 };
 	int n = store_count(r->store, &counts, &r->err);
 
-	if (used.cgroups)
-		used.cgroups->view(r->config->instance, &used.view);
+	guest_view_open(r->config, &used.guests);
 	storage_view_open(r->config, &used.files);
 	if (n == 0)
 		n = store_tenant_each(r->store, add_guest, &used, &r->err);
 	storage_view_close(&used.files);
-	if (used.cgroups)
-		cgroup_view_close(&used.view);
+	guest_view_close(&used.guests);
 	if (n == 0)
 		n = pool4_parse(r->config->pool4, &pool, &r->err);
 	if (n != 0)

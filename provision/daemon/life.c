@@ -44,20 +44,25 @@ void life_spec(const struct store_tenant *t, struct guest_spec *ret)
 	quota_rates(t, &ret->up, &ret->down);
 }
 
-const char *life_state(
-	const struct config *config, const struct store_tenant *tenant, struct guest_look *look)
+/* What it is, but for whether one that is there runs: NULL. */
+static const char *intent_word(const struct store_tenant *tenant)
 {
-	struct guest_look found;
-
 	if (tenant->guest.intent == STORE_GUEST_NONE)
 		return "none";
 	if (tenant->guest.intent == STORE_GUEST_CREATING)
 		return "creating";
-	if (tenant->guest.intent == STORE_GUEST_DESTROYING)
-		return "destroying";
-	if (guest_look(config, tenant->name, look ? look : &found) != 0)
-		return "stopped";
-	return "running";
+	return tenant->guest.intent == STORE_GUEST_DESTROYING ? "destroying" : NULL;
+}
+
+const char *life_state(const struct config *config, const struct store_tenant *tenant)
+{
+	return intent_word(tenant) ?: guest_runs(config, tenant->name) ? "running" : "stopped";
+}
+
+const char *life_state_in(const struct guest_view *view, const struct store_tenant *tenant,
+	struct guest_look *look)
+{
+	return intent_word(tenant) ?: guest_view_look(view, tenant->name, look) ? "running" : "stopped";
 }
 
 /* Names in the snapshot are for ps(1) on the host: that it could not be written stops no login. */

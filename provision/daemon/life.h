@@ -7,6 +7,7 @@
 #define VM2_DAEMON_LIFE_H
 
 #include "provision/daemon/request.h"
+#include "provision/guest/view.h"
 
 /*
  * Whether the tenant's guest runs and the tenant may be let in: looks only, and leaves the process as it
@@ -87,11 +88,11 @@ void life_follow(const struct config *config, const struct store_tenant *tenant)
 /* The spec of a tenant's guest; strings belong to the tenant. */
 void life_spec(const struct store_tenant *tenant, struct guest_spec *ret);
 
-/*
- * "none", "creating", "running", "stopped" or "destroying"; look (may be NULL) is filled when
- * running.
- */
-const char *life_state(
-	const struct config *config, const struct store_tenant *tenant, struct guest_look *look);
+/* "none", "creating", "running", "stopped" or "destroying". */
+const char *life_state(const struct config *config, const struct store_tenant *tenant);
+
+/* The same where many are looked at; look is filled when running. */
+const char *life_state_in(const struct guest_view *view, const struct store_tenant *tenant,
+	struct guest_look *look);
 
 #endif

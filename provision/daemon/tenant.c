@@ -116,7 +116,7 @@ static int send_tenant(struct request *r, const struct store_tenant *t, bool all
 	msg_add(&row, "plan", t->plan.name);
 	msg_add(&row, "owner", t->owner);
 	msg_add(&row, "state", t->suspended ? "suspended" : "active");
-	msg_add(&row, "guest", life_state(r->config, t, NULL));
+	msg_add(&row, "guest", life_state(r->config, t));
 	msg_add(&row, "address4", t->guest.address4);
 	msg_add(&row, "address6", t->guest.address6);
 	msg_add_i64(&row, "created", t->created);

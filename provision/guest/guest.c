@@ -72,21 +72,11 @@ int guest_find(const struct config *config, const char *name, struct guest_run *
 	return 0;
 }
 
-int guest_look(const struct config *config, const char *name, struct guest_look *ret)
+bool guest_runs(const struct config *config, const char *name)
 {
 	struct run_state state;
-	pid_t parent;
 
-	/*
-	 * Without its supervisor a guest is a leftover, which the next start takes away. Init is its child as
-	 * long as it lives, and is given to another parent when it ends.
-	 */
-	if (!name_valid(name) || run_look(config, name, &state) < 0 ||
-	    !process_lives_under(state.init_pid, state.init_start, &parent) ||
-	    parent != state.supervisor_pid)
-		return ERR_NOT_FOUND;
-	*ret = (struct guest_look){ .init_pid = state.init_pid, .since = state.since };
-	return 0;
+	return name_valid(name) && run_look(config, name, &state) == 0 && run_lives(&state);
 }
 
 bool guest_alive(const struct config *config, const char *name)

@@ -105,12 +105,8 @@ int guest_start(const struct config *config, const struct guest_spec *spec,
 int guest_find(const struct config *config, const char *name, struct guest_run *ret,
 	       struct err *err);
 
-/* What can be seen of a running guest without holding it: for lists. As guest_find() otherwise. */
-struct guest_look {
-	pid_t init_pid; /* on the host */
-	int64_t since;	/* seconds since the epoch */
-};
-int guest_look(const struct config *config, const char *name, struct guest_look *ret);
+/* Whether it runs, without holding it; of many: view.h. */
+bool guest_runs(const struct config *config, const char *name);
 
 /* Whether a vm2-guest of this guest lives, be it between two runs of its init. */
 bool guest_alive(const struct config *config, const char *name);

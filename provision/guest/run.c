@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
@@ -40,37 +41,69 @@ int run_open(const struct config *config, const char *name, bool make)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The next line of a state, which is this one: "KEY=number". */
+static bool next_number(const char **text, const char *key, int64_t *ret)
+{
+	size_t len = strlen(key);
+	char *end;
+
+	if (strncmp(*text, key, len) != 0 || (*text)[len] != '=')
+		return false;
+	*ret = strtoll(*text + len + 1, &end, 10);
+	*text = end + 1;
+	return *end == '\n';
+}
+
 static int parse_state(const char *text, struct run_state *ret)
 {
-	struct run_state s;
+	int64_t init, init_start, supervisor, supervisor_start, since;
 
-	if (sscanf(text,
-		   "init_pid=%d\ninit_start=%" SCNu64 "\nsupervisor_pid=%d\nsupervisor_start=%" SCNu64
-		   "\nsince=%" SCNd64 "\n",
-		   &s.init_pid, &s.init_start, &s.supervisor_pid, &s.supervisor_start,
-		   &s.since) != 5 ||
-	    s.init_pid <= 1 || s.supervisor_pid <= 1)
+	if (!next_number(&text, "init_pid", &init) || !next_number(&text, "init_start", &init_start) ||
+	    !next_number(&text, "supervisor_pid", &supervisor) ||
+	    !next_number(&text, "supervisor_start", &supervisor_start) ||
+	    !next_number(&text, "since", &since) || init <= 1 || init > INT_MAX || supervisor <= 1 ||
+	    supervisor > INT_MAX)
 		return -EBADMSG;
-	*ret = s;
+	*ret = (struct run_state){ (pid_t)init, (pid_t)supervisor, (uint64_t)init_start,
+				   (uint64_t)supervisor_start, since };
 	return 0;
+}
+
+static int read_state(int dirfd, const char *path, struct run_state *ret)
+{
+	char text[512];
+	ssize_t n = fd_read_small(dirfd, path, text, sizeof(text));
+
+	return n < 0 ? (int)n : parse_state(text, ret);
 }
 
 int run_read(int dirfd, struct run_state *ret)
 {
-	char text[512];
-	ssize_t n = fd_read_small(dirfd, "state", text, sizeof(text));
-
-	return n < 0 ? (int)n : parse_state(text, ret);
+	return read_state(dirfd, "state", ret);
 }
 
 int run_look(const struct config *config, const char *name, struct run_state *ret)
 {
-	char path[PATH_MAX], text[512];
-	ssize_t n;
+	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/guests/%s/state", config->run, name);
-	n = fd_read_small(AT_FDCWD, path, text, sizeof(text));
-	return n < 0 ? (int)n : parse_state(text, ret);
+	return read_state(AT_FDCWD, path, ret);
+}
+
+int run_look_in(int guests, const char *name, struct run_state *ret)
+{
+	char path[NAME_MAX + sizeof("/state")];
+
+	snprintf(path, sizeof(path), "%s/state", name);
+	return read_state(guests, path, ret);
+}
+
+bool run_lives(const struct run_state *state)
+{
+	pid_t parent;
+
+	return process_lives_under(state->init_pid, state->init_start, &parent) &&
+	       parent == state->supervisor_pid;
 }
 
 int run_write(int dirfd, const struct run_state *state)

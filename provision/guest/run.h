@@ -27,8 +27,15 @@ int run_open(const struct config *config, const char *name, bool make);
 /* Read state: 0, -ENOENT, or -EBADMSG when it is not what run_write() writes. */
 int run_read(int dirfd, struct run_state *ret);
 
-/* The same by the guest's name. */
+/* The same by the guest's name; the other is quicker where RUN/guests is open. */
 int run_look(const struct config *config, const char *name, struct run_state *ret);
+int run_look_in(int guests, const char *name, struct run_state *ret);
+
+/*
+ * Whether it is so still. Without its supervisor a guest is a leftover, which the next start takes away:
+ * init is its child as long as it lives, and is given to another parent when it ends.
+ */
+bool run_lives(const struct run_state *state);
 
 /* Replace state, atomically. 0 or -errno. */
 int run_write(int dirfd, const struct run_state *state);

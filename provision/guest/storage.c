@@ -16,6 +16,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
+#include "provision/guest/quota.h"
 
 static const struct storage_driver *const drivers[] = { &storage_overlay, &storage_btrfs };
 
@@ -70,7 +71,8 @@ const struct storage_driver *storage_pick(const struct config *config, struct er
 
 void storage_view_open(const struct config *config, struct storage_view *ret)
 {
-	*ret = (struct storage_view){ open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "", 0 };
+	*ret = (struct storage_view){ .guests = open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	ret->counted = ret->guests >= 0 && quota_enforced(ret->guests);
 }
 
 void storage_view_close(struct storage_view *view)

@@ -49,6 +49,7 @@ struct storage_view {
 	int guests;		  /* the guests' folder, or -1 */
 	char template[NAME_LEN_MAX + 1]; /* what was looked at last, */
 	uint64_t shared;	  /* and how many bytes of it a guest's count holds */
+	bool counted;		  /* there are quotas of projects */
 };
 void storage_view_open(const struct config *config, struct storage_view *ret);
 void storage_view_close(struct storage_view *view);

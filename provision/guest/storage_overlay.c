@@ -474,7 +474,7 @@ static int overlay_used(const struct config *config, struct storage_view *view,
 	uint32_t project;
 
 	(void)config;
-	if (view->guests < 0 || !quota_enforced(view->guests))
+	if (!view->counted)
 		return -ENOENT;
 	top = openat(view->guests, spec->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (top < 0)

@@ -23,6 +23,7 @@
 #include "provision/guest/guest.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
+#include "provision/guest/view.h"
 
 /* In place of the installed programs: those that were just built. */
 const char *const guest_libexecdir = BUILD_ROOT "/provision/guest";
@@ -241,6 +242,48 @@ Test(guest, a_killed_supervisor_leaves_nothing_that_a_start_does_not_mend)
 	guest_run_close(&run);
 	stop();
 	expect_nothing_left();
+}
+
+Test(guest, is_seen_among_others_while_it_runs)
+{
+	struct guest_look look = { 0 };
+	struct run_state state, other;
+	struct guest_view view;
+	struct guest_run run;
+	int dirfd;
+
+	cr_assert_eq(guest_start(&config, &spec, NULL, &run, NULL), 0);
+	dirfd = run_open(&config, spec.name, false);
+	cr_assert_eq(run_read(dirfd, &state), 0);
+	guest_view_open(&config, &view);
+	cr_expect_eq(view.n_supervisors, 1);
+	cr_expect(guest_view_look(&view, spec.name, &look));
+	cr_expect_eq(look.init_pid, run.init_pid);
+	cr_expect_eq(look.since, run.since);
+	cr_expect_eq(look.usage.processes, 1);
+	cr_expect_gt(look.usage.memory, 0);
+	cr_expect_not(guest_view_look(&view, "other", &look));
+	/* Another process has its init's number: that is looked at where all else does not tell. */
+	other = state;
+	other.init_start++;
+	cr_assert_eq(run_write(dirfd, &other), 0);
+	cr_expect(guest_view_look(&view, spec.name, &look));
+	view.cgroups = NULL;
+	cr_expect_not(guest_view_look(&view, spec.name, &look));
+	cr_assert_eq(run_write(dirfd, &state), 0);
+	cr_expect(guest_view_look(&view, spec.name, &look));
+	guest_view_close(&view);
+	/* Or none of ours has its supervisor's. */
+	other = state;
+	other.supervisor_pid = 1;
+	cr_assert_eq(run_write(dirfd, &other), 0);
+	guest_view_open(&config, &view);
+	cr_expect_not(guest_view_look(&view, spec.name, &look));
+	guest_view_close(&view);
+	cr_assert_eq(run_write(dirfd, &state), 0);
+	close(dirfd);
+	guest_run_close(&run);
+	stop();
 }
 
 Test(guest, a_start_killed_at_any_time_can_be_repeated)

@@ -57,6 +57,32 @@ static int end_status(const struct msg *m, struct err *err)
 	return err_set(err, (int)status, "%s", text ? text : "vm2d refused and did not say why");
 }
 
+/*
+ * The next row of a message that holds one or several; false after the last. What it points to is m's.
+ */
+static bool next_row(const struct msg *m, size_t *pos, struct msg *ret)
+{
+	size_t from = *pos, next = from, len;
+	const char *key, *value;
+
+	while (msg_next(m, &next, &key, &len, &value)) {
+		if (*pos > from && len == strlen("event") && !memcmp(key, "event", len))
+			break;
+		*pos = next;
+	}
+	*ret = (struct msg){ .data = { .data = m->data.data + from, .len = *pos - from } };
+	return *pos > from;
+}
+
+static void take_rows(const struct msg *m, const struct client_sink *sink)
+{
+	struct msg row;
+	size_t pos = 0;
+
+	while (next_row(m, &pos, &row))
+		sink->row(sink->data, &row);
+}
+
 int client_finish(int fd, int timeout_ms, const struct client_sink *sink, struct msg *reply,
 		  struct err *err)
 {
@@ -78,7 +104,7 @@ int client_finish(int fd, int timeout_ms, const struct client_sink *sink, struct
 		if (!event)
 			return err_set(err, -EBADMSG, "vm2d's answer names no event");
 		if (!strcmp(event, "row") && sink && sink->row)
-			sink->row(sink->data, &m);
+			take_rows(&m, sink);
 		if (!strcmp(event, "progress") && sink && sink->progress && msg_get(&m, "text"))
 			sink->progress(sink->data, msg_get(&m, "text"));
 		if (strcmp(event, "end") && strcmp(event, "open"))

@@ -38,6 +38,8 @@ void command_fill(const struct cli *cli, struct msg *request)
 	const struct verb *v = cli->verb;
 
 	msg_add(request, "op", v->op);
+	if (v->shape == TABLE_MANY)
+		msg_add(request, "many", "1");
 	for (int i = 0; i < cli->n_words && i < VERB_WORDS && v->words[i]; i++)
 		msg_add(request, v->words[i], cli->words[i]);
 	for (int i = 0; i < cli->n_options; i++) {

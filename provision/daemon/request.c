@@ -14,18 +14,30 @@
 #define READ_TIMEOUT_MS 5000
 #define SEND_TIMEOUT_S	10
 
+/* Rows that share a message: enough that few are sent, and the first are read while others are made. */
+#define ROWS_BYTES 32768
+
 void request_row_begin(struct msg *row)
 {
 	msg_add(row, "event", "row");
 }
 
-int request_row(struct request *r, const struct msg *row)
+static int send_rows(struct request *r)
 {
-	int n = msg_send(r->fd, row, &r->err);
+	int n = r->rows.data.len ? msg_send(r->fd, &r->rows, &r->err) : 0;
 
+	r->rows.data.len = 0;
 	if (n != 0)
 		err_wrap(&r->err, "the answer was not taken");
 	return n;
+}
+
+int request_row(struct request *r, const struct msg *row)
+{
+	int n = r->rows.data.len + row->data.len > ROWS_BYTES ? send_rows(r) : 0;
+
+	buf_add(&r->rows.data, row->data.data, row->data.len);
+	return n == 0 && !msg_get(&r->in, "many") ? send_rows(r) : n;
 }
 
 void request_progress(void *request, const char *text)
@@ -194,7 +206,10 @@ static int serve(struct request *r)
 	kind = find_kind(op);
 	if (!kind)
 		return err_set(&r->err, ERR_USAGE, "there is no request '%.40s'", op);
-	n = err_exit_status(handle(r, kind));
+	n = handle(r, kind);
+	if (n == 0)
+		n = send_rows(r);
+	n = err_exit_status(n);
 	if (kind->flags || n == ERR_DENIED)
 		log_request(r, kind, n);
 	return n;
@@ -222,6 +237,7 @@ bool request_serve(const struct host *host, int fd, struct store **store)
 	if (!r.handed_on)
 		send_end(r.fd, status, r.err.text, &r.out);
 	wipe(&r.in);
+	msg_free(&r.rows);
 	msg_free(&r.out);
 	/* Who met a fault, in the database say, does not go on with it. */
 	if (r.again && r.store && (status == 0 || status == ERR_DENIED || status == ERR_NOT_FOUND)) {

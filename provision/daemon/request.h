@@ -25,6 +25,7 @@ struct request {
 	int fd;			     /* the connection */
 	struct peer peer;
 	struct msg in;
+	struct msg rows; /* of request_row(), to be sent together */
 	struct msg out; /* fields and descriptors that the end message takes along */
 	struct store *store;
 	bool self;	/* the peer is the account of the tenant that the request names */

@@ -527,6 +527,53 @@ Test(vm2d, finds_lost_sessions_at_its_start)
 	EXPECT_WORDS("state=lost\n");
 }
 
+/* Sends "key=value" words and receives until the end; how many messages with rows came. */
+static int count_messages(const char *const words[])
+{
+	CLEANUP_CLOSE int fd = -1;
+	CLEANUP_MSG struct msg request = { 0 };
+	int n = 0;
+
+	for (size_t i = 0; words[i]; i++)
+		buf_add(&request.data, words[i], strlen(words[i]) + 1);
+	cr_assert_eq(client_connect(t.socket, &fd, NULL), 0);
+	cr_assert_eq(msg_send(fd, &request, NULL), 0);
+	for (bool end = false; !end; n += !end) {
+		CLEANUP_MSG struct msg m = { 0 };
+
+		cr_assert_eq(msg_recv(fd, &m, clock_ms() + WAIT_MS, NULL), 0);
+		end = !strcmp(msg_get(&m, "event"), "end");
+	}
+	return n;
+}
+
+/* Two of these rows have room in one message, a third has not. */
+Test(vm2d, sends_rows_together_to_who_takes_them)
+{
+	CLEANUP_CONFIG const struct config *config = NULL;
+	CLEANUP_STORE struct store *store = NULL;
+	char command[12000] = "";
+	struct err err = { 0 };
+
+	memset(command, 'x', sizeof(command) - 1);
+	EXPECT(0, "op=tenant.add", "name=acme");
+	cr_assert_eq(config_load(t.config_path, &config, &err), 0, "%s", err.text);
+	cr_assert_eq(store_open(config->database, &store, &err), 0, "%s", err.text);
+	for (int i = 0; i < 3; i++) {
+		char id[] = "0123456789abcdef";
+		const struct store_session s = { .id = id, .tenant = "acme", .kind = "exec",
+			.command = command, .via = "gateway", .started = 1, .pid = 1, .status = -1 };
+
+		id[0] = (char)('0' + i);
+		cr_assert_eq(store_session_open(store, &s, &err), 0, "%s", err.text);
+	}
+	cr_expect_eq(count_messages((const char *const[]){ "op=session.list", NULL }), 3);
+	cr_expect_eq(count_messages((const char *const[]){ "op=session.list", "many=1", NULL }), 2);
+	EXPECT(0, "op=session.list", "many=1");
+	cr_expect_eq(n_rows, 3);
+	EXPECT_WORDS("event=row\nid=0123456789abcdef\n");
+}
+
 Test(vm2d, answers_fast)
 {
 	int64_t start;

@@ -12,8 +12,6 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 
-static const char key_chars[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
-
 void msg_free(struct msg *m)
 {
 	for (int i = 0; i < m->n_fds; i++)
@@ -33,16 +31,23 @@ void msg_add(struct msg *m, const char *key, const char *value)
 
 void msg_add_u64(struct msg *m, const char *key, uint64_t value)
 {
-	char text[24];
+	char text[24], *p = text + sizeof(text) - 1;
 
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	msg_add(m, key, text);
+	*p = '\0';
+	do
+		*--p = (char)('0' + value % 10);
+	while (value /= 10);
+	msg_add(m, key, p);
 }
 
 void msg_add_i64(struct msg *m, const char *key, int64_t value)
 {
 	char text[24];
 
+	if (value >= 0) {
+		msg_add_u64(m, key, (uint64_t)value);
+		return;
+	}
 	snprintf(text, sizeof(text), "%" PRId64, value);
 	msg_add(m, key, text);
 }
@@ -124,6 +129,16 @@ int msg_take_fd(struct msg *m, int index)
 	return index < m->n_fds ? steal_fd(&m->fds[index]) : -1;
 }
 
+static size_t key_len_of(const char *field)
+{
+	size_t len = 0;
+
+	for (char c; (c = field[len]); len++)
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+			break;
+	return len;
+}
+
 int msg_parse(struct msg *m, const void *data, size_t len)
 {
 	const char *p = data, *end = p + len;
@@ -131,7 +146,7 @@ int msg_parse(struct msg *m, const void *data, size_t len)
 	if (len == 0 || len > MSG_MAX || end[-1] != '\0')
 		return -EBADMSG;
 	while (p < end) {
-		size_t key_len = strspn(p, key_chars);
+		size_t key_len = key_len_of(p);
 
 		if (key_len == 0 || p[key_len] != '=')
 			return -EBADMSG;

@@ -182,23 +182,21 @@ void limits_write(const struct limits_part *part, struct buf *b)
 	}
 }
 
-static void read_one(const char *name, const char *value, struct limits_part *ret)
+/* The place of a limit, looked for from this one on, since they are mostly in order; LIMITS_COUNT: none. */
+static size_t place_of(const char *name, size_t from)
 {
-	uint64_t number;
-
-	for (size_t i = 0; i < LIMITS_COUNT; i++) {
-		if (strcmp(limit_table[i].name, name) != 0 ||
-		    limit_parse(&limit_table[i], value, &number, NULL) != 0)
-			continue;
-		limit_set(&limit_table[i], &ret->of, number);
-		ret->given |= 1ULL << i;
-	}
+	for (size_t n = 0; n < LIMITS_COUNT; n++)
+		if (!strcmp(limit_table[(from + n) % LIMITS_COUNT].name, name))
+			return (from + n) % LIMITS_COUNT;
+	return LIMITS_COUNT;
 }
 
 void limits_read(const char *text, struct limits_part *ret)
 {
 	CLEANUP_FREE char *copy = xstrdup(text);
 	char *rest = copy, *word, *equals;
+	size_t i, next = 0;
+	uint64_t number;
 
 	*ret = (struct limits_part){ 0 };
 	while ((word = strsep(&rest, " \n"))) {
@@ -206,6 +204,11 @@ void limits_read(const char *text, struct limits_part *ret)
 		if (!equals)
 			continue;
 		*equals = '\0';
-		read_one(word, equals + 1, ret);
+		i = place_of(word, next);
+		if (i == LIMITS_COUNT || limit_parse(&limit_table[i], equals + 1, &number, NULL) != 0)
+			continue;
+		limit_set(&limit_table[i], &ret->of, number);
+		ret->given |= 1ULL << i;
+		next = i + 1;
 	}
 }

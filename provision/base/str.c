@@ -43,15 +43,19 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_list ap;
 	int len;
 
+	/* Mostly there is room. */
+	buf_reserve(b, 0);
 	va_start(ap, fmt);
-	len = vsnprintf(NULL, 0, fmt, ap);
+	len = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
 	va_end(ap);
 	if (len < 0)
 		abort();
-	buf_reserve(b, (size_t)len);
-	va_start(ap, fmt);
-	vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
-	va_end(ap);
+	if ((size_t)len >= b->cap - b->len) {
+		buf_reserve(b, (size_t)len);
+		va_start(ap, fmt);
+		vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+		va_end(ap);
+	}
 	b->len += (size_t)len;
 }
 
@@ -187,13 +191,20 @@ int parse_size(const char *s, uint64_t *ret)
 	return 0;
 }
 
+static bool is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
 bool name_valid(const char *s)
 {
 	size_t len = strlen(s);
 
 	if (len == 0 || len > NAME_LEN_MAX || s[0] < 'a' || s[0] > 'z' || s[len - 1] == '-')
 		return false;
-	return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+	while (*s && is_name_char(*s))
+		s++;
+	return !*s;
 }
 
 size_t utf8_len(const char *s, size_t len)

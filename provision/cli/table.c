@@ -40,10 +40,20 @@ struct table *table_free(struct table *t)
 	return NULL;
 }
 
+/* The row's fields are walked once: a value is found beyond all before it. */
+static void take_cells(const struct table *t, const struct msg *row, char **ret)
+{
+	const char *key, *value;
+	size_t pos = 0, len;
+
+	while (msg_next(row, &pos, &key, &len, &value))
+		for (int i = 0; i < t->n_columns; i++)
+			if (!ret[i] && !strncmp(t->columns[i].field, key, len) && !t->columns[i].field[len])
+				ret[i] = xstrdup(value);
+}
+
 void table_add(struct table *t, const struct msg *row)
 {
-	char **cells;
-
 	if (t->n_rows == t->cap_rows) {
 		int cap = t->cap_rows ? 2 * t->cap_rows : 16;
 		char **more = xcalloc((size_t)cap * (size_t)t->n_columns + 1, sizeof(*more));
@@ -55,12 +65,7 @@ void table_add(struct table *t, const struct msg *row)
 		t->cells = more;
 		t->cap_rows = cap;
 	}
-	cells = t->cells + (size_t)t->n_rows++ * (size_t)t->n_columns;
-	for (int i = 0; i < t->n_columns; i++) {
-		const char *value = msg_get(row, t->columns[i].field);
-
-		cells[i] = value ? xstrdup(value) : NULL;
-	}
+	take_cells(t, row, t->cells + (size_t)t->n_rows++ * (size_t)t->n_columns);
 }
 
 /* --- texts --- */
@@ -84,14 +89,31 @@ static bool hides(uint32_t c)
 	       (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f);
 }
 
+/* How many bytes at its beginning are what everybody can see: ASCII, but for control characters. */
+static size_t plain_len(const char *text)
+{
+	size_t len = 0;
+
+	while (text[len] >= 0x20 && text[len] < 0x7f)
+		len++;
+	return len;
+}
+
 void text_escape(struct buf *b, const char *text)
 {
 	size_t left = strlen(text);
 
 	while (left) {
-		size_t len = utf8_len(text, left);
-		uint32_t c = len ? code_point(text, len) : (unsigned char)*text;
+		size_t len = plain_len(text);
+		uint32_t c;
 
+		buf_add(b, text, len);
+		text += len;
+		left -= len;
+		if (!left)
+			break;
+		len = utf8_len(text, left);
+		c = len ? code_point(text, len) : (unsigned char)*text;
 		if (!len || c < 0x20 || c == 0x7f)
 			buf_printf(b, "\\x%02x", c);
 		else if ((c >= 0x80 && c < 0xa0) || hides(c))
@@ -215,9 +237,10 @@ static void cell_text(struct buf *b, const struct column *column, const char *va
 /* How many places a text takes on a terminal. */
 static int text_width(const char *s)
 {
-	size_t left = strlen(s);
-	int width = 0;
+	size_t plain = plain_len(s), left = strlen(s + plain);
+	int width = (int)plain;
 
+	s += plain;
 	while (left) {
 		size_t len = utf8_len(s, left);
 		int w = len > 1 ? wcwidth((wchar_t)code_point(s, len)) : 1;
@@ -242,54 +265,71 @@ static bool right_aligned(const struct column *c)
 	return c->kind != COLUMN_TEXT && c->kind != COLUMN_TIME && c->kind != COLUMN_BOOL;
 }
 
-static void add_padded(struct buf *line, const char *text, int width, bool right, bool last)
-{
-	int pad = width - text_width(text);
+/* A cell as it is printed: where in all texts it begins, and its places on a terminal. */
+struct text {
+	size_t at;
+	int width;
+};
 
-	if (pad < 0)
-		pad = 0;
-	if (right)
-		buf_printf(line, "%*s%s", pad, "", text);
-	else
-		buf_printf(line, "%s%*s", text, last ? 0 : pad, "");
-	if (!last)
-		buf_puts(line, "  ");
+/* Those of all columns but details, which are left as they are, of a row, or (-1) the titles. */
+static void add_texts(const struct table *t, int row, bool people, struct buf *all, struct text *ret)
+{
+	for (int i = 0; i < t->n_columns; i++) {
+		if (t->columns[i].detail)
+			continue;
+		ret[i].at = all->len;
+		if (row < 0)
+			buf_puts(all, t->columns[i].title);
+		else
+			cell_text(all, &t->columns[i], cell(t, row, i), people);
+		ret[i].width = text_width(all->data + ret[i].at);
+		buf_add(all, "", 1);
+	}
+}
+
+static void add_spaces(struct buf *line, int n)
+{
+	static const char spaces[] = "                ";
+
+	for (; n > 0; n -= (int)strlen(spaces))
+		buf_add(line, spaces, n < (int)strlen(spaces) ? (size_t)n : strlen(spaces));
+}
+
+static void add_line(const struct table *t, const char *all, const struct text *texts, const int *widths,
+		     struct buf *lines)
+{
+	int gap = 0; /* before the next one, so that none is behind the last */
+
+	for (int i = 0; i < t->n_columns; i++) {
+		int pad = widths[i] - texts[i].width;
+		bool right = right_aligned(&t->columns[i]);
+
+		if (t->columns[i].detail)
+			continue;
+		add_spaces(lines, gap + (right ? pad : 0));
+		buf_puts(lines, all + texts[i].at);
+		gap = 2 + (right ? 0 : pad);
+	}
+	buf_puts(lines, "\n");
 }
 
 static void print_many(const struct table *t, FILE *out, bool people)
 {
-	int widths[COLUMNS_MAX] = { 0 }, last = 0;
+	size_t columns = (size_t)t->n_columns, rows = (size_t)t->n_rows + 1;
+	CLEANUP_FREE struct text *texts = xcalloc(columns * rows, sizeof(*texts));
+	CLEANUP_BUF struct buf all = { 0 }, lines = { 0 };
+	int widths[COLUMNS_MAX] = { 0 };
 
-	for (int i = 0; i < t->n_columns; i++) {
-		if (t->columns[i].detail)
-			continue;
-		last = i;
-		widths[i] = text_width(t->columns[i].title);
-		for (int row = 0; row < t->n_rows; row++) {
-			CLEANUP_BUF struct buf b = { 0 };
-			int width;
+	for (size_t row = 0; row < rows; row++) {
+		struct text *own = texts + row * columns;
 
-			cell_text(&b, &t->columns[i], cell(t, row, i), people);
-			width = text_width(b.data);
-			widths[i] = width > widths[i] ? width : widths[i];
-		}
+		add_texts(t, (int)row - 1, people, &all, own);
+		for (size_t i = 0; i < columns; i++)
+			widths[i] = own[i].width > widths[i] ? own[i].width : widths[i];
 	}
-	for (int row = -1; row < t->n_rows; row++) {
-		CLEANUP_BUF struct buf line = { 0 };
-
-		for (int i = 0; i < t->n_columns; i++) {
-			CLEANUP_BUF struct buf b = { 0 };
-
-			if (t->columns[i].detail)
-				continue;
-			if (row < 0)
-				buf_puts(&b, t->columns[i].title);
-			else
-				cell_text(&b, &t->columns[i], cell(t, row, i), people);
-			add_padded(&line, b.data, widths[i], right_aligned(&t->columns[i]), i == last);
-		}
-		fprintf(out, "%s\n", line.data ? line.data : "");
-	}
+	for (size_t row = 0; row < rows; row++)
+		add_line(t, all.data, texts + row * columns, widths, &lines);
+	fwrite(lines.data, 1, lines.len, out);
 }
 
 static void print_one(const struct table *t, FILE *out, bool people)

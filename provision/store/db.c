@@ -140,9 +140,14 @@ int db_run(struct store *store, int *ret_changes, struct err *err, const char *s
 
 void db_text(sqlite3_stmt *s, int column, char *ret, size_t size)
 {
-	const char *text = (const char *)sqlite3_column_text(s, column);
+	const void *text = sqlite3_column_text(s, column);
+	size_t len = text ? (size_t)sqlite3_column_bytes(s, column) : 0;
 
-	snprintf(ret, size, "%s", text ? text : "");
+	if (len >= size)
+		len = size - 1;
+	if (len)
+		memcpy(ret, text, len);
+	ret[len] = '\0';
 }
 
 uint64_t db_u64(sqlite3_stmt *s, int column)

@@ -124,6 +124,27 @@ int address_parse_cidr(const char *text, int family, struct address *ret, struct
 	return parse_cidr(text, family, 1, ret, err);
 }
 
+int address_parse_pool(const char *text, int family, struct address *ret, struct err *err)
+{
+	struct address first = { 0 }, last;
+	uint8_t mask[16];
+	int r = parse_cidr(text, family, 1, &first, err);
+
+	if (r != 0)
+		return r;
+	last = first;
+	address_mask(&first, mask);
+	for (int i = 0; i < last.len; i++)
+		last.bytes[i] |= (uint8_t)~mask[i];
+	if (first.family && (reserved(&first) || reserved(&last)))
+		return err_set(err, ERR_USAGE,
+			"no guest can have addresses of \"%.64s\": they are unspecified, loopback, link-local "
+			"or multicast",
+			text);
+	*ret = first;
+	return 0;
+}
+
 int address_parse_range(const char *text, int family, struct address *ret, struct err *err)
 {
 	return parse_cidr(text, family, 0, ret, err);

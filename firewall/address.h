@@ -32,7 +32,10 @@ int address_parse(const char *text, int family, struct address *ret, struct err 
  */
 int address_parse_cidr(const char *text, int family, struct address *ret, struct err *err);
 
-/* The same, and all of the family besides: 0.0.0.0/0, ::/0. */
+/* The same, whose first and last address address_parse() would take. */
+int address_parse_pool(const char *text, int family, struct address *ret, struct err *err);
+
+/* As address_parse_cidr(), and all of the family besides: 0.0.0.0/0, ::/0. */
 int address_parse_range(const char *text, int family, struct address *ret, struct err *err);
 
 /* The mask of a prefix, in network order. */

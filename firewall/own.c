@@ -216,7 +216,11 @@ static const char *direction_word(const struct rules_own *rule)
 static int check_reach(
 	const struct policy *p, const struct rules_own *rule, uint32_t number, struct err *err)
 {
-	static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
+	/* Link-local, loopback, multicast, and an IPv4 address in disguise, which Linux takes from no wire. */
+	static const struct address nowhere[] = { { AF_INET, { 169, 254 }, 4, 16 },
+		{ AF_INET, { 127 }, 4, 8 }, { AF_INET, { 224 }, 4, 4 }, { AF_INET6, { 0xfe, 0x80 }, 16, 10 },
+		{ AF_INET6, { [15] = 1 }, 16, 128 }, { AF_INET6, { 0xff }, 16, 8 },
+		{ AF_INET6, { [10] = 0xff, 0xff }, 16, 96 } };
 	struct address a;
 
 	if (!rule->prefix)
@@ -228,10 +232,11 @@ static int check_reach(
 			return err_set(err, ERR_USAGE,
 				"rule %u can never match: network.protect keeps all guests from %s",
 				number, rule->prefix);
-	if (address_within(&a, &link_local4))
-		return err_set(err, ERR_USAGE,
-			"rule %u can never match: %s is blocked for all guests", number,
-			rule->prefix);
+	for (size_t i = 0; i < ARRAY_LEN(nowhere); i++)
+		if (address_within(&a, &nowhere[i]))
+			return err_set(err, ERR_USAGE,
+				"rule %u can never match: nothing is forwarded from or to %s", number,
+				rule->prefix);
 	if (rule->direction == RULES_PEER && !meets_pools(p, &a))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: no guest has an address in %s", number,

@@ -9,8 +9,11 @@
 #include "firewall/link.h"
 #include "provision/base/cleanup.h"
 
+/* address_parse_cidr(), address_parse_pool() */
+typedef int (*parse_fn)(const char *text, int family, struct address *ret, struct err *err);
+
 /* The next of the prefixes in *text, which is moved on; 1, 0 at the end, or ERR_USAGE. */
-static int next_prefix(const char **text, struct address *ret, struct err *err)
+static int next_prefix(const char **text, parse_fn parse, struct address *ret, struct err *err)
 {
 	const char *from = *text + strspn(*text, " \t");
 	size_t len = strcspn(from, " \t");
@@ -20,11 +23,11 @@ static int next_prefix(const char **text, struct address *ret, struct err *err)
 		return 0;
 	snprintf(word, sizeof(word), "%.*s", (int)len, from);
 	*text = from + len;
-	return address_parse_cidr(word, strchr(word, ':') ? AF_INET6 : AF_INET, ret, err) ?: 1;
+	return parse(word, strchr(word, ':') ? AF_INET6 : AF_INET, ret, err) ?: 1;
 }
 
-/* Call take for each prefix of the text; `word` is as it is written. 0, or the first error. */
-static int each_prefix(const char *text, struct policy *p,
+/* Call take for each prefix of the setting; `word` is as it is written. 0, or the first error. */
+static int each_prefix(const char *key, const char *text, parse_fn parse, struct policy *p,
 	int (*take)(struct policy *p, const struct address *a, const char *word, struct err *err),
 	struct err *err)
 {
@@ -34,12 +37,12 @@ static int each_prefix(const char *text, struct policy *p,
 		const char *word = text + strspn(text, " \t");
 		struct address a;
 
-		r = next_prefix(&text, &a, err);
+		r = next_prefix(&text, parse, &a, err);
 		if (r != 1)
 			break;
 		r = take(p, &a, word, err);
 	}
-	return r;
+	return r ? err_wrap(err, "network.%s", key) : 0;
 }
 
 static int take_protected(
@@ -79,8 +82,7 @@ static int take_more(struct policy *p, const struct address *a, const char *word
 		twice |= overlap(a, &p->more[i]);
 	if (twice || p->n_more == POLICY_MORE_MAX)
 		return err_set(err, ERR_USAGE,
-			twice ? "network.pools: %.*s overlaps another pool" :
-				"network.pools: %.*s is one pool too many",
+			twice ? "%.*s overlaps another pool" : "%.*s is one pool too many",
 			(int)strcspn(word, " \t"), word);
 	p->more[p->n_more++] = *a;
 	return 0;
@@ -103,6 +105,12 @@ static int parse_masquerade(const char *text, struct policy *p, struct err *err)
 	return err_set(err, ERR_USAGE, "network.masquerade: '%s' is none of both, ipv4, ipv6, none", text);
 }
 
+static int take_pool(
+	const char *key, const char *text, int family, struct address *ret, struct err *err)
+{
+	return address_parse_pool(text, family, ret, err) ? err_wrap(err, "network.%s", key) : 0;
+}
+
 int policy_make(const struct rules_base *base, struct policy *ret, struct err *err)
 {
 	struct policy p = { .table = base->instance,
@@ -112,13 +120,13 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 
 	r = address_check_instance(base->instance, err);
 	if (!r)
-		r = address_parse_cidr(base->pool4, AF_INET, &p.pool4, err);
+		r = take_pool("pool4", base->pool4, AF_INET, &p.pool4, err);
 	if (!r)
-		r = address_parse_cidr(base->pool6, AF_INET6, &p.pool6, err);
+		r = take_pool("pool6", base->pool6, AF_INET6, &p.pool6, err);
 	if (!r)
-		r = each_prefix(base->protect, &p, take_protected, err);
+		r = each_prefix("protect", base->protect, address_parse_cidr, &p, take_protected, err);
 	if (!r)
-		r = each_prefix(base->pools, &p, take_more, err);
+		r = each_prefix("pools", base->pools, address_parse_pool, &p, take_more, err);
 	if (!r)
 		r = parse_masquerade(base->masquerade ?: "both", &p, err);
 	if (r)

@@ -1538,6 +1538,7 @@ Test(rules, bad_input_is_refused_with_words)
 		{ "vm2", "10.66.0.0/33", NULL }, { "vm2", "10.66.0.1/16", NULL },
 		{ "vm2", "fd66::/64", NULL }, { "vm2", NULL, "10.66.0.0/16" },
 		{ "vm2", "0.0.0.0/0", NULL }, { "vm2", "10.66.0.0/", NULL },
+		{ "vm2", "127.0.0.0/16", NULL }, { "vm2", NULL, "fe80::/64" },
 		{ "vm2-b", NULL, NULL }, { "", NULL, NULL }, { "vm2vm2vm2", NULL, NULL },
 		{ "2vm", NULL, NULL }, { NULL, NULL, NULL },
 		{ "vm2", "10.66.0.0/16", NULL, .masquerade = "yes" } };
@@ -1545,6 +1546,8 @@ Test(rules, bad_input_is_refused_with_words)
 		{ 1, "fd66::1", NULL }, { 1, NULL, "10.66.0.1" }, { 1, "127.0.0.1", NULL },
 		{ 1, "169.254.1.1", NULL }, { 1, NULL, "fe80::1" }, { 1, NULL, "::" },
 		{ 1, "224.0.0.1", NULL }, { 1, "a\nb", NULL } };
+	static const char *const pools[] = { "127.0.0.0/8", "10.0.0.0/8 169.254.7.0/24", "224.0.0.0/8",
+		"128.0.0.0/1", "fe80::/64", "ff00::/16", "10.0.0.1/8", "10.66.7.0/24", "10.1.0.0/24 10.1.0.128/25" };
 	static const char *const lists[] = { "10.0.0.0", "10.0.0.1/8", "10.0.0.0/8,fd00::/8",
 		"10.0.0.0/8 x", "fd00::1/64", "0.0.0.0/0" };
 	static const struct rules_base longest = { "vm2vm2vm", NULL, NULL };
@@ -1555,6 +1558,12 @@ Test(rules, bad_input_is_refused_with_words)
 		err.text[0] = '\0';
 		cr_expect(rules_restore(&bases[i], NULL, 0, &err) == ERR_USAGE, "base %zu", i);
 		cr_expect(err.text[0]);
+	}
+	for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+		const struct rules_base b = { "vm2", "10.66.0.0/16", NULL, .pools = pools[i] };
+
+		cr_expect(rules_check(&b, &err) == ERR_USAGE, "%s", pools[i]);
+		cr_expect(strstr(err.text, "network.pools: ") == err.text, "%s", err.text);
 	}
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		const struct rules_base b = { "vm2", NULL, NULL, NULL, lists[i], 0, 0 };

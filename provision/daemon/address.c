@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Further addresses of guests, from the further pools. */
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,28 @@ static int find_holder(struct request *r, const char *address, char ret[STORE_NA
 	return 0;
 }
 
+/* Whether the host has it on an interface: a pool may be of the network that the host is in. */
+static bool is_hosts(const char *address)
+{
+	struct ifaddrs *all = NULL;
+	bool found = false;
+
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+		char text[INET6_ADDRSTRLEN] = "";
+
+		if (family == AF_INET)
+			inet_ntop(family, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, text, sizeof(text));
+		else if (family == AF_INET6)
+			inet_ntop(family, &((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr, text, sizeof(text));
+		found = !strcmp(text, address);
+	}
+	freeifaddrs(all);
+	return found;
+}
+
 /* The address itself, or the smallest of the prefix that nobody has. */
 static int choose(struct request *r, struct change *c)
 {
@@ -58,6 +81,12 @@ static int choose(struct request *r, struct change *c)
 				"%s is full: add a pool to network.pools in vm2.conf", c->which);
 		if (n == 0)
 			n = find_holder(r, c->address, c->holder);
+		if (n == 0 && is_hosts(c->address)) {
+			if (single)
+				return err_set(&r->err, ERR_EXISTS, "%s is in use: the host itself has it",
+					c->address);
+			continue;
+		}
 		if (n != 0 || single || !c->holder[0])
 			return n;
 	}

@@ -163,6 +163,9 @@ int publish_remove(struct request *r)
 	struct store_port p, there = { 0 };
 	int n = parse(r, &p);
 
+	if (n == 0 && strchr(msg_get(&r->in, "port"), ':'))
+		n = err_set(&r->err, ERR_USAGE, "'%.20s' is no port: the host's alone says which",
+			msg_get(&r->in, "port"));
 	if (n == 0)
 		n = store_port_get(r->store, p.protocol, p.host_port, &there, &r->err);
 	if (n == 0 && strcmp(there.tenant, p.tenant))

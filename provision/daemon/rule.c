@@ -43,7 +43,7 @@ static int parse_ports(struct request *r, const char *text, struct store_rule *r
 	char low[8];
 	int n;
 
-	if (len >= sizeof(low))
+	if (len == 0 || len >= sizeof(low))
 		return err_set(&r->err, ERR_USAGE, "'%.20s' is no port: 1 to %d", text, PORT_MAX);
 	memcpy(low, text, len);
 	low[len] = '\0';
@@ -97,6 +97,9 @@ static int parse(struct request *r, struct store_rule *rule)
 		n = one_of(r, "protocol", protocols, &protocol);
 	if (n == 0 && msg_get(&r->in, "port"))
 		n = parse_ports(r, msg_get(&r->in, "port"), rule);
+	/* None is all: one that a script left empty is not to open a guest to everybody. */
+	if (n == 0 && !*(msg_get(&r->in, "prefix") ?: "-"))
+		n = err_set(&r->err, ERR_USAGE, "'' is no prefix: write ADDRESS/BITS, or no --prefix for all");
 	if (n == 0)
 		n = copy(r, "prefix", rule->prefix, sizeof(rule->prefix));
 	if (n == 0)

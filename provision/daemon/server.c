@@ -505,6 +505,9 @@ int server_run(struct host *host, int listener, struct err *err)
 	if (r < 0)
 		return err_sys(err, -r, "cannot take signals");
 	r = rules_check(&base, err);
+	if (r == 0 && strcmp(host->config->table, "owned") && strcmp(host->config->table, "watched"))
+		r = err_set(err, ERR_USAGE, "network.table: '%s' is neither owned nor watched",
+			host->config->table);
 	if (r != 0) {
 		err_wrap(err, "[network] of the configuration");
 		return r;

@@ -153,6 +153,7 @@ Test(network, bad_publications_are_refused)
 	refused(3, "no tenant", "vm2 publish add nobody tcp 8080");
 	refused(3, "not for 'netb'", "vm2 publish remove netb udp 8099");
 	refused(3, "is not published", "vm2 publish remove neta tcp 8099");
+	refused(2, "'8099:8099' is no port", "vm2 publish remove neta udp 8099:8099");
 	ok("vm2 publish remove neta udp 8099");
 	cr_assert_str_eq(ok("vm2 publish list neta --json | jq length"), "0");
 }
@@ -292,6 +293,9 @@ Test(network, bad_rules_are_refused)
 	refused(2, "is not an IPv4 prefix", "vm2 rule add neta in allow tcp --prefix example.org");
 	refused(2, "'0' is no port", "vm2 rule add neta in allow tcp --port 0");
 	refused(2, "'65536' is no port", "vm2 rule add neta in allow tcp --port 1-65536");
+	refused(2, "'-1' is no port", "vm2 rule add neta in allow tcp --port -1");
+	refused(2, "'' is no prefix", "vm2 rule add neta in allow any --prefix ''");
+	refused(2, "nothing is forwarded from or to 127.0.0.0/8", "vm2 rule add neta in allow any --prefix 127.0.0.0/8");
 	refused(2, "greater than the last", "vm2 rule add neta in allow tcp --port 90-80");
 	refused(2, "ports are of tcp or udp alone", "vm2 rule add neta in allow icmp --port 80");
 	refused(2, "'sctp' is no protocol: tcp, udp, icmp, any", "vm2 rule add neta in allow sctp");
@@ -545,11 +549,18 @@ Test(network, bad_addresses_are_refused)
 	refused(3, "has no further address 203.0.113.1", "vm2 address remove neta 203.0.113.1");
 	refused(3, "'netb' has no further address", "vm2 address remove netb 198.51.100.77");
 	refused(2, "is no address", "vm2 address remove neta 203.0.113.0/29");
+	ok("ip address add 203.0.113.1/32 dev lo");
+	refused(6, "203.0.113.1 is in use: the host itself has it", "vm2 address add neta 203.0.113.1");
+	cr_assert_str_eq(ok("vm2 address add neta 203.0.113.0/29 --dry-run --json | jq -r .address"), "203.0.113.2");
+	ok("ip address del 203.0.113.1/32 dev lo");
 	ok("vm2 address remove neta 198.51.100.77 && vm2 firewall verify");
 	ok("printf '[instance]\\nname = other\\n[paths]\\nstate = /var/lib/vm2/second\\nrun = /run/second\\n"
 	   "[network]\\npools = 10.82.7.0/24\\n' >/tmp/overlap.conf");
 	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
 		   "network.pools: 10.82.7.0/24 overlaps another pool");
+	ok("sed -i 's/^pools = .*/table = mine/' /tmp/overlap.conf");
+	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
+		   "network.table: 'mine' is neither owned nor watched");
 }
 
 Test(network, differences_are_named_and_mended)

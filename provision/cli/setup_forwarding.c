@@ -107,6 +107,8 @@ static int keep_router(struct setup *s, struct buf *file, struct err *err)
  * Numbers of which the kernel has one for the whole host and no share for each guest: at their
  * defaults one guest could take all terminals, so that nobody else could log in or start, or all
  * slots of asynchronous I/O, which databases need. Raised, a guest's memory limit is reached first.
+ * And whoever sends to a thousand addresses of the host's own network would have it look for as many
+ * neighbours, and know none of its own any more (RFC 6583).
  */
 static int raise_shared(struct setup *s, struct buf *file, struct err *err)
 {
@@ -115,6 +117,10 @@ static int raise_shared(struct setup *s, struct buf *file, struct err *err)
 	} shared[] = {
 		{ "kernel.pty.max", "1048576" }, /* the kernel's largest: NR_UNIX98_PTY_MAX */
 		{ "fs.aio-max-nr", "1073741824" },
+		{ "net.ipv4.neigh.default.gc_thresh3", "65536" },
+		{ "net.ipv4.neigh.default.gc_thresh2", "32768" },
+		{ "net.ipv6.neigh.default.gc_thresh3", "65536" },
+		{ "net.ipv6.neigh.default.gc_thresh2", "32768" },
 	};
 	int r = 0;
 

@@ -648,6 +648,18 @@ Test(network, what_stands_in_the_way_is_named_and_left_alone)
 	checked("rp-filter", "ok", "");
 }
 
+/* The kernel has one number for all namespaces, and shows it in the first alone: here a file stands for it. */
+Test(network, neighbours_for_many_guests_are_provided_for)
+{
+	host_ready();
+	ok("mv /etc/sysctl.d/60-vm2.conf /run/vm2-test/ && unshare -m sh -ec '"
+	   "for f in 4 6; do mkdir -p /run/vm2-test/$f/default; for n in 2 3; do echo 512 >/run/vm2-test/$f/default/gc_thresh$n; done; "
+	   "mount --bind /run/vm2-test/$f /proc/sys/net/ipv$f/neigh; done; vm2 host setup' >/dev/null; r=$?; "
+	   "mv -f /run/vm2-test/60-vm2.conf /etc/sysctl.d/; exit $r");
+	for (int family = 4; family <= 6; family += 2)
+		cr_assert_str_eq(ok("cat /run/vm2-test/%d/default/gc_thresh3", family), "65536");
+}
+
 static void masquerade(const char *which)
 {
 	ok("/usr/libexec/vm2/supervise stop vm2d; sed -i -E 's/^#?masquerade = .*/masquerade = %s/' "

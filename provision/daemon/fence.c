@@ -341,7 +341,7 @@ int fence_end_address(const struct config *config, const struct store_guest *gue
 
 int fence_rules_change(const struct config *config, struct store *store,
 	const struct store_guest *guest, const struct fence_rules *from,
-	const struct fence_rules *to, struct err *err)
+	const struct fence_rules *to, bool ends, struct err *err)
 {
 	const struct rules_guest g = guest_of(guest);
 	const struct rules_base base = fence_base(config);
@@ -353,7 +353,7 @@ int fence_rules_change(const struct config *config, struct store *store,
 	r = rules_change_own(&base, old, from->n, new, to->n, NULL);
 	if (r != 0)
 		r = fence_restore(config, store, err);
-	return r ? r : rules_end_disallowed(&base, &g, old, from->n, new, to->n, err);
+	return r || !ends ? r : rules_end_disallowed(&base, &g, old, from->n, new, to->n, err);
 }
 
 /* Nothing that runs is under fewer rules than it has: those of a guest that comes or goes. */

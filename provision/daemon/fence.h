@@ -52,12 +52,12 @@ int fence_rules_check(
 
 /*
  * Put the tenant's rules into the kernel, which the database has changed from `from` to `to`; the
- * whole table where the kernel's were others. Connections that `to` no longer allows end. Nothing
- * while it has no guest.
+ * whole table where the kernel's were others. Connections that `to` no longer allows end, where there may be
+ * such (ends): to look for them takes the kernel a while, however few there are. Nothing while it has no guest.
  */
 int fence_rules_change(const struct config *config, struct store *store,
 	const struct store_guest *guest, const struct fence_rules *from,
-	const struct fence_rules *to, struct err *err);
+	const struct fence_rules *to, bool ends, struct err *err);
 
 /*
  * Let a tenant's guest and those of its owner's other tenants reach each other, where both say so, and no

@@ -159,14 +159,17 @@ static int insert(struct request *r, const struct fence_rules *from, struct stor
 	return 0;
 }
 
-/* In the database first: whoever restores the table meanwhile has the change in it. */
-static int put(struct request *r, const struct store_tenant *t, const struct fence_rules *from)
+/*
+ * In the database first: whoever restores the table meanwhile has the change in it. What no longer allows
+ * is a rule that denies and has come, or one that allowed and has gone: all others end no connection.
+ */
+static int put(struct request *r, const struct store_tenant *t, const struct fence_rules *from, bool ends)
 {
 	CLEANUP_FENCE_RULES struct fence_rules to = { 0 };
 	int n = fence_rules_get(r->store, t->name, &to, &r->err);
 
 	if (n == 0)
-		n = fence_rules_change(r->config, r->store, &t->guest, from, &to, &r->err);
+		n = fence_rules_change(r->config, r->store, &t->guest, from, &to, ends, &r->err);
 	if (n != 0)
 		err_wrap(&r->err, "it is in the database, but not in the kernel");
 	return n;
@@ -187,7 +190,7 @@ static int add_locked(struct request *r, struct store_rule *rule)
 	if (n != 0 || msg_get(&r->in, "dry_run"))
 		return n;
 	n = store_rule_add(r->store, rule, &r->err);
-	return n == 0 ? put(r, &t, &from) : n;
+	return n == 0 ? put(r, &t, &from, !strcmp(rule->verdict, "deny")) : n;
 }
 
 int rule_add(struct request *r)
@@ -229,7 +232,7 @@ static int remove_locked(
 	if (msg_get(&r->in, "dry_run"))
 		return 0;
 	n = store_rule_remove(r->store, tenant, position, &r->err);
-	return n == 0 ? put(r, &t, &from) : n;
+	return n == 0 ? put(r, &t, &from, !strcmp(ret->verdict, "allow")) : n;
 }
 
 int rule_remove(struct request *r)

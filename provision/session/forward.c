@@ -4,11 +4,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h> /* struct tcp_info with bytes_sent, which libc's lacks */
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -24,8 +26,10 @@
 #define ENTRIES_MAX 1024
 /* Ids of accepted connections are ours to give: those of the client are smaller. */
 #define ACCEPTED_FIRST (1ULL << 62)
-/* The agent has a limit of its own; one that the guest has stopped never answers, ms. */
-#define ANSWER_LIMIT 65000
+/* How long the agent, which the guest can stop, may take for what waits for nobody else, ms. */
+#define ANSWER_LIMIT 8000
+/* The rest of a connection: who is connected to may be slow. The agent has a limit of its own. */
+#define CONNECT_LIMIT 57000
 /* net/tcp_states.h of the kernel; libc names them in a header that cannot stand beside the other. */
 enum { TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK = 9, TCP_CLOSING = 11 };
 /* Descriptors beside those of the entries. */
@@ -37,6 +41,7 @@ struct entry {
 	enum state state;
 	uint64_t id;
 	int64_t deadline;  /* of ASKED, clock_ms() */
+	bool connects;	   /* the agent has taken its order, and connects */
 	bool inbound;	   /* accepted, or a listener */
 	bool socket;	   /* a listener for the client's ssh-agent, or a socket of the file system */
 	uint16_t port;	   /* of a listener: where it listens */
@@ -507,6 +512,14 @@ static nfds_t watch(struct desk *d, int *ret_timeout)
 	return n;
 }
 
+/* Orders that it has not taken: it is stopped. */
+static bool agent_is_behind(const struct desk *d)
+{
+	int unread = 0;
+
+	return ioctl(d->f->agent, SIOCOUTQ, &unread) == 0 && unread > 0;
+}
+
 static void expire(struct desk *d)
 {
 	int64_t now = clock_ms();
@@ -517,6 +530,11 @@ static void expire(struct desk *d)
 
 		if (e->state != ASKED || e->deadline > now)
 			continue;
+		if (!e->inbound && !e->connects && !agent_is_behind(d)) {
+			e->connects = true;
+			e->deadline = now + CONNECT_LIMIT;
+			continue;
+		}
 		release(d, e);
 		refuse(d, id, "the guest does not answer");
 	}

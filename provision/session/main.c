@@ -274,6 +274,7 @@ static int run(struct session *s, struct err *err)
 		return r;
 	if (s->order.pty)
 		s->relay.out.from = s->relay.in.to = s->relay.master;
+	s->relay.begun_by = deadline;
 	return relay_run(&s->relay, err);
 }
 

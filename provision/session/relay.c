@@ -203,14 +203,36 @@ static bool draining(const struct relay *r)
 
 static int timeout_of(const struct relay *r)
 {
-	int64_t left;
+	int64_t next = r->kill_at ?: r->begun_by, left;
 
 	if (draining(r))
 		return 0;
-	if (r->kill_at == 0 || r->exited)
+	if (next == 0 || r->exited)
 		return -1;
-	left = r->kill_at - clock_ms();
+	left = next - clock_ms();
 	return left > 0 ? (int)left : 0;
+}
+
+static bool is_stopped(const struct relay *r)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)r->child, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
+/*
+ * The guest's root can stop whoever comes in. Until its exec the child has a limit of time; one that
+ * stands still later, and has not said a word, has not come further.
+ */
+static void check_beginning(struct relay *r)
+{
+	if (r->begun_by == 0 || clock_ms() < r->begun_by)
+		return;
+	r->begun_by = 0;
+	if (r->exited || r->hung_up || r->out.bytes || r->error.bytes || !is_stopped(r))
+		return;
+	hang_up(r, "the session's process was stopped in the guest as it began");
+	r->kill_at = clock_ms();
 }
 
 /* The grace is over. Twice is enough: what SIGKILL does not end is stuck in the kernel. */
@@ -260,8 +282,10 @@ int relay_run(struct relay *r, struct err *err)
 
 	r->out.seen = record;
 	r->out.data = r;
-	while (code == 0 && !is_over(r) && !out_of_patience(r))
+	while (code == 0 && !is_over(r) && !out_of_patience(r)) {
 		code = turn(r, err);
+		check_beginning(r);
+	}
 	close_flows(r);
 	if (code != 0 && !r->exited)
 		signal_group(r, SIGKILL);

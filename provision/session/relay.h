@@ -31,6 +31,7 @@ struct relay {
 	pid_t child;   /* leader of its own session; reaped when `exited` */
 	int master;    /* of its terminal, or -1; owned by the output's flow */
 	bool required; /* no recording, no session */
+	int64_t begun_by; /* clock_ms(): until when the child must have got anywhere */
 	struct recording *recording; /* or NULL */
 	struct flow in, out, error;
 

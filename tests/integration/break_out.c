@@ -3,7 +3,8 @@
  * A hostile root in a guest, as one static program: tries what must not work, one attempt after the
  * other, each in a process of its own. Prints those that worked, or failed in another way than they
  * must, and exits 1 if there were any. `break-out spy FILE` watches its neighbours in /proc until
- * FILE is there; `break-out walk` looks for what can be written (spy.c).
+ * FILE is there; `break-out walk` looks for what can be written; `break-out hold NAME...` stops
+ * whoever has one of these names, `break-out hold` everybody (spy.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -617,6 +618,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "spy") == 0)
 		return spy(argv[2]);
+	if (argc > 1 && strcmp(argv[1], "hold") == 0)
+		return hold(argv + 2);
 	if (argc == 2 && strcmp(argv[1], "walk") == 0)
 		return walk();
 	for (size_t i = 0; i < all; i++)

@@ -10,6 +10,9 @@
  */
 int spy(const char *end);
 
+/* In the background: stop every process of one of these names, or, with none, every one; for good. */
+int hold(char *const names[]);
+
 /* Print every file below /proc (without processes) and /sys that can be opened for writing. */
 int walk(void);
 

@@ -3,6 +3,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -167,6 +168,53 @@ Test(contain, sessions_get_along_with_what_is_in_their_way)
 		r = sh("timeout 60 vm2 guest stop evil");
 		cr_expect_eq(r.status, 0, "%s: stop: %d %s", acts[i], r.status, r.err);
 	}
+}
+
+/*
+ * Its root stops who comes in: on the way, at the first instant of the command, or what forwards. Who
+ * waits is told within 10 seconds, whatever they were about. At once, since each takes most of them.
+ */
+Test(contain, who_is_stopped_on_entering_is_not_waited_for)
+{
+	static const struct {
+		const char *command;
+		int status;
+		const char *says;
+	} ways[] = {
+		{ "vm2 guest exec stopped -- true </dev/null", 5, "vm2: the " },
+		{ "ssh -tt $o stopped@127.0.0.1", 255, "vm2: the " },
+		{ "ssh -s $o stopped@127.0.0.1 sftp </dev/null", 255, "vm2: the " },
+		{ "vm2 guest exec held -- sleep 3 </dev/null", 5, "stopped in the guest as it began" },
+		{ "ssh -tt $o held@127.0.0.1 exec sleep 3", 255, "stopped in the guest as it began" },
+		{ "ssh -S held.ctl1 -A held@127.0.0.1 \"echo in[\\$SSH_AUTH_SOCK]\"", 0, "in[]" },
+		{ "ssh -S held.ctl2 -W 127.0.0.1:9 held@127.0.0.1", 0, "" },
+		{ "ssh -S held.ctl3 -O forward -R 0:127.0.0.1:10 held@127.0.0.1", 255, "failed" },
+	};
+	size_t n = sizeof(ways) / sizeof(ways[0]);
+	int status;
+
+	ready("held");
+	ready("stopped");
+	/* What forwards is there when it is stopped. */
+	ok("ssh-agent -a /run/vm2-test/held.agent >/dev/null; for c in 1 2 3; do SSH_AUTH_SOCK=/run/vm2-test/held.agent "
+	   "ssh -f -N -M -S /run/vm2-test/held.ctl$c -A -R 0:127.0.0.1:9 %s held@127.0.0.1 || exit 1; done", ssh_options);
+	ok("vm2 guest exec held -- /root/break-out hold sleep vm2-forward; "
+	   "vm2 guest exec stopped -- /root/break-out hold");
+	wait_for(10, "test $(ps -C vm2-forward -o stat= | grep -c ^T) = 3");
+	for (size_t i = 0; i < n; i++)
+		ok("cd /run/vm2-test; { o='%s' SSH_AUTH_SOCK=$PWD/held.agent timeout -s KILL 10 sh -c '%s' >held.%zu.out 2>&1; "
+		   "echo $? >held.%zu; } >/dev/null 2>&1 &", ssh_options, ways[i].command, i, i);
+	for (size_t i = 0; i < n; i++) {
+		wait_for(12, "test -s /run/vm2-test/held.%zu", i);
+		status = atoi(ok("cat /run/vm2-test/held.%zu", i));
+		/* Some may be faster than who stops everybody. */
+		if (status == 0 && i < 3)
+			continue;
+		cr_expect_eq(status, ways[i].status, "%d: %s", status, ways[i].command);
+		cr_expect(strstr(ok("cat /run/vm2-test/held.%zu.out", i), ways[i].says), "%s", ways[i].command);
+	}
+	ok("for c in 1 2 3; do ssh -S /run/vm2-test/held.ctl$c -O exit held@127.0.0.1; done 2>/dev/null; "
+	   "pkill -f '^ssh-agent -a /run/vm2-test/held.agent'; vm2 guest stop held && vm2 guest stop stopped");
 }
 
 /* The host copies a tree while its owner turns it into something else. */

@@ -105,15 +105,16 @@ static void open_sftp(const struct order *o)
 }
 
 /*
- * The guest's own, which its owner may have chosen; else ours, so that files always come and go. Where
- * the plan forbids one of both, it is always ours, which keeps to that.
+ * The guest's own, which its owner may have chosen; else ours, so that files always come and go. Ours as
+ * well where that would find no root in /etc/passwd, or wait for it (a FIFO); and always where the plan
+ * forbids one of both, since ours keeps to that.
  */
-static _Noreturn void exec_sftp(const struct order *o)
+static _Noreturn void exec_sftp(const struct order *o, const struct passwd_root *root)
 {
 	char name[] = "sftp-server", up[] = SFTP_NO_UPLOADS, down[] = SFTP_NO_DOWNLOADS;
 	char *const argv[] = { name, o->no_uploads ? up : down, o->no_downloads ? down : NULL, NULL };
 	char *const plain[] = { name, NULL };
-	bool ours = o->no_uploads || o->no_downloads;
+	bool held = o->no_uploads || o->no_downloads, ours = held || !root->there;
 
 	/* Where Debian, Fedora, Arch and BSD-like layouts keep it. */
 	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
@@ -128,16 +129,16 @@ static _Noreturn void exec_sftp(const struct order *o)
 			saved = errno;
 	}
 	if (saved == ENOENT)
-		syscall(SYS_execveat, CHILD_SFTP, "", ours ? argv : plain, environ, AT_EMPTY_PATH);
+		syscall(SYS_execveat, CHILD_SFTP, "", held ? argv : plain, environ, AT_EMPTY_PATH);
 	exec_failed("sftp-server", saved);
 }
 
-static _Noreturn void exec_order(const struct order *o, const char *shell)
+static _Noreturn void exec_order(const struct order *o, const struct passwd_root *root)
 {
-	const char *base = strrchr(shell, '/') + 1;
+	const char *shell = root->shell, *base = strrchr(shell, '/') + 1;
 
 	if (strcmp(o->kind, "subsystem") == 0)
-		exec_sftp(o);
+		exec_sftp(o, root);
 	if (o->argv) {
 		execvp(o->argv[0], o->argv);
 		exec_failed(o->argv[0], errno);
@@ -220,7 +221,7 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 		_exit(127);
 	if (o->forward)
 		forward_agent(CHILD_SOCK);
-	exec_order(o, root.shell);
+	exec_order(o, &root);
 }
 
 /* Wait for something to read. 0 or ERR_BUSY. */

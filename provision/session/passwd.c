@@ -37,11 +37,13 @@ void passwd_parse(const char *text, size_t len, struct passwd_root *ret)
 
 	strcpy(ret->home, "/root");
 	ret->shell[0] = '\0';
+	ret->there = false;
 	while (text < end) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		size_t line = (size_t)((newline ? newline : end) - text);
 
 		if (line > 5 && memcmp(text, "root:", 5) == 0) {
+			ret->there = true;
 			take_path(text, line, 5, ret->home);
 			take_path(text, line, 6, ret->shell);
 			return;

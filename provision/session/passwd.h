@@ -3,12 +3,14 @@
 #ifndef VM2_SESSION_PASSWD_H
 #define VM2_SESSION_PASSWD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define PASSWD_FIELD_MAX 256
 #define PASSWD_FILE_MAX (1024 * 1024)
 
 struct passwd_root {
+	bool there; /* there is a line for it */
 	char home[PASSWD_FIELD_MAX];
 	char shell[PASSWD_FIELD_MAX];
 };

@@ -368,6 +368,11 @@ Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
 			 "600\n1\nc\none");
 	assert_status(sh("echo ls | sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", ssh_options),
 		      0);
+	/* One that would wait for ever to find root is none either. */
+	assert_status(ssh("sess", "", "mv /etc/passwd /etc/kept; mkfifo /etc/passwd"), 0);
+	assert_status(sh("echo ls | timeout 10 sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1", ssh_options),
+		      0);
+	assert_status(ssh("sess", "", "mv /etc/kept /etc/passwd"), 0);
 }
 
 /* The plan's word on files, for each way in which clients carry them. */

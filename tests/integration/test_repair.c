@@ -4,9 +4,45 @@
 
 TestSuite(repair, .timeout = 300);
 
+static const char list[] = "vm2 host repair --dry-run --json | jq -c 'map(.kind) | sort'";
+
+#define MEND	 "vm2 host repair --json | jq -e 'length > 0 and all(.outcome == \"mended\")'"
+#define KEPT	 "vm2 host repair --json | jq -e 'length > 0 and all(.outcome | startswith(\"kept\"))'"
+#define DATABASE "sqlite3 /var/lib/vm2/tenants.db"
+
+/* What is of a guest that does not run: its row is right, and something that only a running one has is there. */
+static void mends_what_a_stopped_guest_left(void)
+{
+	ok("vm2 guest start far && vm2 guest stop far");
+	ok("mkdir $(find /sys/fs/cgroup -path '*/vm2/near' -prune | sed 's/near$/far/')");
+	ok("ip link add $(vm2 guest show far --json | jq -r .interface) type veth peer name x9998");
+	cr_assert_str_eq(ok("%s", list), "[\"cgroup\",\"interface\"]");
+	ok(MEND);
+	ok("! ip link show x9998 && ! find /sys/fs/cgroup -path '*/vm2/far' | grep .");
+	/* Of processes that there are no more. */
+	ok("mkdir -p /run/vm2/guests/far && printf 'init_pid=999999\ninit_start=1\nsupervisor_pid=999998\n"
+	   "supervisor_start=1\nsince=1\n' >/run/vm2/guests/far/state && vm2 host repair");
+	ok("! test -e /run/vm2/guests/far/state");
+	ok("vm2 guest stop far; " DATABASE " \"UPDATE session SET state = 'open', pid = 999999 WHERE id = "
+	   "(SELECT max(id) FROM session)\"");
+	cr_assert_str_eq(ok("%s", list), "[\"session\"]");
+	ok(MEND);
+}
+
+/* A row of which the making, or the destroying, was cut off: of the guest nothing stays. */
+static void finishes_what_is_half_done(const char *intent)
+{
+	ok("vm2 guest start far && vm2 guest stop far && vm2 guest snapshot far s");
+	ok(DATABASE " \"UPDATE guest SET intent = '%s' WHERE tenant = (SELECT id FROM tenant "
+	   "WHERE name = 'far')\"", intent);
+	ok("%s | jq -e 'index(\"row\")'", list);
+	ok(MEND);
+	ok("vm2 tenant show far --json | jq -e '.guest == \"none\"' && ! ls -A /var/lib/vm2/guests "
+	   "/var/lib/vm2/guests/.snapshots | grep -x far");
+}
+
 Test(repair, finds_and_mends)
 {
-	static const char list[] = "vm2 host repair --dry-run --json | jq -c 'map(.kind) | sort'";
 
 	host_ready();
 	tenant_ready("near");
@@ -43,9 +79,17 @@ Test(repair, finds_and_mends)
 	/* Files of no row may be somebody's: they are named, and kept. */
 	ok("mkdir /var/lib/vm2/guests/whose");
 	ok("vm2 host repair --json | jq -e '.[0].kind == \"files\" and (.[0].outcome | startswith(\"kept\"))'");
-	ok("rmdir /var/lib/vm2/guests/whose");
+	ok("rmdir /var/lib/vm2/guests/whose && mkdir -p /var/lib/vm2/guests/.snapshots/whose");
+	ok(KEPT " && rmdir /var/lib/vm2/guests/.snapshots/whose");
+	ok("mkdir /var/lib/vm2/guests/.at && mount -t tmpfs x /var/lib/vm2/guests/.at");
+	ok(KEPT " && umount /var/lib/vm2/guests/.at && rmdir /var/lib/vm2/guests/.at");
 	/* And what is lost. */
 	ok("vm2 guest stop near && mv /var/lib/vm2/guests/near /var/lib/vm2/guests/.away");
 	ok("vm2 host repair --dry-run --json | jq -e '.[0] | .kind == \"files\" and .state == \"lost\"'");
-	ok("mv /var/lib/vm2/guests/.away /var/lib/vm2/guests/near");
+	ok("mv /var/lib/vm2/guests/.away /var/lib/vm2/guests/near && vm2 guest start near");
+	tenant_ready("far");
+	mends_what_a_stopped_guest_left();
+	finishes_what_is_half_done("creating");
+	finishes_what_is_half_done("destroying");
+	cr_assert_str_eq(ok("%s", list), "[]");
 }

@@ -497,6 +497,7 @@ static int container_launch(struct start *s, const struct config *config,
 	s->in.name = spec->name;
 	s->in.cpu = spec->limits.cpu;
 	s->in.terminals = spec->limits.terminals;
+	s->in.memory = spec->limits.memory;
 	if (!cgroup_pick(&why))
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
 	r = start_run(s, init_path, &sig, err);

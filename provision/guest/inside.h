@@ -13,6 +13,7 @@ struct inside {
 	const char *name; /* the guest's: its host name */
 	uint64_t cpu;	    /* percent of one processor; 0: no limit */
 	uint64_t terminals; /* of its /dev/pts; 0: no limit */
+	uint64_t memory;    /* bytes; 0: no limit */
 	int sysfs;	  /* a detached mount, of the guest's network namespace */
 	int dev;	  /* the same, of what becomes its /dev: a tmpfs with nodes in it */
 	int lxcfs[LXCFS_FILES]; /* the same, of files of lxcfs; -1 where there are none */

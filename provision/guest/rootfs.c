@@ -23,8 +23,8 @@
 
 /* NR_UNIX98_PTY_MAX of the kernel: no limit. */
 #define TERMINALS_MAX UINT64_C(1048576)
-/* Stands for the plan's number in the table below. */
-static const char TERMINALS[] = "";
+/* Stand for the plan's numbers in the table below: terminals, and shares of its memory. */
+static const char TERMINALS[] = "t", HALF[] = "h", FIFTH[] = "f";
 
 /* File systems of the guest's own, in the order of mounting. Values: fsconfig(2) "key=value". */
 static const struct {
@@ -40,9 +40,10 @@ static const struct {
 	  { "mode", "ptmxmode", "gid", "max" },
 	  { "620", "666", "5", TERMINALS },
 	  false },
-	{ "/dev/shm", "tmpfs", SAFE, { "mode" }, { "1777" }, false },
+	{ "/dev/shm", "tmpfs", SAFE, { "mode", "size" }, { "1777", HALF }, false },
 	{ "/dev/mqueue", "mqueue", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, true },
-	{ "/run", "tmpfs", SAFE, { "mode" }, { "755" }, false },
+	/* As systemd has it. What is in a tmpfs no kill sets free: together they leave room to log in. */
+	{ "/run", "tmpfs", SAFE, { "mode", "size" }, { "755", FIFTH }, false },
 	{ "/run/lock", "tmpfs", SAFE | MOUNT_ATTR_NOEXEC, { "mode", "size" }, { "1777", "5m" }, false },
 };
 
@@ -134,21 +135,29 @@ static int make_mount(const char *type, const char *const *keys, const char *con
 	return fd < 0 ? -errno : fd;
 }
 
+/* What stands in the table, or the plan's number in its place. */
+static const char *value_of(const struct inside *in, const char *value, char number[24])
+{
+	if (value == TERMINALS)
+		snprintf(number, 24, "%" PRIu64, in->terminals ? in->terminals : TERMINALS_MAX);
+	else if ((value == HALF || value == FIFTH) && in->memory)
+		snprintf(number, 24, "%" PRIu64, in->memory / (value == HALF ? 2 : 5));
+	else
+		return value == HALF ? "50%" : value == FIFTH ? "20%" : value;
+	return number;
+}
+
 static int mount_own(const struct inside *in, struct err *err)
 {
-	char terminals[24];
+	char number[24];
 
-	snprintf(terminals, sizeof(terminals), "%" PRIu64,
-		 in->terminals ? in->terminals : TERMINALS_MAX);
 	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
 		CLEANUP_CLOSE int fd = -1;
 		const char *values[5];
 		int r;
 
 		for (size_t k = 0; k < ARRAY_LEN(values); k++)
-			values[k] = mounts[i].values[k] == TERMINALS ?
-					    terminals :
-					    mounts[i].values[k];
+			values[k] = value_of(in, mounts[i].values[k], number);
 		fd = make_mount(mounts[i].type, mounts[i].keys, values, mounts[i].attributes);
 		if (fd < 0 && mounts[i].optional)
 			continue;

@@ -74,6 +74,9 @@ Test(life, memory_runs_out_in_one_guest_only)
 	assert_status(sh("vm2 guest console beside | grep 'out of memory'"), 1);
 	ok("vm2 guest show hog --json | jq -e '.kills > 0 and .memory_limit == 50331648'");
 	ok("test $(vm2 guest show hog --json | jq .pid) = $(cat /run/vm2-test/hog.pid)");
+	/* Files that are memory: what is there for all is full before that is. */
+	ok("vm2 guest exec hog -- sh -c 'head -c 99M /dev/zero >/dev/shm/f; head -c 99M /dev/zero >/run/f; true'");
+	assert_status(ssh("hog", "", "df -m --output=size /dev/shm | grep -w 24 && rm /dev/shm/f /run/f"), 0);
 	assert_status(ssh("beside", "", "true"), 0);
 }
 

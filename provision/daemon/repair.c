@@ -17,7 +17,6 @@
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/recover.h"
-#include "provision/guest/cgroup.h"
 #include "provision/guest/storage.h"
 #include "provision/guest/supervisors.h"
 
@@ -125,7 +124,6 @@ static void mend_link(struct request *r, const struct store_tenant *t)
 static void mend_guest(struct request *r, const struct one *o)
 {
 	const struct guest_spec spec = { .name = o->name };
-	const struct cgroup_manager *manager = cgroup_pick(NULL);
 	CLEANUP_FREE char *new = xasprintf(".%s.new", o->name);
 	CLEANUP_CLOSE int lock = -1, guests = -1;
 	struct store_tenant t = { 0 };
@@ -145,9 +143,6 @@ static void mend_guest(struct request *r, const struct one *o)
 		if (guests >= 0)
 			storage_discard(guests, new);
 	}
-	if (!strcmp(o->kind, "cgroup") && !strcmp(o->state, "left") && manager &&
-		!guest_alive(r->config, o->name))
-		manager->remove(r->config->instance, o->name, NULL);
 }
 
 /* One of them stands for all: the whole table is put in. */

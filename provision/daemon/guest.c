@@ -32,13 +32,16 @@ static void rows_close(struct rows *rows)
 }
 #define CLEANUP_ROWS __attribute__((cleanup(rows_close)))
 
-static void add_running(struct msg *row, const struct guest_look *look)
+static void add_running(const struct guest_view *view, struct msg *row, const char *name,
+	const struct guest_look *look)
 {
+	uint64_t cpu_us = view->cgroups ? view->cgroups->cpu_us(&view->groups, name) : 0;
+
 	msg_add_i64(row, "pid", look->init_pid);
 	msg_add_i64(row, "since", look->since);
 	msg_add_u64(row, "memory", look->usage.memory);
 	msg_add_u64(row, "processes", look->usage.processes);
-	msg_add_u64(row, "cpu_time", look->usage.cpu_us / 1000000);
+	msg_add_u64(row, "cpu_time", cpu_us / 1000000);
 }
 
 /* Of files, running or not; left out where nobody counts them. */
@@ -110,7 +113,7 @@ static int send_guest(struct rows *rows, const struct store_tenant *t, bool all)
 	msg_add_u64(&row, "inodes_limit", t->limits.inodes);
 	add_disk(rows, &row, t);
 	if (!strcmp(state, "running"))
-		add_running(&row, &look);
+		add_running(&rows->guests, &row, t->name, &look);
 	if (all)
 		n = add_details(rows, &row, t);
 	return n == 0 ? request_row(r, &row) : n;

@@ -50,6 +50,8 @@ struct cgroup_manager {
 	void (*view)(const char *instance, struct cgroup_view *ret);
 	/* 0 where not known. */
 	void (*usage)(const struct cgroup_view *view, const char *name, struct guest_usage *ret);
+	/* Processor time since it started, in microseconds; 0 where not known. */
+	uint64_t (*cpu_us)(const struct cgroup_view *view, const char *name);
 	/* How many processes were killed since the group was made, because memory ran out. */
 	uint64_t (*kills)(const char *instance, const char *name);
 	/* Whether a group of it is there, in any tree. */

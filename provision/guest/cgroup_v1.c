@@ -230,9 +230,12 @@ static void v1_usage(const struct cgroup_view *view, const char *name, struct gu
 {
 	ret->memory = cgroup_number(view->dirs[0], name, "memory.usage_in_bytes");
 	ret->processes = cgroup_number(view->dirs[1], name, "pids.current");
-	ret->cpu_us = view->dirs[3] < 0 ?
-			      cgroup_number(view->dirs[2], name, "cpuacct.usage") / 1000 :
-			      cgroup_keyed(view->dirs[3], name, "cpu.stat", "usage_usec");
+}
+
+static uint64_t v1_cpu_us(const struct cgroup_view *view, const char *name)
+{
+	return view->dirs[3] < 0 ? cgroup_number(view->dirs[2], name, "cpuacct.usage") / 1000 :
+				   cgroup_keyed(view->dirs[3], name, "cpu.stat", "usage_usec");
 }
 
 static uint64_t v1_kills(const char *instance, const char *name)
@@ -288,6 +291,7 @@ const struct cgroup_manager cgroup_v1 = {
 	.remove = v1_remove,
 	.view = v1_view,
 	.usage = v1_usage,
+	.cpu_us = v1_cpu_us,
 	.kills = v1_kills,
 	.there = v1_there,
 	.each = v1_each,

@@ -145,16 +145,26 @@ static void v2_view(const char *instance, struct cgroup_view *ret)
 		ret->dirs[0] = cgroup_open(DELEGATED, instance, "");
 }
 
+/* Both, for guests that run since before there was the one. */
+static int dir_of(const struct cgroup_view *view, const char *name)
+{
+	if (view->dirs[1] >= 0 &&
+	    (view->dirs[0] < 0 || faccessat(view->dirs[1], name, F_OK, 0) == 0))
+		return view->dirs[1];
+	return view->dirs[0];
+}
+
 static void v2_usage(const struct cgroup_view *view, const char *name, struct guest_usage *ret)
 {
-	int dir = view->dirs[0];
+	int dir = dir_of(view, name);
 
-	/* Both, for guests that run since before there was the one. */
-	if (view->dirs[1] >= 0 && (dir < 0 || faccessat(view->dirs[1], name, F_OK, 0) == 0))
-		dir = view->dirs[1];
 	ret->memory = cgroup_number(dir, name, "memory.current");
 	ret->processes = cgroup_number(dir, name, "pids.current");
-	ret->cpu_us = cgroup_keyed(dir, name, "cpu.stat", "usage_usec");
+}
+
+static uint64_t v2_cpu_us(const struct cgroup_view *view, const char *name)
+{
+	return cgroup_keyed(dir_of(view, name), name, "cpu.stat", "usage_usec");
 }
 
 static uint64_t v2_kills(const char *instance, const char *name)
@@ -200,6 +210,7 @@ const struct cgroup_manager cgroup_v2 = {
 	.remove = v2_remove,
 	.view = v2_view,
 	.usage = v2_usage,
+	.cpu_us = v2_cpu_us,
 	.kills = v2_kills,
 	.there = v2_there,
 	.each = v2_each,

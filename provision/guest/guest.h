@@ -131,7 +131,6 @@ int guest_limit(const struct config *config, const struct guest_spec *spec, stru
 struct guest_usage {
 	uint64_t memory;    /* bytes, now */
 	uint64_t processes; /* now */
-	uint64_t cpu_us;    /* processor time since it started, in microseconds */
 };
 
 /*

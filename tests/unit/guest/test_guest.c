@@ -262,6 +262,7 @@ Test(guest, is_seen_among_others_while_it_runs)
 	cr_expect_eq(look.since, run.since);
 	cr_expect_eq(look.usage.processes, 1);
 	cr_expect_gt(look.usage.memory, 0);
+	cr_expect_gt(view.cgroups->cpu_us(&view.groups, spec.name), 0);
 	cr_expect_not(guest_view_look(&view, "other", &look));
 	/* Another process has its init's number: that is looked at where all else does not tell. */
 	other = state;

@@ -148,9 +148,11 @@ int recover_keep(const struct config *config)
 	boot_start(config);
 	recover_all(config, store);
 	boot_note(config, store);
+	storage_prepare(config);
 	for (unsigned int round = 1;; round++) {
 		sleep(ROUND_S);
 		boot_revive(config);
+		storage_prepare(config);
 		if (round % KEEP_ROUNDS != 0)
 			continue;
 		boot_note(config, store);

@@ -23,10 +23,14 @@
 /* What begins so is ours; who takes it away has the file for their own. */
 #define MARK "# Kept by VM2 at each start of this system. Without this line it is left alone.\n"
 
-static int put(int etc, const char *name, mode_t mode, const char *text, struct err *err)
+/* What makes a tree one guest's. */
+static const char *const personal[] = { "hostname", "hosts", "resolv.conf", "machine-id" };
+
+/* how: O_EXCL in a folder that the guest could see, O_TRUNC where layers_make() has made it. */
+static int put(int etc, const char *name, int how, mode_t mode, const char *text, struct err *err)
 {
-	/* O_EXCL: the folder is new, and stays out of the guest's sight until it is complete. */
-	CLEANUP_CLOSE int fd = openat(etc, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	CLEANUP_CLOSE int fd =
+		openat(etc, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | how, 0600);
 	int r;
 
 	if (fd < 0)
@@ -137,7 +141,7 @@ static void renew(int etc, const char *name, const char *text)
 		return;
 	/* Of a start that was killed; a folder of the guest's of that name stays, and put() is refused. */
 	unlinkat(etc, new, 0);
-	if (put(etc, new, 0644, text, NULL) != 0 || renameat(etc, new, etc, name) < 0)
+	if (put(etc, new, O_EXCL, 0644, text, NULL) != 0 || renameat(etc, new, etc, name) < 0)
 		unlinkat(etc, new, 0);
 }
 
@@ -200,8 +204,20 @@ void files_follow_inside(const struct files_text *text)
 		renew_both(etc, text);
 }
 
-int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
-		      struct err *err)
+int files_make_blank(int etc)
+{
+	for (size_t i = 0; i < ARRAY_LEN(personal); i++) {
+		int fd = openat(etc, personal[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		if (fd < 0)
+			return -errno;
+		close(fd);
+	}
+	return 0;
+}
+
+static int personalise(const struct config *config, const struct guest_spec *spec, int etc, int how,
+		       struct err *err)
 {
 	CLEANUP_BUF struct buf hostname = { 0 }, hosts = { 0 }, resolv = { 0 };
 	int r;
@@ -209,19 +225,24 @@ int files_personalise(const struct config *config, const struct guest_spec *spec
 	buf_printf(&hostname, "%s\n", spec->name);
 	write_hosts(spec, &hosts);
 	write_resolv(config, spec, &resolv);
-	r = put(etc, "hostname", 0644, hostname.data, err);
+	r = put(etc, "hostname", how, 0644, hostname.data, err);
 	if (r == 0)
-		r = put(etc, "hosts", 0644, hosts.data, err);
+		r = put(etc, "hosts", how, 0644, hosts.data, err);
 	if (r == 0)
-		r = put(etc, "resolv.conf", 0644, resolv.data, err);
+		r = put(etc, "resolv.conf", how, 0644, resolv.data, err);
 	/* Empty: the guest's init fills it at its first boot (machine-id(5)). */
-	return r ? r : put(etc, "machine-id", 0444, "", err);
+	return r ? r : put(etc, "machine-id", how, 0444, "", err);
+}
+
+int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
+		      struct err *err)
+{
+	return personalise(config, spec, etc, O_TRUNC, err);
 }
 
 int files_personalise_again(const struct config *config, const struct guest_spec *spec,
 			    const char *root, struct err *err)
 {
-	static const char *const names[] = { "hostname", "hosts", "resolv.conf", "machine-id" };
 	CLEANUP_CLOSE int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	CLEANUP_CLOSE int etc = -1;
 	int r = 0;
@@ -233,11 +254,11 @@ int files_personalise_again(const struct config *config, const struct guest_spec
 	etc = openat(top, "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (etc < 0)
 		return err_sys(err, errno, "the guest's /etc is no folder");
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(names); i++)
-		r = fd_remove_tree(etc, names[i]);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(personal); i++)
+		r = fd_remove_tree(etc, personal[i]);
 	if (r < 0)
 		return err_sys(err, -r, "cannot renew the guest's /etc");
-	return files_personalise(config, spec, etc, err);
+	return personalise(config, spec, etc, O_EXCL, err);
 }
 
 /* --- what guests of a template must not share --- */

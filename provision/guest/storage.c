@@ -69,6 +69,14 @@ const struct storage_driver *storage_pick(const struct config *config, struct er
 	return d;
 }
 
+void storage_prepare(const struct config *config)
+{
+	const struct storage_driver *d = storage_pick(config, NULL);
+
+	if (d && d->prepare)
+		d->prepare(config);
+}
+
 void storage_view_open(const struct config *config, struct storage_view *ret)
 {
 	*ret = (struct storage_view){ .guests = open(config->guests, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };

@@ -10,6 +10,7 @@
  *   .trash              what is to be deleted, by vm2d's keeper
  *   .templates          copies of templates (btrfs)
  *   .empty              the lower layer of a guest that stands on no template
+ *   .spare              what fresh files begin with, made ahead (overlay; layers.h)
  */
 #ifndef VM2_GUEST_STORAGE_H
 #define VM2_GUEST_STORAGE_H
@@ -63,6 +64,8 @@ struct storage_driver {
 	const char *(*probe_limit)(const struct config *config);
 	/* The same of a number of inodes. */
 	const char *(*probe_inodes)(const struct config *config);
+	/* Make ahead what fresh files begin with, for make() to find; NULL where there is no such thing. */
+	void (*prepare)(const struct config *config);
 	/* Have the guest's files. *ret_fresh: this call made them. ERR_NOT_FOUND: no such template. */
 	int (*make)(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
 		    struct err *err);
@@ -128,6 +131,9 @@ extern const struct storage_driver storage_btrfs;
 /* The driver of that name, or NULL. */
 const struct storage_driver *storage_find(const char *name);
 
+/* Make ahead what the next new guests' files begin with. Best effort; for vm2d's keeper. */
+void storage_prepare(const struct config *config);
+
 /* A guest's driver: spec->driver; that which every guest had before there were two, when NULL. */
 const struct storage_driver *storage_of(const struct guest_spec *spec);
 
@@ -188,10 +194,14 @@ int storage_empty_trash(const struct config *config);
 
 /*
  * Write what makes a fresh tree this guest's: hostname, hosts, resolv.conf and an empty machine-id,
- * into its folder "etc". Only for a tree that no customer could touch yet. 0 or -errno.
+ * into its folder "etc", over those of files_make_blank(). Only for a tree that no customer could touch
+ * yet. 0 or -errno.
  */
 int files_personalise(const struct config *config, const struct guest_spec *spec, int etc,
 		      struct err *err);
+
+/* These files, empty and root's alone, in a folder that has none of them. 0 or -errno. */
+int files_make_blank(int etc);
 
 /*
  * What guests of a template must not share is taken out of its tree, which nobody uses yet: SSH host

@@ -19,6 +19,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 #include "provision/guest/copy.h"
+#include "provision/guest/layers.h"
 #include "provision/guest/quota.h"
 #include "provision/guest/storage.h"
 
@@ -43,7 +44,7 @@ static mode_t mode_of(int dirfd, const char *path)
 {
 	struct stat st;
 
-	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+	if (fstatat(dirfd, path, &st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 		return 0755;
 	return st.st_mode & 07777;
 }
@@ -97,32 +98,48 @@ static int make_dir(int dirfd, const char *name, mode_t mode)
 	return 0;
 }
 
+/* Taken from those that are there, or made: the folder, or -errno. */
+static int begin_fresh(const struct guest_spec *spec, int guests, const char *new)
+{
+	bool taken = layers_take(guests, new);
+	CLEANUP_CLOSE int top = -1;
+	int r = 0;
+
+	if (!taken && mkdirat(guests, new, 0700) < 0)
+		return -errno;
+	top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (top < 0)
+		return -errno;
+	if (!taken)
+		r = charge(top, spec);
+	if (r >= 0 && !taken)
+		r = layers_make(top);
+	return r < 0 ? r : steal_fd(&top);
+}
+
 static int make_fresh(const struct config *config, const struct guest_spec *spec, int guests,
 		      const char *new, int template, struct err *err)
 {
-	CLEANUP_CLOSE int top = -1, etc = -1;
+	CLEANUP_CLOSE int top = begin_fresh(spec, guests, new), etc = -1;
 	int r;
 
-	r = make_dir(guests, new, 0700);
-	if (r < 0)
-		return err_sys(err, -r, "cannot make %s/%s", config->guests, new);
-	top = openat(guests, new, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (top < 0)
-		return err_sys(err, errno, "cannot open %s/%s", config->guests, new);
-	r = charge(top, spec);
-	if (r >= 0)
-		r = make_dir(top, "upper", mode_of(template, ""));
-	if (r >= 0)
-		r = make_dir(top, "work", 0700);
-	if (r >= 0)
-		r = make_dir(top, "upper/etc", mode_of(template, "etc"));
-	if (r < 0)
-		return err_sys(err, -r, "cannot make the layers in %s/%s", config->guests, new);
+	if (top < 0 || fchmodat(top, "upper", mode_of(template, ""), 0) < 0 ||
+	    fchmodat(top, "upper/etc", mode_of(template, "etc"), 0) < 0)
+		return err_sys(err, top < 0 ? -top : errno, "cannot make the layers in %s/%s",
+			       config->guests, new);
 	etc = openat(top, "upper/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (etc < 0)
 		return err_sys(err, errno, "cannot open %s/%s/upper/etc", config->guests, new);
 	r = files_personalise(config, spec, etc, err);
 	return r == 0 ? files_host_keys(spec, template, etc, err) : r;
+}
+
+static void overlay_prepare(const struct config *config)
+{
+	CLEANUP_CLOSE int guests = storage_open_guests(config, NULL);
+
+	if (guests >= 0)
+		layers_prepare(guests);
 }
 
 static int overlay_make(const struct config *config, const struct guest_spec *spec, bool *ret_fresh,
@@ -540,6 +557,7 @@ const struct storage_driver storage_overlay = {
 	.probe = overlay_probe,
 	.probe_limit = overlay_probe_limit,
 	.probe_inodes = overlay_probe_limit,
+	.prepare = overlay_prepare,
 	.make = overlay_make,
 	.destroy = overlay_destroy,
 	.open = overlay_open,

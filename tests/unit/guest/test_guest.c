@@ -23,6 +23,7 @@
 #include "provision/guest/guest.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
+#include "provision/guest/storage.h"
 #include "provision/guest/view.h"
 
 /* In place of the installed programs: those that were just built. */
@@ -389,6 +390,39 @@ Test(guest, one_that_was_begun_is_used_or_ends)
 	guest_begun_end(&begun);
 	expect_nothing_left();
 	start();
+}
+
+#define GUESTS_DIR "/var/lib/vm2/guests"
+
+/* Fresh files in all that can be told of them, but for the times. */
+static void make_files(const char *list)
+{
+	struct err err = { 0 };
+	char command[256];
+	bool fresh;
+
+	cr_assert_eq(storage_overlay.make(&config, &spec, &fresh, &err), 0, "%s", err.text);
+	cr_expect(fresh);
+	snprintf(command, sizeof(command),
+		 "cd " GUESTS_DIR "/acme && { find . -printf '%%P %%y %%m %%U %%G %%s\n' | sort; "
+		 "grep -r . .; } >%s", list);
+	cr_assert_eq(shell(command), 0);
+	cr_assert_eq(storage_overlay.destroy(&config, spec.name, &err), 0, "%s", err.text);
+}
+
+Test(guest, what_was_made_ahead_is_as_if_made_anew)
+{
+	cr_assert_eq(shell("chmod 0751 " TEMPLATE " && chmod 0711 " TEMPLATE "/etc && rm -rf " GUESTS_DIR "/.spare"), 0);
+	make_files("/run/anew");
+	storage_prepare(&config);
+	/* What a kill left half made is made anew, what is missing is added. */
+	cr_assert_eq(shell("cd " GUESTS_DIR "/.spare && mv 3 new && rm -r new/work && test $(ls | wc -l) = 8"), 0);
+	storage_prepare(&config);
+	cr_expect_eq(shell("test \"$(ls " GUESTS_DIR "/.spare | tr '\\n' ' ')\" = '0 1 2 3 4 5 6 7 '"), 0);
+	make_files("/run/ahead");
+	cr_expect_eq(shell("test $(ls " GUESTS_DIR "/.spare | wc -l) = 7"), 0, "none was taken");
+	cr_expect_eq(shell("diff /run/anew /run/ahead >&2 && grep -q 'hostname:acme' /run/ahead && "
+			   "grep -q '^upper d 751 ' /run/ahead && grep -q '^upper/etc d 711 ' /run/ahead"), 0);
 }
 
 Test(guest, what_cannot_be_is_named)

@@ -255,6 +255,8 @@ static const struct rule rules[] = {
 	{ JUDGE, GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP_SENT },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
 	{ JUDGE, GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
+	/* What was ended does not begin anew, the other way round, by what the guest goes on to send. */
+	{ JUDGE, GUEST, ANY, NO_SYN, INVALID, DROP_SENT },
 	/* Last: what they allow gets no further than what everybody may. */
 	{ JUDGE, GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
 	{ JUDGE, GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },

@@ -784,6 +784,72 @@ Test(rules, connections_end_that_are_no_longer_allowed, .timeout = 90)
 	close(server);
 }
 
+/* Connects, and sends back what it is sent, until the test kills it. */
+static pid_t echoer(int netns, const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	pid_t pid = fork();
+	char byte;
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (setns(netns, CLONE_NEWNET) < 0)
+		_exit(99);
+	len = socket_address(to, &ss);
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	fd = socket(ss.ss_family, SOCK_STREAM, 0);
+	for (int r = connect(fd, (struct sockaddr *)&ss, len); r == 0;)
+		r = read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1 ? 0 : -1;
+	_exit(1);
+}
+
+/* What is sent meanwhile is sent again. */
+static bool echoes(int fd, int ms)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	char byte = 'x';
+
+	return write(fd, &byte, 1) == 1 && poll(&p, 1, ms) == 1 && read(fd, &byte, 1) == 1;
+}
+
+/* What a guest goes on to send does not begin anew, from its side, what was ended: that way all is open. */
+Test(rules, who_was_served_is_served_no_more)
+{
+	static const struct rules_own allow = { 1, RULES_IN, true, IPPROTO_TCP, PORT, PORT, NULL };
+	const struct rules_base routed = { "vm2", "10.66.0.0/16", "fd66::/64", .masquerade = "none" };
+	const struct rules_port port = { IPPROTO_TCP, PORT, PORT, "10.66.0.1", NULL };
+	struct world w = make_world();
+	int server = listener(w.guest[0]), fd[2];
+	struct err err = { 0 };
+	pid_t pid[2];
+
+	cr_assert(rules_add_ports(&base, &port, 1, &err) == 0, "%s", err.text);
+	pid[0] = echoer(w.outside, "192.0.2.1");
+	fd[0] = accept(server, NULL, NULL);
+	cr_expect(echoes(fd[0], 10000));
+	cr_assert(rules_remove_ports(&base, &port, 1, &err) == 0, "%s", err.text);
+	cr_expect(!echoes(fd[0], 700), "by a port that is published no more");
+
+	cr_assert(rules_restore(&routed, guests, 2, &err) == 0, "%s", err.text);
+	cr_assert(rules_add_own(&routed, &allow, 1, &err) == 0, "%s", err.text);
+	add_route(w.outside, "out0", "fd66::", 64, "2001:db8::1");
+	pid[1] = echoer(w.outside, "fd66::1");
+	fd[1] = accept(server, NULL, NULL);
+	cr_expect(echoes(fd[1], 10000));
+	cr_assert(rules_remove_own(&routed, &allow, 1, &err) == 0, "%s", err.text);
+	cr_assert(rules_end_disallowed(&routed, &guests[0], &allow, 1, NULL, 0, &err) == 0, "%s", err.text);
+	cr_expect(!echoes(fd[1], 700), "by a rule that is no more");
+	for (int i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+		close(fd[i]);
+	}
+	close(server);
+}
+
 /* While there are no rules a guest speaks to another and to the host; once there are, not to them. */
 Test(rules, what_began_without_the_rules_ends, .timeout = 90)
 {

@@ -3,8 +3,8 @@
  * What tests/bench/firewall measures, within a disposable host: `bench-fence FOLDER ROUNDS GUESTS`
  * appends times, in hundredths of a millisecond, and throughputs to files in FOLDER. The networks are
  * made of namespaces of its own: `none` has the table without guests, `full` with GUESTS of them, `routed`
- * the same for guests of routed pools, which are not translated, `peer` the same for nft(8), `tracked` what
- * connection tracking and translation take alone, `bare` no rules at all.
+ * the same for guests of routed pools, which are not translated, `peer` the same for nft(8), `followed` what
+ * connection tracking takes alone, `tracked` what it takes with translation, `bare` no rules at all.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -421,7 +421,7 @@ static void connections(const struct network *n)
 	close(listens);
 }
 
-#define KINDS 4
+#define KINDS 5
 
 /* Every round another comes first: what is left behind burdens all alike. */
 static void measure_traffic(const struct network *const of[KINDS], int round)
@@ -490,22 +490,23 @@ static void measure_flood(const struct network *full, int second, int round)
 	}
 }
 
-static void track(const struct network *n)
+/* What any firewall that knows connections makes the kernel do, and no more. */
+static void track(const struct network *n, bool translates)
 {
 	enter(n->host);
 	if (system("nft 'add table ip t;"
 		   "add chain ip t f { type filter hook forward priority 0; };"
-		   "add rule ip t f ct state invalid drop;"
-		   "add chain ip t n { type nat hook postrouting priority 100; };"
-		   "add rule ip t n oifname up0 masquerade'") != 0)
+		   "add rule ip t f ct state invalid drop'") != 0 ||
+		(translates && system("nft 'add chain ip t n { type nat hook postrouting priority 100; };"
+				      "add rule ip t n oifname up0 masquerade'") != 0))
 		die("nft does not run");
 }
 
 int main(int argc, char **argv)
 {
 	int rounds = argc == 4 ? atoi(argv[2]) : 0, count = argc == 4 ? atoi(argv[3]) : 0;
-	struct network none, full, routed, peer, tracked, bare;
-	const struct network *const traffic[KINDS] = { &routed, &bare, &full, &tracked };
+	struct network none, full, routed, peer, followed, tracked, bare;
+	const struct network *const traffic[KINDS] = { &routed, &bare, &full, &tracked, &followed };
 	struct err err;
 	int second;
 
@@ -527,7 +528,10 @@ int main(int argc, char **argv)
 	wire(&bare);
 	make_network(&tracked, "tracked");
 	wire(&tracked);
-	track(&tracked);
+	track(&tracked, true);
+	make_network(&followed, "followed");
+	wire(&followed);
+	track(&followed, false);
 	make_network(&peer, "peer");
 	must(rules_restore(&peer.base, many, (uint32_t)count, &err), &err);
 	for (int i = 0; i < rounds; i++) {

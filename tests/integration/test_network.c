@@ -154,7 +154,7 @@ Test(network, bad_publications_are_refused)
 	refused(3, "not for 'netb'", "vm2 publish remove netb udp 8099");
 	refused(3, "is not published", "vm2 publish remove neta tcp 8099");
 	refused(2, "'8099:8099' is no port", "vm2 publish remove neta udp 8099:8099");
-	ok("vm2 publish remove neta udp 8099");
+	ok("vm2 publish remove neta udp 8099 --dry-run && vm2 publish remove neta udp 8099");
 	cr_assert_str_eq(ok("vm2 publish list neta --json | jq length"), "0");
 }
 
@@ -448,6 +448,25 @@ Test(network, resolver_and_hosts_follow_the_plan)
 	ok("vm2 tenant remove --yes netj && vm2 plan remove named");
 }
 
+/* An init that says what it finds, and does no more. */
+Test(network, all_is_there_before_inits_first_instruction)
+{
+	static const char *const found[] = { "eth0\t00000000\t0101FEA9", "\n1\n", "nameserver 192.0.2.53\n",
+		"fe80000000000000000000000000000" };
+
+	tenant_ready("netk");
+	ok("vm2 tenant set netk --nameservers 192.0.2.53");
+	assert_status(ssh("netk", "", "true"), 0);
+	ok("vm2 guest exec netk -- sh -c 'rm -f /sbin/init; printf \"#!/bin/sh\\n"
+	   "cat /proc/net/route /sys/class/net/eth0/carrier /etc/resolv.conf /proc/net/ipv6_route >/root/first; "
+	   "exec sleep 1000\\n\" >/sbin/init; chmod 755 /sbin/init'");
+	ok("vm2 guest restart netk");
+	wait_for(10, "vm2 guest exec netk -- test -s /root/first");
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+		assert_has(ok("vm2 guest exec netk -- cat /root/first"), found[i]);
+	ok("vm2 tenant remove --yes netk");
+}
+
 Test(network, a_plan_may_have_its_mtu)
 {
 	const char *interface;
@@ -553,7 +572,7 @@ Test(network, bad_addresses_are_refused)
 	refused(6, "203.0.113.1 is in use: the host itself has it", "vm2 address add neta 203.0.113.1");
 	cr_assert_str_eq(ok("vm2 address add neta 203.0.113.0/29 --dry-run --json | jq -r .address"), "203.0.113.2");
 	ok("ip address del 203.0.113.1/32 dev lo");
-	ok("vm2 address remove neta 198.51.100.77 && vm2 firewall verify");
+	ok("vm2 address remove neta 198.51.100.77 --dry-run && vm2 address remove neta 198.51.100.77 && vm2 firewall verify");
 	ok("printf '[instance]\\nname = other\\n[paths]\\nstate = /var/lib/vm2/second\\nrun = /run/second\\n"
 	   "[network]\\npools = 10.82.7.0/24\\n' >/tmp/overlap.conf");
 	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
@@ -646,6 +665,22 @@ Test(network, what_stands_in_the_way_is_named_and_left_alone)
 	ok("sysctl -qw net.ipv4.conf.all.proxy_arp=0 net.ipv4.conf.all.rp_filter=0");
 	checked("proxy-arp", "ok", "");
 	checked("rp-filter", "ok", "");
+	ok("sysctl -qw net.ipv4.conf.all.accept_redirects=1");
+	checked("redirects", "missing", "ipv4/conf/all/accept_redirects is 1");
+	ok("sysctl -qw net.ipv4.conf.all.accept_redirects=0");
+	checked("redirects", "ok", "");
+	/* A default route that a router's advertisement made (RFC 4861 4.2), and will not renew. */
+	checked("accept-ra", "ok", "");
+	ok("sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && /run/host/outside python3 -c 'import socket\n"
+	   "s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)\n"
+	   "s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)\n"
+	   "s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8]) + bytes(8), (\"ff02::1\", 0, 0, socket.if_nametoindex(\"eth0\")))'");
+	wait_for(10, "ip -6 route show default | grep 'proto ra'");
+	ok("sysctl -qw net.ipv6.conf.eth0.accept_ra=1");
+	checked("accept-ra", "missing", "ipv6/conf/eth0/accept_ra is 1");
+	ok("sysctl -qw net.ipv6.conf.eth0.accept_ra=2");
+	checked("accept-ra", "ok", "");
+	ok("sysctl -qw net.ipv6.conf.eth0.accept_ra=1 && ip -6 route del default proto ra");
 }
 
 /* The kernel has one number for all namespaces, and shows it in the first alone: here a file stands for it. */

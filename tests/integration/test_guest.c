@@ -33,6 +33,16 @@ Test(guest, host_processes_and_other_guests_are_not_to_be_seen)
 	assert_lacks(ok("vm2 guest exec inside -- cat /proc/self/mountinfo"), "neighbour");
 	assert_lacks(ok("vm2 guest exec inside -- sh -c 'cut -d\" \" -f5 /proc/self/mountinfo'"), "/var/lib/vm2");
 	ok("vm2 guest exec inside -- sh -c '! test -e /var/lib/vm2/tenants.db'");
+	/* Nothing is mounted but what a guest has, and each proc, wherever it is, shows its own processes. */
+	cr_assert_str_eq(ok("vm2 guest exec inside -- cat /proc/1/mountinfo | tee /run/vm2-test/mounts | "
+			    "sed 's/.* - //' | cut -d' ' -f1 | sort -u | grep -vxE 'cgroup2|devpts|mqueue|overlay|proc|"
+			    "sysfs|tmpfs' || true"),
+			 "");
+	cr_assert_str_eq(ok("vm2 guest exec inside -- sh -c 'for m in $(sed -n \"s/^[^ ]* [^ ]* [^ ]* [^ ]* \\([^ ]*\\) "
+			    ".* - proc .*/\\1/p\" /proc/1/mountinfo); do [ $(readlink $m/1/ns/pid)x = $(readlink "
+			    "/proc/self/ns/pid)x ] && echo $m; done'"),
+			 ok("sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \\([^ ]*\\) .* - proc .*/\\1/p' /run/vm2-test/mounts"));
+	assert_has(ok("cat /run/vm2-test/mounts"), " - proc ");
 }
 
 Test(guest, root_inside_is_root)

@@ -75,6 +75,14 @@ Test(guest, what_would_reach_the_host_is_refused)
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
 		cr_expect_neq(sh("vm2 guest exec inside -- sh -c '%s' </dev/null", acts[i]).status, 0, "%s",
 			      acts[i]);
+	/* The second fences: what is covered is empty, and the capabilities that docs/GUEST names are out of reach. */
+	cr_expect_str_eq(ok("vm2 guest exec inside -- sh -c 'cd /proc; cat cmdline interrupts iomem ioports kallsyms "
+			    "keys timer_list slabinfo vmallocinfo 2>/dev/null; ls irq bus driver fs /sys/firmware "
+			    "/sys/kernel/debug /sys/kernel/tracing /sys/kernel/security 2>/dev/null | grep -v :; true'"
+			    " | tr -d '\\n'"),
+			 "");
+	cr_expect_str_eq(ok("vm2 guest exec inside -- cat /proc/1/status /proc/self/status | awk '/^CapBnd/ { print $2 }' | "
+			    "while read b; do echo $((0x$b & 0x1ff42130200)); done"), "0\n0");
 }
 
 Test(guest, attached_processes_hold_nothing_of_the_host)

@@ -94,7 +94,7 @@ Test(inside, login_records_are_no_trap)
 	ready();
 	in_guest("rm /run/utmp /var/log/wtmp; mkfifo /run/utmp; ln -s /root/victim /var/log/wtmp; touch /root/victim");
 	assert_status(ssh("customer", "-tt", "true"), 0);
-	in_guest("test ! -s /root/victim; rm /run/utmp /var/log/wtmp; mkdir /run/utmp; >/var/log/wtmp");
+	in_guest("test ! -s /root/victim && rm /run/utmp /var/log/wtmp && mkdir /run/utmp && >/var/log/wtmp");
 	assert_status(ssh("customer", "-tt", "true"), 0);
 	in_guest("rmdir /run/utmp; >/run/utmp");
 }

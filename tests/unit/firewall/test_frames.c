@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is written by hand: frames and packets that say what is not so. */
+#include <net/ethernet.h>
+#include <net/if_arp.h>
+#include <netinet/if_ether.h>
+#include <netpacket/packet.h>
+
+#include "firewall/traffic.h"
+#include "tests/unit/firewall/world.h"
+
+/* Rules know a guest's link by its index: one that has only the name is let through nowhere. */
+Test(frames, link_of_another_index_is_a_strangers)
+{
+	struct world w = make_world();
+	char text[256];
+
+	cr_expect(within(w.outside, do_ping, "192.0.2.1"));
+	output("ip link set up0 down && ip link set up0 name vm2-9 up 2>&1", text, sizeof(text));
+	cr_assert(!*text, "%s", text);
+	await_carrier("vm2-9");
+	cr_expect(!within(w.outside, do_ping, "192.0.2.1"));
+	cr_expect(counter("spoofed") > 0);
+}
+
+Test(frames, spoofed_sources_are_dropped)
+{
+	static const char *const lies[] = { "10.66.0.2", "192.0.2.1", "192.0.2.77", "127.0.0.1",
+		"169.254.1.1", "169.254.1.2", "fd66::2", "2001:db8::1", "2001:db8::77", "fe80::2",
+		"fe80::1" };
+	static const char *const unfiltered[] = { "all", "vm2-1" };
+	struct world w = make_world();
+	int four = spoof_receiver(w.outside, AF_INET), six = spoof_receiver(w.outside, AF_INET6);
+	char path[80];
+
+	/* The rules must hold where reverse-path filtering does not. */
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", unfiltered[i]);
+		cr_assert(fd_write_path(AT_FDCWD, path, "0") == 0);
+	}
+	cr_assert(within(w.guest[0], do_spoof, "10.66.0.1") && arrives(four));
+	cr_assert(within(w.guest[0], do_spoof, "fd66::1") && arrives(six));
+	cr_expect(counter("spoofed") == 0);
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		unsigned int before = counter("spoofed");
+
+		cr_expect(within(w.guest[0], do_spoof, lies[i]), "%s was not sent", lies[i]);
+		cr_expect(!received(strchr(lies[i], ':') ? six : four), "%s arrived", lies[i]);
+		cr_expect(counter("spoofed") > before, "%s was not counted", lies[i]);
+	}
+}
+
+/* An unasked router advertisement (RFC 4861 4.2): the guest as everybody's way out, for 1,800 s. */
+static int do_advertise(const char *to)
+{
+	const uint8_t advertisement[16] = { 134, 0, 0, 0, 64, 0, 7, 8 };
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255;
+
+	((struct sockaddr_in6 *)&ss)->sin6_scope_id = if_nametoindex("eth0");
+	setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
+	return sendto(fd, advertisement, sizeof(advertisement), 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+/* From a DHCP server's port to all clients. */
+static int do_offer(const char *to)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_port = htons(67) };
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(68);
+	setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one));
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5) < 0 ||
+		bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0)
+		return 1;
+	return sendto(fd, "offer", 5, 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+Test(frames, who_plays_router_or_server_is_not_heard)
+{
+	static const char *const to[] = { "ff02::1", "fe80::1" };
+	struct world w = make_world();
+	char text[256];
+
+	for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++) {
+		unsigned int before = counter("advertised");
+
+		cr_expect(within(w.guest[0], do_advertise, to[i]), "%s was not sent", to[i]);
+		cr_expect(counter("advertised") == before + 1, "%s was not counted", to[i]);
+	}
+	output("ip -6 route show default", text, sizeof(text));
+	cr_expect(!text[0], "%s", text);
+	cr_expect(within(w.guest[0], do_offer, "255.255.255.255"));
+	cr_expect(within(w.guest[0], do_offer, LINK_GATEWAY4));
+	cr_expect(counter("guest_to_host") == 2, "%u", counter("guest_to_host"));
+}
+
+#define GUEST_MAC  { 0x02, 0x67, 0, 0, 0, 1 }
+#define OTHER_MAC  { 0x02, 0x67, 0, 0, 0, 2 }
+#define HOST_MAC   { 0x02, 0x68, 0, 0, 0, 1 }
+
+static int send_frame(const void *frame, size_t len)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0") };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	return sendto(fd, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) != (ssize_t)len;
+}
+
+static struct ether_header head(const char *mac, uint16_t type)
+{
+	static const uint8_t own[] = GUEST_MAC, other[] = OTHER_MAC, host[] = HOST_MAC;
+	struct ether_header h = { .ether_type = htons(type) };
+
+	memcpy(h.ether_shost, strcmp(mac, "own") ? other : own, ETH_ALEN);
+	memcpy(h.ether_dhost, host, ETH_ALEN);
+	return h;
+}
+
+/* "MAC-of-the-frame MAC-claimed ADDRESS": "own" or "other", and the IPv4 address that is claimed. */
+static int do_arp(const char *what)
+{
+	struct {
+		struct ether_header head;
+		struct ether_arp arp;
+	} __attribute__((packed)) f;
+	char frame[8], claimed[8], address[16];
+
+	if (sscanf(what, "%7s %7s %15s", frame, claimed, address) != 3)
+		return 1;
+	f.head = head(frame, ETHERTYPE_ARP);
+	f.arp = (struct ether_arp){ .ea_hdr = { htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4,
+					    htons(ARPOP_REQUEST) } };
+	memcpy(f.arp.arp_sha, head(claimed, 0).ether_shost, ETH_ALEN);
+	inet_pton(AF_INET, address, f.arp.arp_spa);
+	inet_pton(AF_INET, LINK_GATEWAY4, f.arp.arp_tpa);
+	return send_frame(&f, sizeof(f));
+}
+
+/* RFC 1071, of what has an even length */
+static uint16_t checksum(const void *data, size_t len)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i += 2) {
+		uint16_t word;
+
+		memcpy(&word, (const char *)data + i, 2);
+		sum += word;
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~(sum + (sum >> 16));
+}
+
+/* From the guest's own address, by the MAC. */
+static int do_frame(const char *mac)
+{
+	struct {
+		struct ether_header head;
+		struct iphdr ip;
+	} __attribute__((packed)) f = { head(mac, ETHERTYPE_IP),
+		{ .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL,
+			.tot_len = htons(sizeof(struct iphdr)) } };
+
+	inet_pton(AF_INET, "10.66.0.1", &f.ip.saddr);
+	inet_pton(AF_INET, "192.0.2.2", &f.ip.daddr);
+	f.ip.check = checksum(&f.ip, sizeof(f.ip));
+	return send_frame(&f, sizeof(f));
+}
+
+/* "SOURCE TARGET": an unasked neighbour advertisement to the host. */
+static int do_neighbour(const char *what)
+{
+	struct nd_neighbor_advert na = { .nd_na_hdr = { .icmp6_type = ND_NEIGHBOR_ADVERT } };
+	struct sockaddr_in6 from = { .sin6_family = AF_INET6 }, to = { .sin6_family = AF_INET6 };
+	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255, one = 1;
+	char source[48], target[48];
+
+	if (sscanf(what, "%47s %47s", source, target) != 2)
+		return 1;
+	inet_pton(AF_INET6, source, &from.sin6_addr);
+	inet_pton(AF_INET6, target, &na.nd_na_target);
+	inet_pton(AF_INET6, LINK_GATEWAY6, &to.sin6_addr);
+	from.sin6_scope_id = to.sin6_scope_id = if_nametoindex("eth0");
+	na.nd_na_flags_reserved = ND_NA_FLAG_OVERRIDE;
+	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0)
+		return 1;
+	return sendto(fd, &na, sizeof(na), 0, (struct sockaddr *)&to, sizeof(to)) < 0;
+}
+
+/* Sent, and then that many more were dropped and counted. */
+static void told(int netns, int (*what)(const char *), const char *words, const char *family,
+	const char *name, unsigned int more)
+{
+	unsigned int before = counter_of(family, name);
+
+	cr_expect(within(netns, what, words), "%s was not sent", words);
+	cr_expect_eq(counter_of(family, name), before + more, "%s: %s", name, words);
+}
+
+Test(frames, who_claims_to_be_another_is_dropped_and_counted)
+{
+	static const char *const filters[] = { "/proc/sys/net/ipv4/conf/all/rp_filter",
+		"/proc/sys/net/ipv4/conf/vm2-1/rp_filter" };
+	CLEANUP_TRAFFIC struct traffic t = { 0 };
+	struct world w = make_world();
+	struct err err = { 0 };
+	char text[1024];
+	int fd = spoof_receiver(w.outside, AF_INET);
+
+	told(w.guest[0], do_frame, "own", "inet", "spoofed", 0);
+	cr_expect(arrives(fd));
+	told(w.guest[0], do_frame, "other", "inet", "spoofed", 1);
+	cr_expect(!received(fd));
+
+	/* Who asks is remembered, where no rule or filter is against it. */
+	for (int i = 0; i < 2; i++)
+		cr_assert(fd_write_path(AT_FDCWD, filters[i], "0") == 0);
+	told(w.guest[0], do_arp, "own own 10.66.0.1", "arp", "spoofed_arp", 0);
+	told(w.guest[0], do_arp, "own own 10.66.0.77", "arp", "spoofed_arp", 1);
+	told(w.guest[0], do_arp, "own own 10.66.0.2", "arp", "spoofed_arp", 1);
+	told(w.guest[0], do_arp, "own own 169.254.1.1", "arp", "spoofed_arp", 1);
+	told(w.guest[0], do_arp, "own other 10.66.0.1", "arp", "spoofed_arp", 1);
+	told(w.guest[0], do_arp, "other own 10.66.0.1", "arp", "spoofed_arp", 1);
+
+	told(w.guest[0], do_neighbour, "fe80::2 fe80::2", "inet", "advertised", 0);
+	told(w.guest[0], do_neighbour, "fd66::1 fd66::1", "inet", "advertised", 0);
+	told(w.guest[0], do_neighbour, "fe80::2 fd66::2", "inet", "advertised", 1);
+	told(w.guest[0], do_neighbour, "fd66::1 fe80::1", "inet", "advertised", 1);
+	/* From a link-local address that guests do not have: it would be one more neighbour each. */
+	told(w.guest[0], do_neighbour, "fe80::77 fe80::2", "inet", "spoofed", 1);
+
+	/* All of it is this guest's. */
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.n > 1, "%s", err.text);
+	cr_expect_eq(t.of[1].dropped, 9, "%lu", (unsigned long)t.of[1].dropped);
+	cr_expect(t.n == 2 || t.of[2].dropped == 0);
+	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
+	cr_expect(traffic_read(&base, &t, &err) == 0 && (t.n < 2 || t.of[1].dropped == 0));
+	/* And the host believes none of it. */
+	output("ip neighbour show dev vm2-1", text, sizeof(text));
+	cr_expect(!strstr(text, "02:67:00:00:00:02") && !strstr(text, "10.66.0.2") &&
+			!strstr(text, "10.66.0.77"),
+		"%s", text);
+	close(fd);
+}
+
+/* "TO [PORT]": a datagram from PORT, to PORT if no other is said. */
+static int do_send_from(const char *what)
+{
+	struct sockaddr_in6 own = { .sin6_port = htons(PORT) };
+	struct sockaddr_storage ss;
+	int port = PORT, fd;
+	char to[48];
+	socklen_t len;
+
+	if (sscanf(what, "%47s %d", to, &port) < 1)
+		return 1;
+	len = socket_address(to, &ss);
+	own.sin6_family = ss.ss_family;
+	fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+	((struct sockaddr_in *)&ss)->sin_port = htons((uint16_t)port);
+	return bind(fd, (struct sockaddr *)&own, len) < 0 ||
+		sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, len) != 1;
+}
+
+/* The first of a datagram, as errors quote it. */
+struct quoted4 {
+	struct icmphdr error;
+	struct iphdr ip;
+	uint16_t udp[4];
+} __attribute__((packed));
+
+struct quoted6 {
+	struct icmp6_hdr error;
+	struct ip6_hdr ip;
+	uint16_t udp[4];
+} __attribute__((packed));
+
+/* "TO SOURCE PORT DESTINATION [PORT]": tell TO that a datagram from the one to the other was too big. */
+static int do_error(const char *what)
+{
+	struct quoted4 four = { { ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, .un.frag.mtu = htons(600) },
+		{ .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP, .tot_len = htons(28) },
+		{ 0, 0, htons(8) } };
+	struct quoted6 six = { { ICMP6_PACKET_TOO_BIG, .icmp6_dataun = { { htonl(1280) } } },
+		{ .ip6_hlim = 64, .ip6_nxt = IPPROTO_UDP, .ip6_plen = htons(8) }, { 0, 0, htons(8) } };
+	char to[48], source[48], destination[48];
+	bool is_six = strchr(what, ':');
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int port, other = PORT, fd;
+
+	if (sscanf(what, "%47s %47s %d %47s %d", to, source, &port, destination, &other) < 4)
+		return 1;
+	len = socket_address(to, &ss);
+	fd = socket(ss.ss_family, SOCK_RAW, is_six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	four.udp[0] = six.udp[0] = htons((uint16_t)port);
+	four.udp[1] = six.udp[1] = htons((uint16_t)other);
+	inet_pton(AF_INET, source, &four.ip.saddr);
+	inet_pton(AF_INET, destination, &four.ip.daddr);
+	six.ip.ip6_vfc = 6 << 4;
+	inet_pton(AF_INET6, source, &six.ip.ip6_src);
+	inet_pton(AF_INET6, destination, &six.ip.ip6_dst);
+	four.error.checksum = checksum(&four, sizeof(four));
+	if (is_six)
+		return sendto(fd, &six, sizeof(six), 0, (struct sockaddr *)&ss, len) < 0;
+	return sendto(fd, &four, sizeof(four), 0, (struct sockaddr *)&ss, len) < 0;
+}
+
+/* By those, whoever guesses a connection's ends could end it or slow it down. */
+Test(frames, errors_about_anothers_connection_go_nowhere)
+{
+	static const struct rules_port published = { IPPROTO_UDP, 53, PORT, "10.66.0.2", "fd66::2" };
+	struct world w = make_world();
+	int own = own_netns(), four = raw_receiver(w.outside, AF_INET, IPPROTO_ICMP);
+	struct err err = { 0 };
+	char text[1024];
+
+	cr_assert(rules_add_ports(&base, &published, 1, &err) == 0, "%s", err.text);
+	for (int i = 0; i < 2; i++)
+		cr_assert(within(w.guest[i], do_send_from, "192.0.2.2") &&
+			within(w.guest[i], do_send_from, "2001:db8::2"));
+	/* To the world: about its own, and about the other's. */
+	told(w.guest[0], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.1", "inet", "invalid", 0);
+	cr_expect(arrives(four));
+	told(w.guest[0], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.2", "inet", "invalid", 1);
+	cr_expect(!received(four));
+	told(w.guest[0], do_error, "2001:db8::2 2001:db8::2 2222 fd66::1", "inet", "invalid", 0);
+	told(w.guest[0], do_error, "2001:db8::2 2001:db8::2 2222 fd66::2", "inet", "invalid", 1);
+	/* To the other guest, by the port that it has published; it may say so of what came by that. */
+	cr_assert(within(w.outside, do_send_from, "192.0.2.1 53") &&
+		within(w.outside, do_send_from, "2001:db8::1 53"));
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 53 192.0.2.2", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 53 2001:db8::2", "inet", "invalid", 1);
+	told(w.guest[1], do_error, "192.0.2.2 192.0.2.2 2222 10.66.0.2", "inet", "invalid", 0);
+	/* To the host: about what it never sent, and about what it did. */
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 7 192.0.2.2", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 7 2001:db8::2", "inet", "invalid", 1);
+	cr_assert(within(own, do_send_from, "192.0.2.2 7") && within(own, do_send_from, "2001:db8::2 7"));
+	told(w.guest[0], do_error, "192.0.2.1 192.0.2.1 2222 192.0.2.2 7", "inet", "invalid", 1);
+	told(w.guest[0], do_error, "2001:db8::1 2001:db8::1 2222 2001:db8::2 7", "inet", "invalid", 1);
+	output("ip route show cache; ip -6 route show cache", text, sizeof(text));
+	cr_expect(!text[0], "the host believes: %s", text);
+	cr_assert(within(own, do_send_from, "10.66.0.1") && within(own, do_send_from, "fd66::1"));
+	told(w.guest[0], do_error, "169.254.1.1 169.254.1.1 2222 10.66.0.1", "inet", "invalid", 0);
+	close(four);
+	close(own);
+}
+
+/* "SOURCE DESTINATION TYPE", of ICMPv6 */
+static int do_icmp6(const char *what)
+{
+	uint8_t message[24] = { 0 };
+	struct sockaddr_in6 from = { .sin6_family = AF_INET6 }, to = { .sin6_family = AF_INET6 };
+	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), one = 1, type;
+	char source[48], destination[48];
+
+	if (sscanf(what, "%47s %47s %d", source, destination, &type) != 3)
+		return 1;
+	message[0] = (uint8_t)type;
+	inet_pton(AF_INET6, source, &from.sin6_addr);
+	inet_pton(AF_INET6, destination, &to.sin6_addr);
+	memcpy(message + 8, &from.sin6_addr, 16);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	return bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+		sendto(fd, message, sizeof(message), 0, (struct sockaddr *)&to, sizeof(to)) < 0;
+}
+
+/* An ICMPv6 type, from "::" to the host. */
+static int do_nameless(const char *type)
+{
+	struct {
+		struct ether_header head;
+		struct ip6_hdr ip;
+		struct icmp6_hdr icmp;
+	} __attribute__((packed)) f = { head("own", ETHERTYPE_IPV6),
+		{ .ip6_plen = htons(sizeof(f.icmp)), .ip6_nxt = IPPROTO_ICMPV6, .ip6_hlim = 255 },
+		{ .icmp6_type = (uint8_t)atoi(type) } };
+
+	f.ip.ip6_vfc = 6 << 4;
+	inet_pton(AF_INET6, "2001:db8::1", &f.ip.ip6_dst);
+	return send_frame(&f, sizeof(f));
+}
+
+/* What belongs on the link is not tracked: no rule of the guest's own is asked, and nothing translates it. */
+Test(frames, discovery_does_not_leave_the_link)
+{
+	static const int types[] = { 130, MLD_LISTENER_REPORT, ND_ROUTER_SOLICIT, ND_NEIGHBOR_SOLICIT,
+		ND_NEIGHBOR_ADVERT, 143 };
+	struct world w = make_world();
+	char words[64];
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		snprintf(words, sizeof(words), "fd66::1 2001:db8::2 %d", types[i]);
+		told(w.guest[0], do_icmp6, words, "inet", "invalid", 1);
+	}
+	told(w.guest[0], do_icmp6, "fd66::1 2001:db8::1 135", "inet", "invalid", 0);
+	/* From no source: who asks whether an address is anybody's, and not whom the host would answer to nowhere. */
+	told(w.guest[0], do_nameless, "135", "inet", "spoofed", 0);
+	told(w.guest[0], do_nameless, "128", "inet", "spoofed", 1);
+}

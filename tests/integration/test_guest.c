@@ -132,6 +132,10 @@ Test(guest, removal_leaves_nothing)
 	tenant_ready("gone");
 	assert_status(ssh("gone", "", "true"), 0);
 	ok("vm2 guest show gone --json >/run/vm2-test/gone.json");
+	/* It asks first, and where nobody is to be asked it wants to be told. */
+	assert_status(sh("vm2 guest destroy gone </dev/null"), 2);
+	assert_has(sh("echo n | script -qec 'vm2 guest destroy gone' /dev/null").out, "the answer was not yes");
+	ok("vm2 guest show gone --json | jq -e '.state == \"running\"'");
 	ok("vm2 guest destroy --yes gone");
 	ok("vm2 tenant show gone");
 	assert_status(ssh("gone", "", "true"), 0);

@@ -148,7 +148,7 @@ Test(environment, is_made_from_nothing)
 				 "local=[::1]:22", "env=LC_ALL=C", "env=LD_PRELOAD=/x", "env=PATH=/x",
 				 "env=LANG=de_DE.UTF-8", "env=LC_=x", "env=LC_a=x", "env=BASH_ENV=/x",
 				 "env=LANG", "env=1A=x", "env=A-B=x", "env==x", "env=SSH_TTY=/x", NULL };
-	struct passwd_root root = { "/root", "/bin/sh" };
+	struct passwd_root root = { .home = "/root", .shell = "/bin/sh" };
 	struct err err = { 0 };
 	struct order o = { 0 };
 	int n = 0;

@@ -299,6 +299,19 @@ static int btrfs_used(const struct config *config, struct storage_view *view,
 	return 0;
 }
 
+/* What of it a snapshot takes that was made just now, as far as it is on the disk; 0 where not known. */
+static uint64_t own_bytes(const struct config *config, const struct guest_spec *spec)
+{
+	struct storage_used used = { 0 };
+	struct storage_view view;
+
+	storage_view_open(config, &view);
+	if (btrfs_used(config, &view, spec, &used) < 0)
+		used.bytes = 0;
+	storage_view_close(&view);
+	return used.bytes;
+}
+
 static int set_limit(const struct config *config, const struct guest_spec *spec, const char *path,
 		     struct err *err)
 {
@@ -474,10 +487,11 @@ static int btrfs_save(const struct config *config, const struct guest_spec *spec
 {
 	CLEANUP_FREE char *path = xasprintf("%s/%s", config->guests, spec->name);
 	CLEANUP_FREE char *root = xasprintf("%s/root", to);
+	int r = subvolume_snapshot(path, root, BTRFS_UTIL_CREATE_SNAPSHOT_READ_ONLY, err);
 
 	(void)pause;
-	*ret_bytes = 0;
-	return subvolume_snapshot(path, root, BTRFS_UTIL_CREATE_SNAPSHOT_READ_ONLY, err);
+	*ret_bytes = r == 0 ? own_bytes(config, spec) : 0;
+	return r;
 }
 
 static int btrfs_restore(const struct config *config, const struct guest_spec *spec,

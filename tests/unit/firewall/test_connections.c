@@ -130,13 +130,12 @@ Test(connections, a_port_that_is_published_no_more_ends_its_connections)
 	close(fd);
 }
 
-/* Says a letter again and again, until the test kills it. */
-static pid_t talker(int netns, const char *to, char letter)
+/* A child in the namespace that ends with the test, and in it a socket that is connected, or -1. */
+static pid_t fork_connected(int netns, const char *to, int *ret)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
 	pid_t pid = fork();
-	int fd;
 
 	if (pid != 0)
 		return pid;
@@ -145,9 +144,22 @@ static pid_t talker(int netns, const char *to, char letter)
 		_exit(99);
 	len = socket_address(to, &ss);
 	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
-	fd = socket(ss.ss_family, SOCK_STREAM, 0);
-	for (int r = connect(fd, (struct sockaddr *)&ss, len); r == 0; usleep(5000))
-		r = write(fd, &letter, 1) == 1 ? 0 : -1;
+	*ret = socket(ss.ss_family, SOCK_STREAM, 0);
+	if (connect(*ret, (struct sockaddr *)&ss, len) < 0)
+		*ret = -1;
+	return 0;
+}
+
+/* Says a letter again and again, until the test kills it. */
+static pid_t talker(int netns, const char *to, char letter)
+{
+	int fd = -1;
+	pid_t pid = fork_connected(netns, to, &fd);
+
+	if (pid != 0)
+		return pid;
+	while (write(fd, &letter, 1) == 1)
+		usleep(5000);
 	_exit(1);
 }
 
@@ -206,22 +218,14 @@ Test(connections, connections_end_that_are_no_longer_allowed, .timeout = 90)
 /* Connects, and sends back what it is sent, until the test kills it. */
 static pid_t echoer(int netns, const char *to)
 {
-	struct sockaddr_storage ss;
-	socklen_t len;
-	pid_t pid = fork();
+	int fd = -1;
+	pid_t pid = fork_connected(netns, to, &fd);
 	char byte;
-	int fd;
 
 	if (pid != 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (setns(netns, CLONE_NEWNET) < 0)
-		_exit(99);
-	len = socket_address(to, &ss);
-	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
-	fd = socket(ss.ss_family, SOCK_STREAM, 0);
-	for (int r = connect(fd, (struct sockaddr *)&ss, len); r == 0;)
-		r = read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1 ? 0 : -1;
+	while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+		continue;
 	_exit(1);
 }
 

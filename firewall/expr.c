@@ -370,6 +370,32 @@ void expr_redirect(struct nftnl_rule *r, int family)
 		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
+void expr_fragment4(struct nftnl_rule *r)
+{
+	const uint16_t bits = htons(IP_MF | IP_OFFMASK), none = 0;
+
+	expr_family(r, AF_INET);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, frag_off), sizeof(bits), NFT_REG_1);
+	mask(r, &bits, sizeof(bits));
+	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+void expr_fragment6(struct nftnl_rule *r)
+{
+	static const uint8_t there = 1;
+	struct nftnl_expr *e;
+
+	expr_family(r, AF_INET6);
+	e = add(r, "exthdr");
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_DREG, NFT_REG_1);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, IPPROTO_FRAGMENT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_IPV6);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_OFFSET, 0);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_LEN, 1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_FLAGS, NFT_EXTHDR_F_PRESENT);
+	cmp(r, NFT_CMP_EQ, &there, sizeof(there));
+}
+
 void expr_no_syn(struct nftnl_rule *r)
 {
 	static const uint8_t flags = TH_FIN | TH_SYN | TH_RST | TH_ACK, syn = TH_SYN;
@@ -459,15 +485,20 @@ uint64_t expr_limit_of(const struct nftnl_expr *e)
 	return name && !strcmp(name, "limit") ? nftnl_expr_get_u64(e, NFTNL_EXPR_LIMIT_RATE) : 0;
 }
 
-void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second)
+/* Bytes have a second's and the burst at once (nft_limit.c). */
+void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, enum expr_unit unit,
+	uint64_t a_second)
 {
 	struct nftnl_expr *state = alloc("limit");
+	bool packets = unit == EXPR_PACKETS;
 
 	interface(r, true);
 	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_RATE, a_second);
 	nftnl_expr_set_u64(state, NFTNL_EXPR_LIMIT_UNIT, 1);
-	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_BURST, 2 * a_second);
-	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_expr_set_u32(
+		state, NFTNL_EXPR_LIMIT_BURST, (uint32_t)(packets ? 2 * a_second : a_second));
+	nftnl_expr_set_u32(
+		state, NFTNL_EXPR_LIMIT_TYPE, packets ? NFT_LIMIT_PKTS : NFT_LIMIT_PKT_BYTES);
 	nftnl_expr_set_u32(state, NFTNL_EXPR_LIMIT_FLAGS, NFT_LIMIT_F_INV);
 	dynset(r, NFT_DYNSET_OP_UPDATE, set, set_id, RATE_FORGOTTEN_MS, state);
 }

@@ -119,7 +119,13 @@ void expr_connections_over(
 	struct nftnl_rule *r, bool in, const char *set, uint32_t set_id, uint32_t count);
 
 /* More than so many a second, with twice that at once, came by this interface. */
-void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, uint32_t a_second);
+void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, enum expr_unit unit,
+	uint64_t a_second);
+
+/* It is a fragment: more of its datagram follow, or it is not the first (RFC 791 3.1). */
+void expr_fragment4(struct nftnl_rule *r);
+/* It has a fragment header, wherever among those that it has (RFC 8200 4.5). */
+void expr_fragment6(struct nftnl_rule *r);
 
 /* Count it in the dynamic set, for the interface it came in by (in) or leaves by. */
 void expr_account(struct nftnl_rule *r, bool in, const char *set);

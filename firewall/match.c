@@ -11,6 +11,12 @@
 
 #include "firewall/expr.h"
 
+/*
+ * Of each that a guest may send, as many as Ethernet's frames take: what fills the host's memory are both, how
+ * many there are and how long; and a guest can write one that says that it is to be cut up (GSO), of 64 KiB.
+ */
+#define FRAGMENT_BYTES 1500
+
 static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
 static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
 static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
@@ -118,6 +124,12 @@ static bool put_address(struct nftnl_rule *r, enum match match, const struct pol
 	uint32_t nth, uint32_t set_id)
 {
 	switch (match) {
+	case FRAGMENT4:
+		expr_fragment4(r);
+		return true;
+	case FRAGMENT6:
+		expr_fragment6(r);
+		return true;
 	case LOOPBACK4:
 		expr_address(r, EXPR_DESTINATION, &loopback4);
 		return true;
@@ -180,7 +192,14 @@ static bool put_share(struct nftnl_rule *r, enum match match, const struct polic
 		return true;
 	case FAST_IN:
 		expr_beginning(r);
-		expr_rate_over(r, MATCH_OPENINGS, MATCH_OPENINGS_ID, p->new_connections);
+		expr_rate_over(r, MATCH_OPENINGS, MATCH_OPENINGS_ID, EXPR_PACKETS, p->new_connections);
+		return true;
+	case MANY_FRAGMENTS:
+		expr_rate_over(r, MATCH_FRAGMENTS, MATCH_FRAGMENTS_ID, EXPR_PACKETS, p->fragments);
+		return true;
+	case LONG_FRAGMENTS:
+		expr_rate_over(r, MATCH_FRAGMENT_BYTES, MATCH_FRAGMENT_BYTES_ID, EXPR_BYTES,
+			(uint64_t)p->fragments * FRAGMENT_BYTES);
 		return true;
 	case RATE_IN:
 		expr_known_interface(r, true, POLICY_UP);
@@ -295,6 +314,11 @@ uint32_t match_times(enum match match, const struct policy *p)
 		return p->connections != 0;
 	case FAST_IN:
 		return p->new_connections != 0;
+	case FRAGMENT4:
+	case FRAGMENT6:
+	case MANY_FRAGMENTS:
+	case LONG_FRAGMENTS:
+		return p->fragments != 0;
 	default:
 		return 1;
 	}

@@ -41,6 +41,10 @@ enum match {
 	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
 	MANY_OUT,
 	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
+	FRAGMENT4, /* a part of a datagram that is sent in parts */
+	FRAGMENT6,
+	MANY_FRAGMENTS, /* its guest sends more of them than it may, or more bytes in them */
+	LONG_FRAGMENTS,
 	RATE_IN, /* its guest sends more than it may */
 	PACKETS_IN,
 	RATE_OUT, /* receives more */
@@ -90,7 +94,11 @@ bool match_is_address(enum match match);
 /* The sets of bounds, and the numbers by which rules of the same batch find them. */
 #define MATCH_CONNECTIONS    "connections" /* of each guest: counted */
 #define MATCH_OPENINGS	     "openings"	   /* of each guest: their rate */
+#define MATCH_FRAGMENTS	     "fragments"   /* the same of the fragments that it sends, */
+#define MATCH_FRAGMENT_BYTES "fragment_bytes" /* and of the bytes in them */
 #define MATCH_CONNECTIONS_ID 6
 #define MATCH_OPENINGS_ID    7
+#define MATCH_FRAGMENTS_ID   8
+#define MATCH_FRAGMENT_BYTES_ID 9
 
 #endif

@@ -33,7 +33,7 @@
 #define TYPE_PAIR(a, b) ((a) << 6 | (b))
 #define NFT_HOST_ENDIAN 1 /* its enum byteorder */
 
-/* MATCH_CONNECTIONS and MATCH_OPENINGS are the sixth and the seventh. */
+/* Those of match.h are the sixth to the ninth. */
 #define FIRST_SET_ID	1	  /* of the named sets; rules find theirs by name */
 #define FIRST_RULE_ID	100	  /* of the anonymous sets, by which rules of one batch find them */
 
@@ -51,6 +51,8 @@ struct chain {
 #define RATE_SENT_CHAIN	    "rate_sent"
 #define RATE_RECEIVED_CHAIN "rate_received"
 
+#define FRAGMENTED "fragmented" /* what a guest sends in parts, before they are put together */
+
 #define PASS "pass" /* what is not stopped: counted, and held to its guest's rate */
 
 #define ARP	"claimed" /* the only one of table arp */
@@ -66,6 +68,8 @@ static const struct chain chains[] = {
 	{ PASS, NULL, 0, 0 },
 	{ RATE_SENT_CHAIN, NULL, 0, 0 },
 	{ RATE_RECEIVED_CHAIN, NULL, 0, 0 },
+	{ FRAGMENTED, NULL, 0, 0 },
+	{ "reassembly", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW_BEFORE_DEFRAG },
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
@@ -106,6 +110,8 @@ static const struct set sets[] = {
 		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
 	{ MATCH_CONNECTIONS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ MATCH_OPENINGS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
+	{ MATCH_FRAGMENTS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
+	{ MATCH_FRAGMENT_BYTES, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
 	RULES_MAP(POLICY_IN4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_IN6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_OUT4, TYPE_IPV4_ADDR, 4),
@@ -135,6 +141,7 @@ static const struct set sets[] = {
 #define PROTECTED      "protected"
 #define TOO_MANY       "too_many"
 #define TOO_FAST       "too_fast"
+#define TOO_FRAGMENTED "too_fragmented"
 #define OVER_RATE      "over_rate"
 #define ADVERTISED     "advertised"
 #define SPOOFED_ARP    "spoofed_arp"
@@ -154,6 +161,7 @@ static const struct {
 	{ PROTECTED, "sent by a guest to a prefix of network.protect" },
 	{ TOO_MANY, "of a guest that has network.connections already" },
 	{ TOO_FAST, "of a guest that began more than network.new-connections" },
+	{ TOO_FRAGMENTED, "sent by a guest in fragments beyond network.fragments" },
 	{ OVER_RATE, "of a guest, or to it, beyond its plan's up, down or packets" },
 };
 
@@ -171,6 +179,7 @@ enum verdict {
 	DROP_RECEIVED, /* or leaves */
 	ALLOW,	       /* go back to `forward` */
 	BE_JUDGED,     /* by JUDGE, which drops or allows */
+	BE_COUNTED,    /* go on in FRAGMENTED */
 	LET_PASS,      /* by PASS in its place */
 	JUDGE_ONWARD,  /* by JUDGE_TO_GUEST in its place */
 	LIMIT_SENT,    /* go to the chain of this name, and come back if it lets it pass */
@@ -196,6 +205,15 @@ struct rule {
  * chain untouched. Discovery never leaves the link: Linux forwards neither of its sources.
  */
 static const struct rule rules[] = {
+	/*
+	 * Fragments fill memory that all have together until their datagram is whole; tracking asks for that
+	 * before any other rule could look at them.
+	 */
+	{ "reassembly", GUEST, ANY, FRAGMENT4, NULL, BE_COUNTED },
+	{ "reassembly", GUEST, ANY, FRAGMENT6, NULL, BE_COUNTED },
+	{ FRAGMENTED, ANY, ANY, MANY_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
+	{ FRAGMENTED, ANY, ANY, LONG_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
+
 	/* Most packets come no further than this. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
 	/* One of ours that has another index is nobody's: what it sends would pass for the host's. */
@@ -534,6 +552,8 @@ static const char *chain_of(enum verdict verdict)
 		return DROP_RECEIVED_CHAIN;
 	case BE_JUDGED:
 		return JUDGE;
+	case BE_COUNTED:
+		return FRAGMENTED;
 	case LET_PASS:
 		return PASS;
 	case JUDGE_ONWARD:

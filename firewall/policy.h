@@ -74,7 +74,7 @@ struct policy {
 	uint32_t n_more;
 	struct address protect[POLICY_PROTECT_MAX];
 	uint32_t n_protect;
-	uint32_t connections, new_connections; /* of each guest; 0: no bound */
+	uint32_t connections, new_connections, fragments; /* of each guest; 0: no bound */
 	bool masquerade4, masquerade6;	       /* pool4, pool6: with the host's address where they leave */
 	bool publishes; /* there are published ports; policy_make() knows of none */
 };

@@ -115,7 +115,8 @@ int policy_make(const struct rules_base *base, struct policy *ret, struct err *e
 {
 	struct policy p = { .table = base->instance,
 		.connections = base->connections,
-		.new_connections = base->new_connections };
+		.new_connections = base->new_connections,
+		.fragments = base->fragments };
 	int r;
 
 	r = address_check_instance(base->instance, err);

@@ -25,7 +25,8 @@ static int check_table(void)
 		.pool4 = "10.0.0.0/8",
 		.pool6 = "fd00::/8",
 		.connections = 1,
-		.new_connections = 1 };
+		.new_connections = 1,
+		.fragments = 1 };
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct policy p;
 	int r;

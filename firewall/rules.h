@@ -24,6 +24,7 @@ struct rules_base {
 	const char *protect;	   /* prefixes that no guest reaches, separated by spaces; or NULL */
 	uint32_t connections;	   /* that each guest may have tracked at a time; 0: no bound */
 	uint32_t new_connections;  /* that each guest may begin in a second; 0: no bound */
+	uint32_t fragments;	   /* of datagrams that each guest may send in a second; 0: no bound */
 	const char *pools;	   /* further ones (pools.h), separated by spaces; or NULL */
 	/* Of pool4 and pool6, which leave with the host's address: both, ipv4, ipv6, none; NULL is both. */
 	const char *masquerade;

@@ -138,6 +138,8 @@ static const struct setting settings[] = {
 	  "Connections that a guest may have tracked at a time; 0 for no bound." },
 	{ "network", "new-connections", NUMBER, AT(new_connections), "1000", 0, 1000000,
 	  "Connections that a guest may begin in a second, and twice that at once; 0 for no bound." },
+	{ "network", "fragments", NUMBER, AT(fragments), "1000", 0, 1000000,
+	  "Fragments of datagrams that a guest may send in a second, and twice that at once; 0 for no bound." },
 	{ "network", "history", NUMBER, AT(history), "92", 1, 36500,
 	  "Days for which what guests sent and received is kept by the hour." },
 	{ "network", "mtu", NUMBER, AT(mtu), "1500", 1280, 65535, "Of guests' eth0, in bytes." },

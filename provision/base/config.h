@@ -71,6 +71,7 @@ struct config {
 	uint64_t connections;	  /* of a guest, at a time; 0: no bound */
 	uint64_t history; /* days that the sums of each hour are kept */
 	uint64_t new_connections; /* of a guest, in a second; 0: no bound */
+	uint64_t fragments; /* of datagrams, of a guest, in a second; 0: no bound */
 	uint64_t mtu;
 
 	/* [guest] */

@@ -4,6 +4,7 @@
  * is the administrator's: said here, never changed.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
@@ -92,6 +93,43 @@ static void accept_ra(const struct config *config, struct finding *f)
 	found(f, CHECK_OK, "no default route is lost by forwarding");
 }
 
+#define FRAGMENT_ROOM 2560 /* bytes that the kernel takes for one of 1,500 */
+
+static uint64_t number(const char *path)
+{
+	char text[32] = "";
+	uint64_t n = 0;
+
+	if (fd_read_path(AT_FDCWD, path, text, sizeof(text)) > 0) {
+		text[strcspn(text, "\n")] = '\0';
+		(void)parse_u64(text, UINT64_MAX, &n);
+	}
+	return n;
+}
+
+/* That one guest takes no more than half of it. The settings for IPv6 are there with the table. */
+static void reassembly(const struct config *config, struct finding *f)
+{
+	static const char *const of[][2] = {
+		{ CONF "ipv4/ipfrag_high_thresh", CONF "ipv4/ipfrag_time" },
+		{ CONF "netfilter/nf_conntrack_frag6_high_thresh", CONF "netfilter/nf_conntrack_frag6_timeout" },
+	};
+
+	found(f, CHECK_OK, "no guest's fragments leave the others' no room");
+	if (!config->fragments) {
+		found(f, CHECK_MISSING, "network.fragments is 0: one guest's fragments fill all the room there is");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		/* Twice as many as in a second come at once. */
+		uint64_t taken = FRAGMENT_ROOM * config->fragments * (2 + number(of[i][1]));
+
+		if (access(of[i][0], F_OK) == 0 && number(of[i][0]) < 2 * taken)
+			found(f, CHECK_MISSING, "%s is %" PRIu64 ", and one guest may take %" PRIu64,
+			      name_of(of[i][0]), number(of[i][0]), taken);
+	}
+}
+
 static bool in_the_way(const json_t *chain, const struct config *config)
 {
 	const char *table = json_string_value(json_object_get(chain, "table"));
@@ -136,6 +174,7 @@ const struct check check_network[] = {
 	{ "proxy-arp", true, proxy_arp, "sysctl net.ipv4.conf.all.proxy_arp=0 net.ipv6.conf.all.proxy_ndp=0" },
 	{ "redirects", true, redirects, "sysctl net.ipv4.conf.all.accept_redirects=0" },
 	{ "accept-ra", true, accept_ra, "sysctl net.ipv6.conf.INTERFACE.accept_ra=2" },
+	{ "reassembly", true, reassembly, "raise it, or lower network.fragments in vm2.conf" },
 	{ "other-tables", true, other_tables,
 	  "have it accept what comes in by, and leaves by, the interfaces of guests (vm2-*)" },
 	{ 0 },

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "firewall/owner.h"
+#include "firewall/reassembly.h"
 #include "provision/audit/ledger.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
@@ -140,7 +141,8 @@ struct rules_base fence_base(const struct config *config)
 {
 	return (struct rules_base){ config->instance, config->pool4, config->pool6, config->run,
 		config->protect, (uint32_t)config->connections,
-		(uint32_t)config->new_connections, config->pools, config->masquerade };
+		(uint32_t)config->new_connections, (uint32_t)config->fragments, config->pools,
+		config->masquerade };
 }
 
 /* Bits are said, bytes are counted. */
@@ -617,6 +619,12 @@ static int open_owner(const struct config *config, const struct rules_base *base
 		ret, err);
 }
 
+static void tell_setting(void *data, const char *setting, const char *was, const char *is)
+{
+	(void)data;
+	log_notice("%s was %s, and is %s now, for the fragments that guests send", setting, was, is);
+}
+
 static int keep(const struct config *config, struct owner *owner, struct store *store,
 	struct err *err)
 {
@@ -624,6 +632,8 @@ static int keep(const struct config *config, struct owner *owner, struct store *
 	int r;
 
 	restore_surely(config, owner, store);
+	if (reassembly_provide(tell_setting, NULL, err) != 0)
+		log_warn("%s", err->text);
 	if (!owner_owns(owner))
 		log_notice("the firewall's table is not protected against others%s",
 			strcmp(config->table, "watched") ?

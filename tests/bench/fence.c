@@ -210,7 +210,7 @@ static void make_network(struct network *n, const char *name)
 	*n = (struct network){ .name = name,
 		.host = new_netns(),
 		.base = { "vm2", "10.66.0.0/16", "fd66::/64", NULL,
-			"fd00:ec2::254/128 100.100.100.200/32 192.0.0.192/32", 8192, 1000 } };
+			"fd00:ec2::254/128 100.100.100.200/32 192.0.0.192/32", 8192, 1000, 1000 } };
 	enter(n->host);
 }
 

@@ -669,6 +669,20 @@ Test(network, what_stands_in_the_way_is_named_and_left_alone)
 	checked("redirects", "missing", "ipv4/conf/all/accept_redirects is 1");
 	ok("sysctl -qw net.ipv4.conf.all.accept_redirects=0");
 	checked("redirects", "ok", "");
+	checked("reassembly", "ok", "");
+	ok("sysctl -qw net.ipv4.ipfrag_time=120");
+	checked("reassembly", "missing", "ipv4/ipfrag_high_thresh is 134217728");
+	ok("sysctl -qw net.ipv4.ipfrag_time=5 net.netfilter.nf_conntrack_frag6_high_thresh=4194304");
+	checked("reassembly", "missing", "nf_conntrack_frag6_high_thresh is 4194304");
+	ok("sysctl -qw net.netfilter.nf_conntrack_frag6_high_thresh=134217728");
+	checked("reassembly", "ok", "");
+	for (int i = 0; i < 2; i++) {
+		checked("forwarding", "ok", "");
+		ok("sysctl -qw %s=0", i ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding");
+		checked("forwarding", "missing", "");
+		ok("vm2 host setup >/dev/null");
+	}
+	checked("forwarding", "ok", "");
 	/* A default route that a router's advertisement made (RFC 4861 4.2), and will not renew. */
 	checked("accept-ra", "ok", "");
 	ok("sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && /run/host/outside python3 -c 'import socket\n"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is written by hand: frames and packets that say what is not so. */
+#include <linux/virtio_net.h>
 #include <net/ethernet.h>
 #include <net/if_arp.h>
 #include <netinet/if_ether.h>
 #include <netpacket/packet.h>
 
+#include "firewall/reassembly.h"
 #include "firewall/traffic.h"
 #include "tests/unit/firewall/world.h"
 
@@ -403,4 +405,163 @@ Test(frames, discovery_does_not_leave_the_link)
 	/* From no source: who asks whether an address is anybody's, and not whom the host would answer to nowhere. */
 	told(w.guest[0], do_nameless, "135", "inet", "spoofed", 0);
 	told(w.guest[0], do_nameless, "128", "inet", "spoofed", 1);
+}
+
+/* --- fragments --- */
+
+#define FLOOD	 60000 /* fragments that are never made whole: 150 MB in the host, if nothing stops them */
+#define LONG	 60000 /* bytes of one that says it is to be cut up, and of a ping that is sent in parts */
+#define N_LONG	 100   /* 6 MB, where 1.5 may come in a second, and as many at once */
+#define FRAGMENT 1448  /* bytes in each, of IPv4 and IPv6 */
+
+/* The first fragment of a datagram, with room for what says that it is to be cut up. */
+struct fragment {
+	struct virtio_net_hdr cut;
+	struct ether_header head;
+	union {
+		struct iphdr four;
+		struct {
+			struct ip6_hdr ip;
+			struct ip6_frag part;
+		} __attribute__((packed)) six;
+	};
+} __attribute__((packed));
+
+static size_t make_fragment(struct fragment *f, bool six, size_t bytes)
+{
+	*f = (struct fragment){ .head = head("own", six ? ETHERTYPE_IPV6 : ETHERTYPE_IP) };
+	if (six) {
+		f->six.ip = (struct ip6_hdr){ .ip6_hlim = 64, .ip6_nxt = IPPROTO_FRAGMENT,
+			.ip6_plen = htons((uint16_t)(sizeof(f->six.part) + bytes)) };
+		f->six.ip.ip6_vfc = 6 << 4;
+		inet_pton(AF_INET6, "fd66::1", &f->six.ip.ip6_src);
+		inet_pton(AF_INET6, "2001:db8::2", &f->six.ip.ip6_dst);
+		f->six.part.ip6f_nxt = SPOOF_PROTOCOL;
+		f->six.part.ip6f_offlg = IP6F_MORE_FRAG;
+		return sizeof(f->head) + sizeof(f->six) + bytes;
+	}
+	f->four = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL,
+		.tot_len = htons((uint16_t)(sizeof(f->four) + bytes)), .frag_off = htons(IP_MF) };
+	inet_pton(AF_INET, "10.66.0.1", &f->four.saddr);
+	inet_pton(AF_INET, "192.0.2.2", &f->four.daddr);
+	return sizeof(f->head) + sizeof(f->four) + bytes;
+}
+
+/* "4" or "6": each of another datagram, of which there is no more. */
+static int do_fragments(const char *family)
+{
+	static char frame[sizeof(struct fragment) + FRAGMENT];
+	struct fragment *f = (struct fragment *)frame;
+	bool six = *family == '6';
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0") };
+	size_t len = make_fragment(f, six, FRAGMENT);
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	for (uint32_t i = 0; i < FLOOD; i++) {
+		if (six) {
+			f->six.part.ip6f_ident = htonl(i);
+		} else {
+			f->four.id = htons((uint16_t)i);
+			f->four.check = 0;
+			f->four.check = checksum(&f->four, sizeof(f->four));
+		}
+		if (sendto(fd, &f->head, len, 0, (struct sockaddr *)&to, sizeof(to)) != (ssize_t)len)
+			return 1;
+	}
+	return 0;
+}
+
+/* Those that a link takes whole however long they are (packet(7), PACKET_VNET_HDR). */
+static int do_long_fragments(const char *unused)
+{
+	static char frame[sizeof(struct fragment) + LONG];
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0"),
+		.sll_protocol = htons(ETH_P_IP) };
+	struct fragment *f = (struct fragment *)frame;
+	size_t len = sizeof(f->cut) + make_fragment(f, false, LONG);
+	int fd = socket(AF_PACKET, SOCK_RAW, 0), one = 1;
+
+	(void)unused;
+	setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one));
+	f->four.protocol = IPPROTO_TCP;
+	f->cut = (struct virtio_net_hdr){ VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, 54, 1400,
+		34, 16 };
+	frame[sizeof(f->cut) + 34 + 12] = 5 << 4; /* how long TCP's header is, in words */
+	for (uint16_t i = 0; i < N_LONG; i++) {
+		f->four.id = htons(i);
+		f->four.check = 0;
+		f->four.check = checksum(&f->four, sizeof(f->four));
+		if (sendto(fd, frame, len, 0, (struct sockaddr *)&to, sizeof(to)) != (ssize_t)len)
+			return 1;
+	}
+	return 0;
+}
+
+/* What is asked and what is answered goes in parts, and is made whole by the host. */
+static int do_long_ping(const char *to)
+{
+	static uint8_t echo[LONG], reply[LONG + 100];
+	struct timeval limit = { REPLY_MS / 1000 + 1, 0 };
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	bool six = ss.ss_family == AF_INET6;
+	int fd = socket(ss.ss_family, SOCK_RAW, six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	uint16_t sum;
+	ssize_t n;
+
+	echo[0] = six ? ICMP6_ECHO_REQUEST : ICMP_ECHO;
+	sum = checksum(echo, sizeof(echo));
+	memcpy(echo + 2, &sum, sizeof(sum));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (sendto(fd, echo, sizeof(echo), 0, (struct sockaddr *)&ss, len) < 0)
+		return 1;
+	do
+		n = recv(fd, reply, sizeof(reply), 0);
+	while (n >= 0 && n < LONG);
+	return n < 0;
+}
+
+/* reassembly_provide() */
+static void count_setting(void *data, const char *setting, const char *was, const char *is)
+{
+	(void)setting, (void)was, (void)is;
+	++*(int *)data;
+}
+
+Test(frames, fragments_of_one_leave_the_others_room, .timeout = 60)
+{
+	static const struct rules_base bound = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 0, 0,
+		1000 };
+	static const char *const to[] = { "192.0.2.2", "2001:db8::2" };
+	struct world w = make_world();
+	struct err err = { 0 };
+	int n = 0;
+
+	cr_assert(rules_restore(&bound, guests, 2, &err) == 0, "%s", err.text);
+	/* What the kernel has by itself is replaced, and what somebody has set is not. */
+	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ipfrag_time", "7") == 0);
+	cr_assert(reassembly_provide(count_setting, &n, &err) == 0, "%s", err.text);
+	cr_expect_eq(n, 3);
+	for (int i = 0; i < 2; i++) {
+		unsigned int before = counter("too_fragmented");
+
+		cr_assert(within(w.guest[1], do_long_ping, to[i]), "%s", to[i]);
+		cr_assert(within(w.guest[0], do_fragments, i ? "6" : "4"));
+		cr_expect(counter("too_fragmented") > before + FLOOD / 2, "%s", to[i]);
+		cr_expect(within(w.guest[1], do_long_ping, to[i]), "%s", to[i]);
+		cr_expect(within(w.guest[0], do_ping, to[i]), "%s", to[i]);
+	}
+}
+
+Test(frames, long_fragments_are_counted_by_their_bytes)
+{
+	static const struct rules_base bound = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 0, 0,
+		1000 };
+	struct world w = make_world();
+	struct err err = { 0 };
+
+	cr_assert(rules_restore(&bound, guests, 2, &err) == 0, "%s", err.text);
+	cr_expect(within(w.guest[0], do_long_fragments, NULL));
+	cr_expect(counter("too_fragmented") > N_LONG / 5 && counter("too_fragmented") < N_LONG, "%u",
+		counter("too_fragmented"));
 }

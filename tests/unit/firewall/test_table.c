@@ -7,7 +7,7 @@
 #include "tests/unit/firewall/world.h"
 
 static const struct rules_base bounded = { "vm2", "10.66.0.0/16", "fd66::/64", NULL,
-	"192.0.2.128/25", 8192, 1000 };
+	"192.0.2.128/25", 8192, 1000, 1000 };
 
 Test(table, own_rules_of_a_thousand_guests, .timeout = 60)
 {

@@ -18,6 +18,34 @@ static void crash_the_host(void)
 	   "rm -rf /run/vm2");
 }
 
+/* Who starts guests waits for those processes as soon as it has as many as it may have. Prints how many. */
+static const char starting[] =
+	"for p in $(pgrep -x -P $(pgrep -ox vm2d) vm2d); do ! grep -q do_wait /proc/$p/wchan || pgrep -cP $p; done";
+
+#define MANY "1 2 3 4 5"
+
+/* Of five guests, whose locks are held, so that each start takes as long as is wanted here. */
+static void starts_some_at_a_time(void)
+{
+	ok("for i in " MANY "; do vm2 tenant add many$i --key /run/vm2-test/key.pub && vm2 guest start many$i || exit 1; "
+	   "done; printf '[guest]\nstart-parallel = 2\n' >>/etc/vm2/vm2.conf");
+	crash_the_host();
+	ok("mkdir -p -m 700 /run/vm2/locks; for i in " MANY "; do setsid flock /run/vm2/locks/many$i -c "
+	   "\"until test -e /run/vm2-test/go$i; do sleep .02; done\" >/dev/null 2>&1 & done");
+	wait_for(20, "for i in " MANY "; do ! flock -n /run/vm2/locks/many$i true || exit 1; done");
+	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "%s | grep .", starting);
+	cr_assert_str_eq(ok("%s", starting), "2");
+	/* When one is up the next begins, and no other. */
+	ok("touch /run/vm2-test/go1");
+	wait_for(60, "vm2 guest list --json | jq -e 'any(.name == \"many1\" and .state == \"running\")'");
+	wait_for(20, "%s | grep -qx 2", starting);
+	ok("vm2 guest list --json | jq -e 'map(select(.name | startswith(\"many\")) | select(.state == \"running\")) "
+	   "| length == 1'; for i in " MANY "; do touch /run/vm2-test/go$i; done");
+	wait_for(60, "test -e /run/vm2/booted && vm2 guest list --json | "
+		     "jq -e 'map(select(.name | startswith(\"many\"))) | all(.state == \"running\")'");
+}
+
 Test(boot, starts_what_ran)
 {
 	host_ready();
@@ -42,4 +70,5 @@ Test(boot, starts_what_ran)
 	   " /usr/libexec/vm2/supervise start vm2d -- vm2d");
 	wait_for(30, "vm2 host status");
 	ok("vm2 guest show ran-too --json | jq -e '.state == \"stopped\"'");
+	starts_some_at_a_time();
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a plan limits: in force from the first instruction, changed while guests run. */
-#include "tests/integration/lib.h"
-
+#include <libgen.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/integration/lib.h"
 
 TestSuite(limits, .timeout = 240);
 
@@ -52,6 +55,30 @@ Test(limits, outlive_a_reboot_from_inside)
 	ssh("again", "", "perl -e \"syscall(169, 0xfee1dead, 672274793, 0x1234567, 0)\"");
 	wait_for(30, "vm2 guest show again --json | jq -e '.pid and .pid != '$(cat /run/vm2-test/again.pid)");
 	cr_assert_str_eq(ok(LIMIT("again", "memory.limit_in_bytes", "memory.max")), "83886080");
+}
+
+/*
+ * Its init takes all it can get before anything else. What is put into the group, or limited, after it
+ * has begun has taken more by then: a process that is forked outside does not count.
+ */
+Test(limits, are_in_force_before_the_first_instruction)
+{
+	char self[PATH_MAX] = "";
+
+	host_ready();
+	cr_assert_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
+	ok("t=/run/vm2-test/first; mkdir -p $t/sbin $t/bin $t/etc $t/root; cp %s/first-init $t/sbin/init; "
+	   "cp $(command -v busybox) $t/bin/; ln -s busybox $t/bin/sh; ln -s busybox $t/bin/cat; "
+	   "echo root:x:0:0:root:/root:/bin/sh >$t/etc/passwd; vm2 template import first $t", dirname(self));
+	ok("vm2 plan add eager --memory 32M --processes 25 && "
+	   "vm2 tenant add eager --template first --plan eager --key /run/vm2-test/key.pub");
+	for (int i = 0; i < 3; i++) {
+		ok("vm2 guest start eager");
+		wait_for(30, "vm2 guest exec eager -- cat /seen >/run/vm2-test/seen");
+		/* 25 with itself; who takes 96 MiB of 32 is killed. */
+		cr_assert_str_eq(ok("cat /run/vm2-test/seen"), "24 9");
+		ok("vm2 guest exec eager -- busybox rm /seen; vm2 guest stop eager");
+	}
 }
 
 /* How many of fifty pings in half a second come back. */

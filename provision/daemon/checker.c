@@ -22,7 +22,7 @@ void checker_judge(const struct facts *f, finding_fn fn, void *data)
 		{ f->state && !f->running, "state", "left" },
 		{ f->lock && !f->tenant, "lock", "left" },
 		{ (f->alive && NO_ROW) || f->stray, "process", "left" },
-		{ f->running && !f->cgroup, "cgroup", "lost" },
+		{ f->running && !f->held, "cgroup", "lost" },
 		{ f->cgroup && !f->alive, "cgroup", "left" },
 		{ f->running && !f->interface, "interface", "lost" },
 		{ f->interface && !f->alive, "interface", "left" },

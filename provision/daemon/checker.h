@@ -25,6 +25,7 @@ struct facts {
 	bool running;	 /* its init too */
 	bool stray;	 /* a vm2-guest that does not hold the lock, or whose folder is gone */
 	bool cgroup;
+	bool held; /* its init is in its control group, in all trees */
 	bool interface;
 };
 

@@ -17,6 +17,7 @@
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/recover.h"
+#include "provision/guest/regroup.h"
 #include "provision/guest/storage.h"
 #include "provision/guest/supervisors.h"
 
@@ -117,6 +118,28 @@ static void mend_link(struct request *r, const struct store_tenant *t)
 	guest_run_close(&run);
 }
 
+/* A running guest that is held to nothing any more: it keeps its processes, and its plan holds again. */
+static void mend_group(struct request *r, const struct store_tenant *t)
+{
+	struct guest_spec spec;
+	struct guest_run run;
+	struct err err = { 0 };
+
+	life_spec(t, &spec);
+	if (t->guest.intent != STORE_GUEST_PRESENT ||
+	    guest_find(r->config, t->name, &run, NULL) != 0)
+		return;
+	guest_run_close(&run);
+	if (regroup(r->config, &spec, &err) == 0)
+		log_warn(
+			"the guest of '%s' was in no control group of its own: its processes were moved back; "
+			"it sees its own groups again when it is restarted",
+			t->name);
+	else
+		log_err("cannot have a control group for the guest of '%s' again: %s", t->name,
+			err.text);
+}
+
 /*
  * What belongs to no row goes, but for files: a database that was restored from a copy may not know
  * a customer's, and only a person can tell.
@@ -136,6 +159,8 @@ static void mend_guest(struct request *r, const struct one *o)
 		end_strays(r, &t, o->name);
 	if (t.guest.intent == STORE_GUEST_NONE)
 		guest_stop(r->config, &spec, NULL);
+	if (!strcmp(o->kind, "cgroup") && !strcmp(o->state, "lost"))
+		mend_group(r, &t);
 	if (!strcmp(o->kind, "interface") && !strcmp(o->state, "lost"))
 		mend_link(r, &t);
 	if (!strcmp(o->kind, "unfinished files")) {

@@ -181,6 +181,7 @@ static void look(struct survey *s, const char *name, struct facts *f)
 	f->state = there(c->run, "guests/", name, "/state");
 	f->alive = guest_alive(c, name);
 	f->running = guest_find(c, name, &run, NULL) == 0;
+	f->held = f->running && manager && manager->holds(c->instance, name, run.init_pid);
 	if (f->running)
 		guest_run_close(&run);
 	f->stray = has_stray(s, name);

@@ -192,6 +192,52 @@ bool cgroup_there(const char *tree, const char *instance, const char *name)
 	return fd >= 0;
 }
 
+/* A line of /proc/PID/cgroup, "ID:CONTROLLERS:PATH": the path, when it is of this controller's tree. */
+static const char *path_in_line(char *line, const char *controller)
+{
+	char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL, *one;
+
+	if (!path)
+		return NULL;
+	*path++ = '\0';
+	names++;
+	if (!*names && !*controller)
+		return path;
+	while ((one = strsep(&names, ",")))
+		if (*one && !strcmp(one, controller))
+			return path;
+	return NULL;
+}
+
+bool cgroup_holds(const char *controller, const char *instance, const char *name, pid_t pid)
+{
+	char file[64], text[4096], wanted[PATH_SIZE], *rest = text, *line;
+	const char *path = NULL;
+	size_t len;
+
+	snprintf(file, sizeof(file), "/proc/%d/cgroup", pid);
+	if (fd_read_path(AT_FDCWD, file, text, sizeof(text)) <= 0)
+		return false;
+	while (!path && (line = strsep(&rest, "\n")))
+		path = path_in_line(line, controller);
+	path_of(wanted, "", instance, name, NULL);
+	len = strlen(wanted);
+	while (path && (path = strstr(path, wanted)) && path[len] && path[len] != '/')
+		path += len;
+	return path != NULL;
+}
+
+int cgroup_take(const char *tree, const char *instance, const char *name, pid_t pid)
+{
+	int r = cgroup_set(tree, instance, name, "cgroup.procs", "%d", pid);
+
+	if (r == -EBUSY) {
+		fd_close(cgroup_open_born(tree, instance, name, true));
+		r = cgroup_set(tree, instance, name, "vm2/cgroup.procs", "%d", pid);
+	}
+	return r == -ESRCH || r > 0 ? 0 : r;
+}
+
 void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, const char *name),
 		 void *data)
 {

@@ -56,6 +56,10 @@ struct cgroup_manager {
 	uint64_t (*kills)(const char *instance, const char *name);
 	/* Whether a group of it is there, in any tree. */
 	bool (*there)(const char *instance, const char *name);
+	/* Whether process pid is in it, or in a group below, in every tree that has limits. */
+	bool (*holds)(const char *instance, const char *name, pid_t pid);
+	/* Move process pid into it. One that has ended is success. */
+	int (*take)(const char *instance, const char *name, pid_t pid, struct err *err);
 	/* Call fn with the names of all groups of the instance; some come several times. */
 	void (*each)(const char *instance, void (*fn)(void *data, const char *name), void *data);
 	/*
@@ -105,6 +109,18 @@ int cgroup_delegate(const char *tree, const char *instance, const char *name, ui
 
 /* Whether tree/INSTANCE/NAME is there. */
 bool cgroup_there(const char *tree, const char *instance, const char *name);
+
+/*
+ * Whether process pid is in INSTANCE/NAME, or below, of the tree with this controller (of version 1; ""
+ * is that of version 2). As proc(5) shows it: wherever the caller's own cgroup namespace begins.
+ */
+bool cgroup_holds(const char *controller, const char *instance, const char *name, pid_t pid);
+
+/*
+ * Move process pid into tree/INSTANCE/NAME; of version 2, where that may hold no process because it
+ * hands controllers down, into its group "vm2". 0 (also for one that has ended) or -errno.
+ */
+int cgroup_take(const char *tree, const char *instance, const char *name, pid_t pid);
 
 /* Call fn with each name in tree/INSTANCE. */
 void cgroup_each(const char *tree, const char *instance, void (*fn)(void *data, const char *name),

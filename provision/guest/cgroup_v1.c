@@ -269,6 +269,30 @@ static bool v1_there(const char *instance, const char *name)
 	return cgroup_is_v2(UNIFIED) && cgroup_there(UNIFIED, instance, name);
 }
 
+static bool v1_holds(const char *instance, const char *name, pid_t pid)
+{
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
+		/* cpuset holds nobody to anything. */
+		if (have(trees[i]) && strcmp(trees[i], CPUSET) != 0 &&
+		    !cgroup_holds(trees[i] + strlen(TOP), instance, name, pid))
+			return false;
+	return !cgroup_is_v2(UNIFIED) || cgroup_holds("", instance, name, pid);
+}
+
+static int v1_take(const char *instance, const char *name, pid_t pid, struct err *err)
+{
+	int r = cgroup_is_v2(UNIFIED) ? cgroup_take(UNIFIED, instance, name, pid) : 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(trees); i++) {
+		/* A guest without a limit of time has no group in that tree. */
+		if (have(trees[i]) && cgroup_there(trees[i], instance, name))
+			r = cgroup_take(trees[i], instance, name, pid);
+	}
+	return r < 0 ? err_sys(err, -r, "cannot move process %d into the control groups of %s", pid,
+			       name) :
+		       0;
+}
+
 static void v1_each(const char *instance, void (*fn)(void *data, const char *name), void *data)
 {
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
@@ -294,6 +318,8 @@ const struct cgroup_manager cgroup_v1 = {
 	.cpu_us = v1_cpu_us,
 	.kills = v1_kills,
 	.there = v1_there,
+	.holds = v1_holds,
+	.take = v1_take,
 	.each = v1_each,
 	.open_oom = v1_open_oom,
 	.session_tree = v1_session_tree,

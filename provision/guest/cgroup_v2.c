@@ -189,6 +189,20 @@ static bool v2_there(const char *instance, const char *name)
 	return cgroup_there(tree_of(instance, name), instance, name);
 }
 
+static bool v2_holds(const char *instance, const char *name, pid_t pid)
+{
+	return cgroup_holds("", instance, name, pid);
+}
+
+static int v2_take(const char *instance, const char *name, pid_t pid, struct err *err)
+{
+	int r = cgroup_take(tree_of(instance, name), instance, name, pid);
+
+	return r < 0 ? err_sys(err, -r, "cannot move process %d into the control group of %s", pid,
+			       name) :
+		       0;
+}
+
 static void v2_each(const char *instance, void (*fn)(void *data, const char *name), void *data)
 {
 	cgroup_each(TREE, instance, fn, data);
@@ -213,6 +227,8 @@ const struct cgroup_manager cgroup_v2 = {
 	.cpu_us = v2_cpu_us,
 	.kills = v2_kills,
 	.there = v2_there,
+	.holds = v2_holds,
+	.take = v2_take,
 	.each = v2_each,
 	.open_oom = v2_open_oom,
 	.session_tree = v2_session_tree,

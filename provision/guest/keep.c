@@ -185,6 +185,12 @@ static void look_oom(struct keeper *s, int64_t now)
 		     s->args.spec.limits.memory, kills, kills == 1 ? "" : "es");
 }
 
+static void read_anew(struct keeper *s)
+{
+	run_read_limits(s->dirfd, &s->args.spec.limits);
+	watch_renew(&s->watch);
+}
+
 /* Read signals; true when init has ended, with its status. */
 static bool take_signals(struct keeper *s, int *ret_status)
 {
@@ -197,7 +203,7 @@ static bool take_signals(struct keeper *s, int *ret_status)
 		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 			stop_politely(s);
 		else if (info.ssi_signo == SIGHUP)
-			run_read_limits(s->dirfd, &s->args.spec.limits);
+			read_anew(s);
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->init_pid) {
 			*ret_status = status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "provision/guest/watch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,15 @@ void watch_begin(struct watch *w, const char *instance, const char *name)
 	watch_kills(w);
 }
 
+void watch_renew(struct watch *w)
+{
+	if (!w->manager)
+		return;
+	fd_close(w->oom);
+	w->oom = w->manager->open_oom(w->instance, w->name, &w->oom_events);
+	watch_kills(w);
+}
+
 void watch_end(struct watch *w)
 {
 	w->oom = fd_close(w->oom);
@@ -41,9 +51,14 @@ void watch_heard(struct watch *w)
 {
 	uint64_t value;
 
-	/* An eventfd is readable until it has been read; of memory.events this reads its start. */
+	/*
+	 * An eventfd is readable until it has been read; of memory.events this reads its start. That of a
+	 * group which somebody has removed would be so for ever, and cannot be read.
+	 */
 	if (w->oom >= 0 && read(w->oom, &value, sizeof(value)) > 0)
 		lseek(w->oom, 0, SEEK_SET);
+	else if (errno == ENODEV)
+		w->oom = fd_close(w->oom);
 }
 
 uint64_t watch_kills(struct watch *w)

@@ -26,6 +26,9 @@ void watch_end(struct watch *w);
 /* Fill in what to poll: the two descriptors, which may be -1. */
 void watch_poll(const struct watch *w, struct pollfd *oom, struct pollfd *sessions);
 
+/* The guest's group may be another one now: look at that. */
+void watch_renew(struct watch *w);
+
 /* The oom descriptor is readable: have it so no more, until the next time. */
 void watch_heard(struct watch *w);
 

@@ -41,6 +41,43 @@ static void finishes_what_is_half_done(const char *intent)
 	   "/var/lib/vm2/guests/.snapshots | grep -x far");
 }
 
+/* Where a guest's processes are, of all trees of version 1 or the one of version 2. */
+#define GROUPS(guest) "find /sys/fs/cgroup -depth -type d -path '*/vm2/" guest "*'"
+
+/* Everybody out, to the top of each tree. A guest that forks meanwhile is asked again. */
+#define EMPTY                                                                                          \
+	"for i in 1 2 3 4 5; do for g in $(" GROUPS("near") "); do top=${g%%/vm2/near*}; "                  \
+	"[ ! -e $top/init.scope ] || top=$top/init.scope; "                                            \
+	"while read -r p; do echo $p >$top/cgroup.procs; done <$g/cgroup.procs; done; done"
+
+/* A file of a limit, by its names in version 1 and 2, and the processes that it counts. */
+#define HOLDS                                                                                                     \
+	"g=$(find /sys/fs/cgroup -path '*/vm2/near/pids.max'); grep -qx 77 $g && "                                \
+	"test $(cat ${g%%/*}/pids.current) -ge 3 && grep -qx 50331648 $(find /sys/fs/cgroup -path "                \
+	"'*/vm2/near/memory.limit_in_bytes' -o -path '*/vm2/near/memory.max') && "                                 \
+	"! grep -L /vm2/near $(pgrep -f '[s]leep 100' | sed 's,.*,/proc/&/cgroup,') | grep ."
+
+/* Removed, or only emptied, by others: the plan holds again, of who was there and who comes. */
+static void loses_its_control_group(void)
+{
+	ok("vm2 tenant set near --processes 77 --memory 48M; vm2 guest exec near -- sh -c 'setsid sleep 1001 "
+	   ">/dev/null 2>&1 &'");
+	ok(HOLDS);
+	for (int removed = 0; removed < 2; removed++) {
+		ok(EMPTY "; [ %d = 0 ] || " GROUPS("near") " -exec rmdir {} \\;", removed);
+		ok("! { " HOLDS "; }");
+		cr_assert_str_eq(ok("%s", list), "[\"cgroup\"]");
+		ok(MEND);
+		cr_assert_str_eq(ok("%s", list), "[]");
+		ok(HOLDS);
+		assert_status(ssh("near", "", "pgrep -f \"[s]leep 1001\""), 0);
+	}
+	/* What is killed for want of memory is told again. */
+	ok("! vm2 guest exec near -- perl -e '$x .= q(x) x 1000000 while 1'");
+	wait_for(20, "vm2 guest console near | grep 'vm2: out of memory (50331648'");
+	ok("vm2 tenant set near --processes plan --memory plan");
+}
+
 Test(repair, finds_and_mends)
 {
 
@@ -70,6 +107,7 @@ Test(repair, finds_and_mends)
 	cr_assert_str_eq(ok("%s", list), "[\"interface\"]");
 	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")'");
 	ok("vm2 guest exec near -- pgrep -f 'sleep 1000' && vm2 guest exec near -- ping -c1 -W2 192.0.2.2");
+	loses_its_control_group();
 	/* A vm2-guest whose folder is gone: nobody finds it but by looking at all processes. */
 	ok("pgrep -x vm2-guest >/run/vm2-test/stray && rm -r /run/vm2/guests/near");
 	ok("%s | jq -e 'index(\"process\")'", list);

@@ -27,7 +27,7 @@ static const char *judge(struct facts f)
 #define STOPPED .tenant = true, .intent = STORE_GUEST_PRESENT, .range = true, .files = true, .lock = true
 #define RUNNING \
 	STOPPED, .folder = true, .state = true, .alive = true, .running = true, .cgroup = true, \
-		.interface = true
+		.held = true, .interface = true
 #define JUDGE(...) judge((struct facts){ __VA_ARGS__ })
 
 Test(checker, is_content)
@@ -49,6 +49,10 @@ Test(checker, finds_what_is_lost)
 			 "uids lost;");
 	cr_expect_str_eq(JUDGE(STOPPED, .folder = true, .state = true, .alive = true, .running = true),
 			 "cgroup lost;interface lost;");
+	/* There, and its processes are elsewhere. */
+	cr_expect_str_eq(JUDGE(STOPPED, .folder = true, .state = true, .alive = true, .running = true,
+			       .cgroup = true, .interface = true),
+			 "cgroup lost;");
 }
 
 Test(checker, finds_what_is_left)

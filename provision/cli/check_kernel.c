@@ -282,6 +282,23 @@ static void cgroups(const struct config *config, struct finding *f)
 		found(f, CHECK_OK, "version %d with cpu, memory and pids", v2 ? 2 : 1);
 }
 
+/*
+ * Who enters a guest changes its ids there. At that instant the kernel sets whether it can be traced to this
+ * number (proc_sys_fs(5)), and 1 means: by the guest's root, too.
+ */
+static void suid_dumpable(const struct config *config, struct finding *f)
+{
+	char text[16];
+
+	if (fd_read_path(AT_FDCWD, "/proc/sys/fs/suid_dumpable", text, sizeof(text)) <= 0)
+		found(f, CHECK_UNKNOWN, "fs.suid_dumpable cannot be read");
+	else if (text[0] == '1')
+		found(f, CHECK_MISSING,
+		      "fs.suid_dumpable is 1: guests could trace who enters them");
+	else
+		found(f, CHECK_OK, "fs.suid_dumpable is %c", text[0]);
+}
+
 const struct check check_kernel[] = {
 	{ "root", true, root, "run it as root to see all" },
 	{ "kernel", false, kernel, "run Linux 6.1 or newer" },
@@ -289,10 +306,13 @@ const struct check check_kernel[] = {
 	{ "overlay", false, overlay, "modprobe overlay; a kernel with CONFIG_OVERLAY_FS" },
 	{ "idmapped-mounts", false, idmap,
 	  "put the state folder on a file system that has them: ext4, xfs, btrfs" },
-	{ "cgroups", false, cgroups, "mount /sys/fs/cgroup with the controllers cpu, memory, pids" },
+	{ "cgroups", false, cgroups,
+	  "mount /sys/fs/cgroup with the controllers cpu, memory, pids" },
 	{ "nftables", false, nftables, "modprobe nf_tables; a kernel with CONFIG_NF_TABLES_INET" },
 	{ "nat", false, nat, "modprobe nft_masq; a kernel with CONFIG_NFT_MASQ" },
 	{ "veth", false, veth, "modprobe veth; a kernel with CONFIG_VETH" },
+	{ "suid-dumpable", false, suid_dumpable,
+	  "sysctl fs.suid_dumpable=0 (or 2), also in /etc/sysctl.d" },
 	{ "tun", true, tun, "modprobe tun: only guests with a kernel of their own need it" },
 	{ "kvm", true, kvm, "modprobe kvm: without it such guests are slow" },
 	{ 0 },

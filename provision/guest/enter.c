@@ -101,6 +101,9 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 	r = confine_become_root(err);
 	if (r < 0)
 		return r;
+	/* The change of ids has set it anew, to fs.suid_dumpable; `vm2 host check` wants that not to be 1. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot shield the process that enters");
 	umask(022);
 	/* The guest's own root: nothing of the host is to be reached by a path from here on. */
 	if (chdir("/") < 0)

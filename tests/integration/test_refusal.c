@@ -230,7 +230,15 @@ Test(refusal, a_full_pool_of_addresses_is_told)
 
 Test(refusal, host_check_says_what_is_there)
 {
+	struct result r;
+
 	host_ready();
 	ok("vm2 host check");
 	ok("vm2 host check --json | jq -e 'length > 8'");
+	/* The number is the whole machine's: another is shown to this host. */
+	ok("echo 1 >/run/vm2-test/one && mount --bind /run/vm2-test/one /proc/sys/fs/suid_dumpable");
+	r = sh("vm2 host check");
+	ok("umount /proc/sys/fs/suid_dumpable");
+	assert_status(r, 1);
+	assert_has(r.out, "fs.suid_dumpable is 1");
 }

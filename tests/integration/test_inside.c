@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a root customer does in a guest and must find working. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/integration/lib.h"
@@ -140,6 +141,24 @@ Test(inside, proc_shows_the_limits_of_the_guest)
 	cr_assert_str_eq(ssh("cramped", "", "free -m | awk \"/^Mem/ { print \\$2 }\"").out, "200\n");
 	ok("vm2 tenant remove --yes cramped; /usr/libexec/vm2/supervise stop vm2-lxcfs");
 	ok("/usr/libexec/vm2/lxcfs --stop; ! grep /run/vm2/lxcfs /proc/mounts");
+}
+
+Test(inside, uptime_is_the_guests_own)
+{
+	static const char seconds[] = "cut -d. -f1 /proc/uptime";
+	long up, since;
+
+	ready();
+	ok("vm2 guest restart customer");
+	since = atol(ok("date +%%s"));
+	up = atol(in_guest(seconds));
+	/* The host's begins before this test, and by far: it has booted. */
+	cr_assert(up >= 0 && up <= 10 && up < atol(ok("%s", seconds)), "%ld", up);
+	/* What a program asks the kernel for is the same clock (7: CLOCK_BOOTTIME, 1: CLOCK_MONOTONIC). */
+	cr_assert_leq(atol(in_guest("perl -MTime::HiRes -e \"print int Time::HiRes::clock_gettime(1)\"")), 20);
+	assert_has(in_guest("uptime -p 2>/dev/null || echo up"), "up");
+	wait_for(20, "test $(vm2 guest exec customer -- cut -d. -f1 /proc/uptime) -gt %ld", up);
+	cr_assert_leq(atol(in_guest(seconds)), atol(ok("date +%%s")) - since + up + 2);
 }
 
 /* A tree with nothing but busybox, whose init it is. */

@@ -6,12 +6,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,6 +184,50 @@ Test(confine, a_core_handler_of_the_host_is_never_run)
 	cr_expect_eq(confine_core_limit("@/run/systemd/coredump\n").rlim_cur, 1);
 }
 
+static long keyring_id(long keyring)
+{
+	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, keyring, 0);
+}
+
+/* What enters has a session keyring of its own: none of the host's keys are within reach. */
+static int reach_keys(long key)
+{
+	const long before = keyring_id(KEY_SPEC_SESSION_KEYRING);
+	char text[8];
+
+	if (before < 0 || syscall(SYS_keyctl, KEYCTL_READ, key, text, sizeof(text)) != 3)
+		return 2;
+	if (confine_become_root(NULL) != 0)
+		return 3;
+	if (keyring_id(KEY_SPEC_SESSION_KEYRING) == before)
+		return 4;
+	if (syscall(SYS_keyctl, KEYCTL_READ, key, text, sizeof(text)) >= 0 ||
+	    syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", "vm2-test", 0) >= 0)
+		return 5;
+	return 0;
+}
+
+Test(confine, the_hosts_session_keyring_stays_outside)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, "vm2-test"), key;
+
+		if (ring < 0)
+			_exit(errno == ENOSYS ? 77 : 1);
+		key = syscall(SYS_add_key, "user", "vm2-test", "key", 3, KEY_SPEC_SESSION_KEYRING);
+		/* For its possessor alone, not for all that is of the same user. */
+		syscall(SYS_keyctl, KEYCTL_SETPERM, key, 0x3f000000);
+		_exit(reach_keys(key));
+	}
+	cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		cr_skip_test("this kernel has no keyrings");
+	cr_expect_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
+}
+
 Test(guest, root_is_root_and_sees_only_itself)
 {
 	start();
@@ -311,8 +357,26 @@ Test(guest, a_start_killed_at_any_time_can_be_repeated)
 
 struct meanwhile {
 	int times;
-	bool found, files, limits, told;
+	bool found, files, limits, set, told;
 };
+
+static bool says(const char *version1, const char *version2, const char *value)
+{
+	char text[64] = "";
+
+	if (fd_read_path(AT_FDCWD, version1, text, sizeof(text)) < 0)
+		fd_read_path(AT_FDCWD, version2, text, sizeof(text));
+	return strncmp(text, value, strlen(value)) == 0;
+}
+
+static bool limits_are_set(void)
+{
+	return says("/sys/fs/cgroup/pids/tgst/acme/pids.max", "/sys/fs/cgroup/tgst/acme/pids.max", "50\n") &&
+	       says("/sys/fs/cgroup/memory/tgst/acme/memory.limit_in_bytes",
+		    "/sys/fs/cgroup/tgst/acme/memory.max", "67108864\n") &&
+	       says("/sys/fs/cgroup/cpu/tgst/acme/cpu.cfs_quota_us", "/sys/fs/cgroup/tgst/acme/cpu.max",
+		    "100000");
+}
 
 /* Not before what holds the guest is there, and before anybody finds it. */
 static void look_meanwhile(void *data)
@@ -324,6 +388,7 @@ static void look_meanwhile(void *data)
 	m->times++;
 	m->files = access("/var/lib/vm2/guests/acme", F_OK) == 0;
 	m->limits = manager && manager->there(config.instance, spec.name);
+	m->set = limits_are_set();
 	m->told = access("/run/vm2-tgst/guests/acme/limits", F_OK) == 0;
 	if (guest_find(&config, spec.name, &run, NULL) == 0) {
 		m->found = true;
@@ -342,6 +407,7 @@ Test(guest, the_caller_has_time_while_it_comes_up)
 	cr_expect_eq(m.times, 1);
 	cr_expect(m.files && m.limits && m.told && !m.found, "files %d, limits %d, told %d, found %d",
 		  m.files, m.limits, m.told, m.found);
+	cr_expect(m.set, "its limits are not set yet");
 	expect_inside("hostname", "acme");
 	/* It runs: nothing is made, and nobody waits. */
 	cr_assert_eq(guest_start(&config, &spec, &starting, NULL, &err), 0, "%s", err.text);

@@ -13,6 +13,7 @@
 
 #include "firewall/conntrack.h"
 #include "firewall/own.h"
+#include "firewall/special.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
 
@@ -206,14 +207,13 @@ static bool may_come(const struct meaning *m, const struct conntrack_flow *flow,
 static bool may_go(const struct meaning *m, const struct conntrack_flow *flow,
 	const struct holder *from, const struct holder *host)
 {
-	static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
 	const struct address *to = &flow->answers.address;
 
 	if (!from)
 		return false;
 	if (host)
 		return flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6;
-	return !address_within(to, &link_local4) && verdict(m, from->number, RULES_OUT, flow, to) != 0;
+	return !special_has(to) && verdict(m, from->number, RULES_OUT, flow, to) != 0;
 }
 
 static bool is_forbidden(const void *data, const struct conntrack_flow *flow)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "firewall/expr.h"
+#include "firewall/special.h"
 
 /*
  * Of each that a guest may send, as many as Ethernet's frames take: what fills the host's memory are both, how
@@ -17,7 +18,6 @@
  */
 #define FRAGMENT_BYTES 1500
 
-static const struct address link_local4 = { AF_INET, { 169, 254 }, 4, 16 };
 static const struct address loopback4 = { AF_INET, { 127 }, 4, 8 };
 static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
 /* LINK_GUEST6 */
@@ -150,8 +150,8 @@ static bool put_address(struct nftnl_rule *r, enum match match, const struct pol
 		expr_family(r, AF_INET6);
 		expr_protocol(r, IPPROTO_ICMPV6);
 		return true;
-	case TO_LINK_LOCAL4:
-		expr_address(r, EXPR_DESTINATION, &link_local4);
+	case TO_SPECIAL:
+		expr_address(r, EXPR_DESTINATION, special_nth(nth));
 		return true;
 	case TO_PROTECTED:
 		expr_address(r, EXPR_DESTINATION, &p->protect[nth]);
@@ -289,6 +289,15 @@ void match_put(struct nftnl_rule *r, enum match match, const struct policy *p, u
 		abort();
 }
 
+static uint32_t count_special(void)
+{
+	uint32_t n = 0;
+
+	while (special_nth(n))
+		n++;
+	return n;
+}
+
 uint32_t match_times(enum match match, const struct policy *p)
 {
 	switch (match) {
@@ -300,6 +309,8 @@ uint32_t match_times(enum match match, const struct policy *p)
 		return p->masquerade4;
 	case FROM_POOL6:
 		return p->masquerade6;
+	case TO_SPECIAL:
+		return count_special();
 	case TO_PROTECTED:
 	case FROM_PROTECTED:
 		return p->n_protect;
@@ -327,5 +338,5 @@ uint32_t match_times(enum match match, const struct policy *p)
 bool match_is_address(enum match match)
 {
 	return match == TO_PROTECTED || match == FROM_PROTECTED || match == TO_POOL4 ||
-		match == TO_POOL6 || match == TO_MORE || match == TO_LINK_LOCAL4 || match == FROM_POOL4 || match == FROM_POOL6;
+		match == TO_POOL6 || match == TO_MORE || match == TO_SPECIAL || match == FROM_POOL4 || match == FROM_POOL6;
 }

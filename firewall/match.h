@@ -35,7 +35,7 @@ enum match {
 	FOREIGN_ERROR6,
 	ICMP4,
 	ICMP6,
-	TO_LINK_LOCAL4,
+	TO_SPECIAL,   /* to one of the prefixes that no router forwards to: a rule each */
 	TO_PROTECTED, /* to, or from, one of the prefixes: a rule each */
 	FROM_PROTECTED,
 	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */

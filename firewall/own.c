@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "firewall/link.h"
+#include "firewall/special.h"
 #include "provision/base/cleanup.h"
 
 enum dimension {
@@ -222,6 +223,7 @@ static int check_reach(
 		{ AF_INET6, { [15] = 1 }, 16, 128 }, { AF_INET6, { 0xff }, 16, 8 },
 		{ AF_INET6, { [10] = 0xff, 0xff }, 16, 96 } };
 	struct address a;
+	bool never;
 
 	if (!rule->prefix)
 		return 0;
@@ -232,11 +234,13 @@ static int check_reach(
 			return err_set(err, ERR_USAGE,
 				"rule %u can never match: network.protect keeps all guests from %s",
 				number, rule->prefix);
+	never = rule->direction == RULES_OUT && special_has(&a);
 	for (size_t i = 0; i < ARRAY_LEN(nowhere); i++)
-		if (address_within(&a, &nowhere[i]))
-			return err_set(err, ERR_USAGE,
-				"rule %u can never match: nothing is forwarded from or to %s", number,
-				rule->prefix);
+		never |= address_within(&a, &nowhere[i]);
+	if (never)
+		return err_set(err, ERR_USAGE,
+			"rule %u can never match: nothing is forwarded from or to %s", number,
+			rule->prefix);
 	if (rule->direction == RULES_PEER && !meets_pools(p, &a))
 		return err_set(err, ERR_USAGE,
 			"rule %u can never match: no guest has an address in %s", number,

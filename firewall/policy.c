@@ -154,7 +154,7 @@ static const struct {
 	{ SPOOFED_ARP, "sent by a guest by ARP, with an address or MAC that is not its own" },
 	{ GUEST_TO_GUEST, "sent by a guest to another" },
 	{ GUEST_TO_HOST, "sent by a guest to the host, and no ICMP" },
-	{ GUEST_TO_LOCAL, "sent by a guest to a link-local address beyond the host" },
+	{ GUEST_TO_LOCAL, "sent by a guest to an address that no router forwards to, link-local or such" },
 	{ INVALID, "sent by a guest, of no connection that is tracked, or an error about another's" },
 	{ TO_GUEST, "sent to a guest from outside, unasked" },
 	{ TO_NOBODY, "sent to an address of the pool that has no link" },
@@ -269,8 +269,8 @@ static const struct rule rules[] = {
 	{ JUDGE, GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
 	{ JUDGE, GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
 	{ JUDGE, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
-	/* The metadata service of the cloud that the host itself may run in, and such. */
-	{ JUDGE, GUEST, ANY, TO_LINK_LOCAL4, GUEST_TO_LOCAL, DROP_SENT },
+	/* The metadata service of the cloud that the host may run in, and what no router lets pass. */
+	{ JUDGE, GUEST, ANY, TO_SPECIAL, GUEST_TO_LOCAL, DROP_SENT },
 	/* Not tracked is not translated: it would leave with the guest's inner address. */
 	{ JUDGE, GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
 	/* What was ended does not begin anew, the other way round, by what the guest goes on to send. */

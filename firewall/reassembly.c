@@ -9,7 +9,7 @@
 #include "provision/base/fd.h"
 
 /* net/ipv4/ip_fragment.c, net/ipv6/netfilter/nf_conntrack_reasm.c: ipv4_frags_init_net(), nf_ct_net_init() */
-#define KERNELS_ROOM "4194304"
+#define KERNELS_ROOM  "4194304"
 #define KERNELS_TIME4 "30"
 #define KERNELS_TIME6 "60"
 
@@ -24,17 +24,17 @@
 static const struct {
 	const char *file, *name, *was, *is;
 } settings[] = {
-	{ "/proc/sys/net/ipv4/ipfrag_high_thresh", "net.ipv4.ipfrag_high_thresh", KERNELS_ROOM, ROOM },
+	{ "/proc/sys/net/ipv4/ipfrag_high_thresh", "net.ipv4.ipfrag_high_thresh", KERNELS_ROOM,
+	  ROOM },
 	{ "/proc/sys/net/ipv4/ipfrag_time", "net.ipv4.ipfrag_time", KERNELS_TIME4, TIME },
 	{ "/proc/sys/net/netfilter/nf_conntrack_frag6_high_thresh",
-		"net.netfilter.nf_conntrack_frag6_high_thresh", KERNELS_ROOM, ROOM },
+	  "net.netfilter.nf_conntrack_frag6_high_thresh", KERNELS_ROOM, ROOM },
 	{ "/proc/sys/net/netfilter/nf_conntrack_frag6_timeout",
-		"net.netfilter.nf_conntrack_frag6_timeout", KERNELS_TIME6, TIME },
+	  "net.netfilter.nf_conntrack_frag6_timeout", KERNELS_TIME6, TIME },
 };
 
-int reassembly_provide(
-	void (*fn)(void *data, const char *setting, const char *was, const char *is), void *data,
-	struct err *err)
+int reassembly_provide(void (*fn)(void *data, const char *setting, const char *was, const char *is),
+		       void *data, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
 		char now[32] = "";
@@ -47,7 +47,8 @@ int reassembly_provide(
 			continue;
 		r = fd_write_path(AT_FDCWD, settings[i].file, settings[i].is);
 		if (r < 0)
-			return err_sys(err, -r, "cannot set %s = %s", settings[i].name, settings[i].is);
+			return err_sys(err, -r, "cannot set %s = %s", settings[i].name,
+				       settings[i].is);
 		fn(data, settings[i].name, now, settings[i].is);
 	}
 	return 0;

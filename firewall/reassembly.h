@@ -14,8 +14,7 @@
  * fn for each that was changed, as sysctl(8) names it. Called in the host's network namespace, when the table
  * is there: the settings for IPv6 come with it. 0 or -errno; what is not there is passed over.
  */
-int reassembly_provide(
-	void (*fn)(void *data, const char *setting, const char *was, const char *is), void *data,
-	struct err *err);
+int reassembly_provide(void (*fn)(void *data, const char *setting, const char *was, const char *is),
+		       void *data, struct err *err);
 
 #endif

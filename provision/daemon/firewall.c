@@ -17,6 +17,7 @@ static const struct {
 	{ "from a guest to another", "blocked, save published ports and siblings" },
 	{ "from a guest to the host", "blocked, save ICMP and answers" },
 	{ "from a guest to 169.254.0.0/16", "blocked" },
+	{ "from a guest to other addresses that no router forwards to (RFC 6890)", "blocked" },
 	{ "from an address that is not the guest's", "blocked" },
 };
 

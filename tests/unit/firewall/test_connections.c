@@ -273,25 +273,31 @@ Test(connections, who_was_served_is_served_no_more)
 	close(server);
 }
 
-/* While there are no rules a guest speaks to another and to the host; once there are, not to them. */
+/*
+ * While there are no rules a guest speaks to another, to the host and to where no router forwards to; once
+ * there are, not to them.
+ */
 Test(connections, what_began_without_the_rules_ends, .timeout = 90)
 {
-	static const char *const to[] = { "192.0.2.2", "10.66.0.2", "192.0.2.1" };
+	static const char *const to[] = { "192.0.2.2", "10.66.0.2", "192.0.2.1", "240.0.0.1" };
 	const struct rules_state state = { guests, 2, NULL, 0 };
 	struct world w = make_world();
-	int server[3] = { listener(w.outside), listener(w.guest[1]), listener(own_netns()) };
-	int fd[3], heard[128];
+	int own = own_netns(), server[4] = { listener(w.outside), listener(w.guest[1]), listener(own) };
+	int fd[4], heard[128];
 	struct err err = { 0 };
 	char drain[4096];
-	pid_t pid[3];
+	pid_t pid[4];
 
+	server[3] = dup(server[0]);
 	add_route(w.outside, "out0", "10.66.0.0", 16, "192.0.2.1");
+	add_address(w.outside, "out0", "240.0.0.1");
+	add_route(own, "up0", "240.0.0.0", 8, "192.0.2.2");
 	/* Somebody else has the connections tracked meanwhile. */
 	output("nft 'add table inet admins; add chain inet admins f { type filter hook input priority 10; }; "
 	       "add rule inet admins f ct state established accept'", drain, sizeof(drain));
 	cr_assert(rules_remove(&base, &err) == 0, "%s", err.text);
-	for (int i = 0; i < 3; i++) {
-		pid[i] = talker(w.guest[0], to[i], "abc"[i]);
+	for (int i = 0; i < 4; i++) {
+		pid[i] = talker(w.guest[0], to[i], "abcd"[i]);
 		fd[i] = accept(server[i], NULL, NULL);
 		cr_assert(fd[i] >= 0);
 	}
@@ -300,20 +306,23 @@ Test(connections, what_began_without_the_rules_ends, .timeout = 90)
 	hear((int[]){ fd[0], fd[1] }, 'b', 20, heard);
 	cr_assert(rules_end_forbidden(&base, &state, &err) == 0, "%s", err.text);
 	hear((int[]){ fd[0], fd[1] }, 'a', 20, heard); /* what was on its way */
-	for (int i = 1; i < 3; i++)
+	for (int i = 1; i < 4; i++)
 		while (recv(fd[i], drain, sizeof(drain), MSG_DONTWAIT) > 0)
 			continue;
 	hear((int[]){ fd[0], fd[1] }, 'a', 50, heard);
 	cr_expect(heard['b'] == 0, "'b' was heard %d times more", heard['b']);
 	hear((int[]){ fd[0], fd[2] }, 'a', 50, heard);
 	cr_expect(heard['c'] == 0, "'c' was heard %d times more", heard['c']);
+	hear((int[]){ fd[0], fd[3] }, 'a', 50, heard);
+	cr_expect(heard['d'] == 0, "'d' was heard %d times more", heard['d']);
 	cr_expect(counter("guest_to_guest") > 0 && counter("guest_to_host") > 0);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);
 		close(fd[i]);
 		close(server[i]);
 	}
+	close(own);
 }
 
 Test(connections, a_guest_takes_its_connections_along)

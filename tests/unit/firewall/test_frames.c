@@ -8,6 +8,7 @@
 
 #include "firewall/reassembly.h"
 #include "firewall/traffic.h"
+#include "provision/base/cleanup.h"
 #include "tests/unit/firewall/world.h"
 
 /* Rules know a guest's link by its index: one that has only the name is let through nowhere. */
@@ -405,6 +406,92 @@ Test(frames, discovery_does_not_leave_the_link)
 	/* From no source: who asks whether an address is anybody's, and not whom the host would answer to nowhere. */
 	told(w.guest[0], do_nameless, "135", "inet", "spoofed", 0);
 	told(w.guest[0], do_nameless, "128", "inet", "spoofed", 1);
+}
+
+/* From the guest's own address to any, by a frame: its own system would not send all of them. */
+static int do_send_to(const char *to)
+{
+	struct {
+		struct ether_header head;
+		union {
+			struct iphdr four;
+			struct ip6_hdr six;
+		};
+	} __attribute__((packed)) f;
+	bool six = strchr(to, ':');
+
+	f.head = head("own", six ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
+	if (six) {
+		f.six = (struct ip6_hdr){ .ip6_hlim = 64, .ip6_nxt = SPOOF_PROTOCOL };
+		f.six.ip6_vfc = 6 << 4;
+		inet_pton(AF_INET6, "fd66::1", &f.six.ip6_src);
+		return inet_pton(AF_INET6, to, &f.six.ip6_dst) != 1 ||
+			send_frame(&f, sizeof(f.head) + sizeof(f.six));
+	}
+	f.four = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL,
+		.tot_len = htons(sizeof(f.four)) };
+	inet_pton(AF_INET, "10.66.0.1", &f.four.saddr);
+	inet_pton(AF_INET, to, &f.four.daddr);
+	f.four.check = checksum(&f.four, sizeof(f.four));
+	return send_frame(&f, sizeof(f.head) + sizeof(f.four));
+}
+
+/* Frames of these packets that come in by an interface of the namespace, whomever they are to. */
+static int frame_receiver(int netns, const char *interface)
+{
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	int own = own_netns(), fd;
+
+	enter(netns);
+	at.sll_ifindex = (int)if_nametoindex(interface);
+	fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	cr_assert(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
+	enter(own);
+	close(own);
+	return fd;
+}
+
+/* How many came since the last call. */
+static int count_frames(int fd)
+{
+	uint8_t packet[256];
+	ssize_t len;
+	int n = 0;
+
+	while ((len = recv(fd, packet, sizeof(packet), 0)) >= 0)
+		n += len >= 20 && packet[packet[0] >> 4 == 6 ? 6 : 9] == SPOOF_PROTOCOL;
+	return n;
+}
+
+/* RFC 6890 and what followed it: what is no destination, or not to be forwarded; and what looks like it. */
+Test(frames, what_no_router_forwards_stays_here)
+{
+	static const char *const never[] = { "0.0.0.1", "0.255.255.255", "127.0.0.1", "127.1.2.3",
+		"169.254.0.1", "169.254.169.254", "192.0.0.8", "192.0.0.170", "192.0.0.171", "240.0.0.1",
+		"255.255.255.254", "::", "::1", "::ffff:192.0.2.2", "::ffff:10.66.0.2", "100:0:0:1::1",
+		"fe80::77" };
+	static const char *const usual[] = { "1.0.0.1", "126.255.255.255", "128.0.0.1", "100.64.0.1",
+		"169.253.255.255", "169.255.0.1", "172.16.0.1", "192.0.0.1", "192.0.0.9", "192.0.0.10",
+		"192.0.0.169", "192.168.0.1", "198.18.0.1", "::2", "64:ff9b::1", "64:ff9b:1::1", "100::1",
+		"2001:1::1", "2002::1", "5f00::1", "fc00::1", "::fffe:192.0.2.2" };
+	struct world w = make_world();
+	int own = own_netns(), fd = frame_receiver(w.outside, "out0");
+
+	add_route(own, "up0", "0.0.0.0", 1, "192.0.2.2");
+	add_route(own, "up0", "128.0.0.0", 1, "192.0.2.2");
+	add_route(own, "up0", "::", 1, "2001:db8::2");
+	add_route(own, "up0", "8000::", 1, "2001:db8::2");
+	for (size_t i = 0; i < ARRAY_LEN(usual); i++) {
+		cr_expect(within(w.guest[0], do_send_to, usual[i]), "%s was not sent", usual[i]);
+		cr_expect(count_frames(fd) == 1, "%s was kept", usual[i]);
+	}
+	cr_expect(counter("guest_to_local") == 0, "%u", counter("guest_to_local"));
+	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+		cr_expect(within(w.guest[0], do_send_to, never[i]), "%s was not sent", never[i]);
+		cr_expect(count_frames(fd) == 0, "%s left", never[i]);
+	}
+	cr_expect(counter("guest_to_local") > ARRAY_LEN(never) / 2, "%u", counter("guest_to_local"));
+	close(own);
 }
 
 /* --- fragments --- */

@@ -56,6 +56,7 @@ static int take_principals(struct request *r, struct store_ca *ca)
 /* The line of a public key that signs; an authenticator's signatures are not read. */
 static int read_ca(struct request *r, const char *line, struct authkey *parsed, struct store_ca *ca)
 {
+	const char *comment = NULL;
 	int n = authkey_parse(line, parsed, &r->err);
 
 	if (n == 0 && str_starts(parsed->type, "sk-"))
@@ -63,10 +64,12 @@ static int read_ca(struct request *r, const char *line, struct authkey *parsed, 
 			"an authority whose key is in an authenticator (%s) is not taken", parsed->type);
 	if (n == 0 && parsed->options[0])
 		n = err_set(&r->err, ERR_USAGE, "an authority takes no options: its certificates have them");
+	if (n == 0)
+		n = request_text(r, "comment", sizeof(parsed->comment) - 1, &comment);
 	if (n != 0)
 		return n;
 	if (msg_get(&r->in, "comment"))
-		authkey_comment(parsed, msg_get(&r->in, "comment"));
+		authkey_comment(parsed, comment);
 	*ca = (struct store_ca){ .blob = parsed->blob, .blob_len = parsed->len };
 	memcpy(ca->type, parsed->type, sizeof(ca->type));
 	memcpy(ca->comment, parsed->comment, sizeof(ca->comment));

@@ -32,12 +32,14 @@ static int send_key(void *data, const struct store_key *k)
 /* The line, and what the request says besides it. */
 static int read_line(struct request *r, const char *line, struct authkey *ret)
 {
-	const char *options = msg_get(&r->in, "options"), *comment = msg_get(&r->in, "comment");
+	const char *options = msg_get(&r->in, "options"), *comment = NULL;
 	int n = authkey_parse(line, ret, &r->err);
 
 	if (n == 0 && options)
 		n = authkey_restrict(ret, options, &r->err);
-	if (n == 0 && comment)
+	if (n == 0)
+		n = request_text(r, "comment", sizeof(ret->comment) - 1, &comment);
+	if (n == 0 && msg_get(&r->in, "comment"))
 		authkey_comment(ret, comment);
 	return n;
 }

@@ -64,6 +64,31 @@ int request_name(struct request *r, const char *key, const char **ret)
 	return n;
 }
 
+/* Of U+0080 to U+009F all begin so (RFC 3629), and a terminal may do what they say. */
+static bool is_control(const unsigned char *c)
+{
+	return c[0] < ' ' || c[0] == 127 || (c[0] == 0xc2 && c[1] < 0xa0);
+}
+
+int request_text(struct request *r, const char *key, size_t max, const char **ret)
+{
+	const char *text = msg_get(&r->in, key) ?: "";
+	size_t left = strlen(text), len;
+
+	if (left > max)
+		return err_set(&r->err, ERR_USAGE, "the %s is longer than %zu bytes", key, max);
+	for (const char *at = text; *at; at += len, left -= len) {
+		len = utf8_len(at, left);
+		if (!len)
+			return err_set(&r->err, ERR_USAGE, "the %s is not UTF-8, from byte %zu on", key,
+				at - text + 1);
+		if (is_control((const unsigned char *)at))
+			return err_set(&r->err, ERR_USAGE, "there are control characters in the %s", key);
+	}
+	*ret = text;
+	return 0;
+}
+
 static void send_end(int fd, int status, const char *text, struct msg *out)
 {
 	char number[8];

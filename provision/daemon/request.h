@@ -78,4 +78,10 @@ void request_progress(void *request, const char *text);
 /* A field that is a name: ERR_USAGE when it is missing or none. */
 int request_name(struct request *r, const char *key, const char **ret);
 
+/*
+ * A field that people write for people to read: UTF-8 of at most max bytes, without control characters
+ * (ASCII's and those of U+0080 to U+009F); else ERR_USAGE. Missing is "".
+ */
+int request_text(struct request *r, const char *key, size_t max, const char **ret);
+
 #endif

@@ -59,15 +59,11 @@ static int parse_ports(struct request *r, const char *text, struct store_rule *r
 
 static int copy(struct request *r, const char *key, char *to, size_t size)
 {
-	const char *text = msg_get(&r->in, key);
+	const char *text = "";
+	int n = request_text(r, key, size - 1, &text);
 
-	if (text && strlen(text) >= size)
-		return err_set(&r->err, ERR_USAGE, "the %s is longer than %zu bytes", key, size - 1);
-	for (const char *c = text; c && *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			return err_set(&r->err, ERR_USAGE, "there are control characters in the %s", key);
-	snprintf(to, size, "%s", text ?: "");
-	return 0;
+	snprintf(to, size, "%s", text);
+	return n;
 }
 
 static int parse_position(struct request *r, uint32_t *ret)

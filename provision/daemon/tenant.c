@@ -283,22 +283,6 @@ int tenant_passwd(struct request *r)
 	return n == 0 ? store_password_set(r->store, name, hash, &r->err) : n;
 }
 
-static const char *reason_of(struct request *r, int *ret)
-{
-	const char *reason = msg_get(&r->in, "reason");
-
-	if (!reason)
-		return "";
-	if (strlen(reason) > STORE_REASON_MAX)
-		*ret = err_set(
-			&r->err, ERR_USAGE, "the reason is longer than %d bytes", STORE_REASON_MAX);
-	for (const char *p = reason; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*ret = err_set(
-				&r->err, ERR_USAGE, "the reason has control characters in it");
-	return reason;
-}
-
 /* The state is written first: whoever comes from then on is refused, and none is missed. */
 static int shut_out(struct request *r, const char *name, const char *reason)
 {
@@ -317,10 +301,11 @@ static int check_there(struct request *r, const char *name)
 
 int tenant_suspend(struct request *r)
 {
-	const char *name = NULL, *reason;
+	const char *name = NULL, *reason = NULL;
 	int n = request_name(r, "name", &name);
 
-	reason = reason_of(r, &n);
+	if (n == 0)
+		n = request_text(r, "reason", STORE_REASON_MAX, &reason);
 	if (n == 0 && msg_get(&r->in, "dry_run"))
 		return check_there(r, name);
 	if (n == 0)

@@ -342,6 +342,37 @@ Test(vm2d, suspends_and_resumes)
 	EXPECT(ERR_USAGE, "op=tenant.suspend", "name=acme", "reason=\n");
 }
 
+/* What staff write for people to read, in whichever request: it comes to terminals and JSON. */
+Test(vm2d, text_for_people_is_text)
+{
+	static const struct {
+		const char *text, *words;
+	} bad[] = {
+		{ "a\nb", "control characters" }, { "a\x1b[2J", "control characters" },
+		{ "\x7f", "control characters" }, { "a\xc2\x9b", "control characters" }, /* U+009B: CSI */
+		{ "ab\xff", "is not UTF-8, from byte 3 on" }, { "caf\xe9", "is not UTF-8, from byte 4 on" },
+		{ "\xc0\xaf", "is not UTF-8" }, { "\xed\xa0\x80", "is not UTF-8" }, { "a\xe2\x82", "is not UTF-8" },
+	};
+
+	EXPECT(0, "op=tenant.add", "name=acme");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CLEANUP_FREE char *reason = xasprintf("reason=%s", bad[i].text);
+		CLEANUP_FREE char *comment = xasprintf("comment=%s", bad[i].text);
+
+		EXPECT(ERR_USAGE, "op=tenant.suspend", "name=acme", reason);
+		cr_expect(strstr(text, bad[i].words), "%zu: %s", i, text);
+		EXPECT(ERR_USAGE, "op=rule.add", "tenant=acme", "direction=in", "verdict=allow",
+			"protocol=any", comment);
+		cr_expect(strstr(text, bad[i].words), "%zu: %s", i, text);
+		EXPECT(ERR_USAGE, "op=key.add", "tenant=acme", "key=" KEY, comment);
+		cr_expect(strstr(text, bad[i].words), "%zu: %s", i, text);
+		EXPECT(ERR_USAGE, "op=ca.add", "key=" KEY, comment);
+		cr_expect(strstr(text, bad[i].words), "%zu: %s", i, text);
+	}
+	EXPECT(0, "op=key.add", "tenant=acme", "key=" KEY, "comment=Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x94\x91 \xc2\xa0");
+	EXPECT(0, "op=tenant.suspend", "name=acme", "reason=Mahnung f\xc3\xbcr M\xc3\xa4rz");
+}
+
 Test(vm2d, keeps_plans)
 {
 	EXPECT(0, "op=plan.add", "name=big", "cpu=400", "memory=1073741824", "recording=required");

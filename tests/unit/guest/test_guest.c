@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -514,6 +517,47 @@ Test(guest, a_missing_table_is_enoent)
 	cr_expect_eq(guest_start(&config, &spec, NULL, NULL, &err), -ENOENT);
 	expect_nothing_left();
 	cr_expect_neq(access("/var/lib/vm2/guests/acme", F_OK), 0, "fresh files are left");
+}
+
+/* Whether this rtnetlink message says that the guest's link is there. */
+static bool tells_of_link(const char *data, ssize_t len)
+{
+	for (const struct nlmsghdr *m = (const void *)data; len > 0 && NLMSG_OK(m, (size_t)len);
+	     m = NLMSG_NEXT(m, len)) {
+		int rest = (int)IFLA_PAYLOAD(m);
+
+		for (const struct rtattr *a = IFLA_RTA(NLMSG_DATA(m)); m->nlmsg_type == RTM_NEWLINK && RTA_OK(a, rest);
+		     a = RTA_NEXT(a, rest))
+			if (a->rta_type == IFLA_IFNAME && !strcmp(RTA_DATA(a), "tgst-7"))
+				return true;
+	}
+	return false;
+}
+
+/* Looked for at the instant at which the kernel tells of the link: a packet from it finds no less. */
+Test(guest, its_rules_are_there_before_its_link)
+{
+	const struct sockaddr_nl links = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	_Alignas(struct nlmsghdr) char data[16384];
+	struct pollfd p = { fd, POLLIN, 0 };
+	bool there = false;
+	int status;
+	pid_t pid;
+
+	cr_assert(bind(fd, (const struct sockaddr *)&links, sizeof(links)) == 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(guest_start(&config, &spec, NULL, NULL, NULL) != 0);
+	while (!there && poll(&p, 1, 20000) == 1)
+		there = tells_of_link(data, recv(fd, data, sizeof(data), 0));
+	cr_assert(there, "no link was made");
+	cr_expect_eq(shell("nft list table inet tgst >/run/at-once && nft list table arp tgst >>/run/at-once && "
+			   "for a in 10.82.0.5 fd82:766d:3200::5 '02:67:00:00:00:07 }' '02:67:00:00:00:07 . 10.82.0.5'; do "
+			   "grep -qF \"$a\" /run/at-once || exit 1; done"), 0, "not all of its elements");
+	cr_assert(waitpid(pid, &status, 0) == pid && status == 0);
+	expect_inside("hostname", "acme");
+	close(fd);
 }
 
 Test(guest, a_reboot_inside_begins_anew_and_a_poweroff_ends_it)

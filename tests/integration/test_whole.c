@@ -13,10 +13,11 @@ static void ready(const char *release)
 {
 	static const char script[] =
 		"test -e /run/vm2-test/whole && exit; touch /run/vm2-test/whole; set -e; "
-		"for r in bookworm trixie; do "
+		"for r in bookworm trixie openrc; do "
 		"eval tree=\\${VM2_WHOLE_$r-}; [ -n \"$tree\" ] || continue; "
 		"vm2 template import whole-$r \"$tree\"; "
 		"vm2 tenant add $r --template whole-$r --key /run/vm2-test/key.pub; "
+		"vm2 guest start $r; [ $r != openrc ] || continue; "
 		"ssh -n %s $r@127.0.0.1 \"echo '* * * * * root touch /root/cron' >/etc/cron.d/mine\"; "
 		"done";
 	char variable[64];
@@ -118,3 +119,57 @@ static void restarts_and_stops(const char *guest)
 BOTH(boots)
 BOTH(serves)
 BOTH(restarts_and_stops)
+
+/* What its inittab has begun last is there: getty. */
+static void openrc_booted(void)
+{
+	ready("openrc");
+	wait_for(60, "vm2 guest exec openrc -- sh -c 'rc-status --runlevel; pgrep -x getty' | grep -c . | grep -qx 7");
+}
+
+/* A service that says when it was stopped as it should be. */
+static const char openrc_service[] =
+	"#!/sbin/openrc-run\ncommand=/bin/sleep\ncommand_args=1001\ncommand_background=yes\npidfile=/run/mine.pid\n"
+	"stop_post() { touch /root/stopped; }\n";
+
+/* Another init, asked by the signal that it wants: it boots, keeps services, and goes down in order. */
+Test(whole, openrc_boots_serves_and_stops)
+{
+	const char *before;
+
+	openrc_booted();
+	cr_assert_str_eq(in_guest("openrc", "rc-status --runlevel; cat /proc/1/comm"), "default\ninit\n");
+	in_guest("openrc", "rc-status default | grep started && ! rc-status --crashed | grep crashed");
+	ok("printf '%%b' '%s' | ssh %s openrc@127.0.0.1 'cat >/etc/init.d/mine; chmod 755 /etc/init.d/mine; "
+	   "rc-update add mine default'", openrc_service, ssh_options);
+	in_guest("openrc", "rc-service mine start && rc-status default | grep -E \"mine +\\[ +started\"");
+	before = ok("vm2 guest show openrc --json | jq -r .pid");
+	ssh("openrc", "", "reboot");
+	wait_for(60, "test \"$(vm2 guest show openrc --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s' && "
+		 "ssh %s openrc@127.0.0.1 rm /root/stopped", before, ssh_options);
+	openrc_booted();
+	in_guest("openrc", "pgrep -f \"[s]leep 1001\" && rc-status default | grep -E \"mine +\\[ +started\"");
+	/* From outside, long before it would be killed. */
+	ok("timeout 20 vm2 guest stop openrc");
+	cr_assert_str_eq(ok("vm2 guest show openrc --json | jq -r .state"), "stopped");
+	assert_status(ssh("openrc", "", "test -e /root/stopped"), 0);
+}
+
+/* Of a user with ids of its own among the guest's; the image is made of one program. */
+Test(whole, rootless_podman_runs_containers)
+{
+	openrc_booted();
+	in_guest("openrc", "useradd -m pod && usermod --del-subuids 100000-165535 --del-subgids 100000-165535 "
+			   "--add-subuids 20000-59999 --add-subgids 20000-59999 pod && mkdir -p /home/pod/image/bin");
+	ok("vm2 guest exec openrc -- sh -c 'cd /home/pod/image/bin && cat >busybox && chmod 755 busybox && "
+	   "ln -s busybox id && ln -s busybox cat && ln -s busybox sh && chown -R pod: /home/pod' <$(command -v busybox)");
+	in_guest("openrc", "su - pod -c \"tar -C image -c . | podman --storage-driver vfs import - local/tools\"");
+	for (const char *const *n = (const char *const[]){ "none", "host", NULL }; *n; n++) {
+		struct result r = ssh("openrc", "", "su - pod -c \"podman --storage-driver vfs run --rm --network %s "
+				      "local/tools sh -c \\\"id; cat /proc/self/uid_map\\\"\"", *n);
+
+		assert_status(r, 0);
+		assert_has(r.out, "uid=0 gid=0\n");
+		assert_has(r.out, "1      20000      40000\n");
+	}
+}

@@ -77,7 +77,7 @@ void confine_limits(void)
 
 	fd_read_path(AT_FDCWD, "/proc/sys/kernel/core_pattern", pattern, sizeof(pattern));
 	core = confine_core_limit(pattern);
-	setrlimit(RLIMIT_CORE, &core);
+	set_limit(RLIMIT_CORE, core.rlim_cur, core.rlim_max);
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
 		set_limit(limits[i].resource, limits[i].soft, limits[i].hard);
 	/* Written with CAP_SYS_RESOURCE it is also the lowest that the process may ask for: proc(5). */

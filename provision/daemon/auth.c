@@ -296,6 +296,7 @@ int auth_account(struct request *r)
 
 int auth_open(struct request *r)
 {
+	const struct life_waiting waiting = { request_progress, NULL, r };
 	const char *name = NULL;
 	struct guest_run run;
 	struct store_tenant t;
@@ -305,7 +306,7 @@ int auth_open(struct request *r)
 		return n;
 	r->again = life_is_up(r->config, r->store, name, &t, &run);
 	if (!r->again)
-		n = life_up(r->config, r->store, name, request_progress, r, &t, &run, &r->err);
+		n = life_up(r->config, r->store, name, &waiting, &t, &run, &r->err);
 	if (n != 0)
 		return n;
 	guest_run_close(&run);

@@ -36,7 +36,7 @@ static int start_one(const struct config *config, const char *name)
 	int r = store_open(config->database, &store, &err);
 
 	if (r == 0)
-		r = life_up(config, store, name, NULL, NULL, &tenant, &run, &err);
+		r = life_up(config, store, name, NULL, &tenant, &run, &err);
 	if (r == 0)
 		guest_run_close(&run);
 	else

@@ -159,13 +159,14 @@ int guest_row(struct request *r)
 
 int guest_up(struct request *r)
 {
+	const struct life_waiting waiting = { request_progress, NULL, r };
 	struct store_tenant t;
 	struct guest_run run;
 	const char *name = NULL;
 	int n = request_name(r, "name", &name);
 
 	if (n == 0)
-		n = life_up(r->config, r->store, name, request_progress, r, &t, &run, &r->err);
+		n = life_up(r->config, r->store, name, &waiting, &t, &run, &r->err);
 	if (n == 0)
 		guest_run_close(&run);
 	return n;

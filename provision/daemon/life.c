@@ -103,8 +103,7 @@ struct beginning {
 	const struct config *config;
 	struct store *store;
 	const struct store_tenant *tenant;
-	guest_progress_fn progress;
-	void *data;
+	const struct life_waiting *waiting;
 	bool fresh; /* the guest's first: its names are in no snapshot yet */
 	struct guest_begun begun;
 };
@@ -113,8 +112,8 @@ static void tell_progress(void *data, const char *text)
 {
 	const struct beginning *b = data;
 
-	if (b->progress)
-		b->progress(b->data, text);
+	if (b->waiting->progress)
+		b->waiting->progress(b->waiting->data, text);
 }
 
 /*
@@ -125,6 +124,8 @@ static void learn_meanwhile(void *data)
 {
 	const struct beginning *b = data;
 
+	if (b->waiting->meanwhile)
+		b->waiting->meanwhile(b->waiting->data);
 	if (learn(b->config, b->store, b->tenant) || b->fresh)
 		publish(b->config, b->store);
 }
@@ -225,7 +226,8 @@ static int create(
 			 ERR_FAILED;
 	if (r != 0)
 		return r;
-	r = check_before_use(config, store, t->guest.template, b->progress, b->data, err);
+	r = check_before_use(config, store, t->guest.template, b->waiting->progress,
+			b->waiting->data, err);
 	b->fresh = true;
 	if (r == 0)
 		r = start(b, run, err);
@@ -248,10 +250,10 @@ static bool runs(const struct config *config, const struct store_tenant *t, stru
 }
 
 static int up_locked(const struct config *config, struct store *store, const char *name,
-	guest_progress_fn progress, void *data, struct store_tenant *t, struct guest_run *run,
+	const struct life_waiting *waiting, struct store_tenant *t, struct guest_run *run,
 	struct err *err)
 {
-	struct beginning b = { config, store, t, progress, data, false, { 0 } };
+	struct beginning b = { config, store, t, waiting, false, { 0 } };
 	int r = admit(store, name, t, err);
 
 	if (r != 0)
@@ -287,9 +289,10 @@ bool life_is_up(const struct config *config, struct store *store, const char *na
 }
 
 int life_up(const struct config *config, struct store *store, const char *name,
-	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
+	const struct life_waiting *waiting, struct store_tenant *tenant, struct guest_run *run,
 	struct err *err)
 {
+	static const struct life_waiting silent = { 0 };
 	CLEANUP_CLOSE int seat = -1, lock = -1;
 	int r = admit(store, name, tenant, err);
 
@@ -303,7 +306,7 @@ int life_up(const struct config *config, struct store *store, const char *name,
 		r = lock_take(config, name, false, (int)config->start_timeout * 1000, &lock, err);
 	if (r != 0)
 		return r;
-	return up_locked(config, store, name, progress, data, tenant, run, err);
+	return up_locked(config, store, name, waiting ?: &silent, tenant, run, err);
 }
 
 int life_stop_held(

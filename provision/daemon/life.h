@@ -16,13 +16,24 @@
 bool life_is_up(const struct config *config, struct store *store, const char *name,
 	struct store_tenant *tenant, struct guest_run *run);
 
+/* What whoever waits for a guest is told, and does. Both may be NULL. */
+struct life_waiting {
+	guest_progress_fn progress;
+	/*
+	 * While the guest comes up: *tenant is filled in, with the guest's addresses. The start may still fail.
+	 * Not called when the guest runs.
+	 */
+	void (*meanwhile)(void *data);
+	void *data; /* for both */
+};
+
 /*
  * Have the tenant's guest running, making it when there is none. Two at once make one. *tenant and
- * *run are filled in; run is to be closed. progress may be NULL. ERR_NOT_FOUND: no such tenant or
+ * *run are filled in; run is to be closed. waiting may be NULL. ERR_NOT_FOUND: no such tenant or
  * template; ERR_DENIED: suspended.
  */
 int life_up(const struct config *config, struct store *store, const char *name,
-	guest_progress_fn progress, void *data, struct store_tenant *tenant, struct guest_run *run,
+	const struct life_waiting *waiting, struct store_tenant *tenant, struct guest_run *run,
 	struct err *err);
 
 /*

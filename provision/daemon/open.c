@@ -33,9 +33,6 @@
 /* What becomes vm2-session calls little until then. */
 #define STACK_BYTES (64UL << 10)
 
-/* Behind those that vm2-session has: what tells us that it is executed, by being closed then. */
-#define FD_GATE ORDER_FD_END
-
 /* What the order takes over from the request. */
 static const char *const passed[] = { "tenant", "kind", "command", "argv", "pty", "term", "cols",
 	"rows", "xpixel", "ypixel", "modes", "env", "via", "original", "agent",
@@ -53,10 +50,11 @@ struct opening {
 	char id[STORE_SESSION_LEN + 1];
 	int64_t started;
 	int folder; /* or, of kind forward, what its forwards are counted in */
-	int order;    /* a sealed memfd */
-	pid_t pid;    /* of what becomes vm2-session */
-	int go, gate; /* it waits at the gate until its row is written */
-	int failure;  /* why it could not */
+	int order;   /* a sealed memfd */
+	pid_t pid;   /* of vm2-session, which waits for our word: 0 until it was begun */
+	int go, its; /* the two ends of what it waits at */
+	int begun;   /* why it could not be begun, or 0 */
+	struct err why;
 };
 
 static void opening_end(struct opening *o)
@@ -66,7 +64,7 @@ static void opening_end(struct opening *o)
 	fd_close(o->folder);
 	fd_close(o->order);
 	fd_close(o->go);
-	fd_close(o->gate);
+	fd_close(o->its);
 }
 
 static bool is_in(const char *value, const char *const list[], size_t n)
@@ -236,7 +234,7 @@ static int make_id(struct opening *o)
 	o->started = now.tv_sec;
 	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return err_sys(&o->r->err, errno, "no random numbers");
+		return err_sys(&o->why, errno, "no random numbers");
 	for (int i = 8; i >= 0; i--, ms /= 32)
 		o->id[i] = digits[ms % 32];
 	for (size_t i = 0; i < sizeof(random); i++)
@@ -255,7 +253,14 @@ static int make_folder(struct opening *o)
 		o->folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		n = o->folder < 0 ? -errno : 0;
 	}
-	return n < 0 ? err_sys(&r->err, -n, "cannot make the session's folder %s", path) : 0;
+	return n < 0 ? err_sys(&o->why, -n, "cannot make the session's folder %s", path) : 0;
+}
+
+static void remove_folder(const struct opening *o)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/%s/%s", o->r->config->sessions, o->tenant.name, o->id);
+
+	rmdir(path);
 }
 
 /* In the running guest's own folder, with which it goes. */
@@ -266,7 +271,7 @@ static int open_slots(struct opening *o)
 	if (run >= 0)
 		o->folder = openat(run, "forwards", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (o->folder < 0)
-		return err_sys(&o->r->err, run < 0 ? -run : errno, "cannot count the forwards of %s",
+		return err_sys(&o->why, run < 0 ? -run : errno, "cannot count the forwards of %s",
 			o->tenant.name);
 	return 0;
 }
@@ -351,21 +356,20 @@ static int seal_order(struct opening *o)
 	if (n == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		n = -errno;
 	if (n < 0)
-		return err_sys(&o->r->err, -n, "cannot write the session's order");
+		return err_sys(&o->why, -n, "cannot write the session's order");
 	o->order = steal_fd(&fd);
 	return 0;
 }
 
 /*
- * Put the descriptors where the order has them, the gate behind them, and close all others: nothing of
- * vm2d's (database, locks, listener) goes along. Sources are moved out of the way first.
+ * Put the descriptors where the order has them, and close all others: nothing of vm2d's (database, locks,
+ * listener) goes along. Sources are moved out of the way first.
  */
 static int place_fds(struct opening *o)
 {
 	const int *given = o->r->in.fds, n_given = o->r->in.n_fds;
 	const int from[] = { o->r->fd, o->order, n_given > 0 ? given[0] : -1,
-		n_given > 1 ? given[1] : -1, n_given > 2 ? given[2] : -1, o->run.init_pidfd,
-		o->folder, o->gate };
+		n_given > 1 ? given[1] : -1, n_given > 2 ? given[2] : -1, o->its, o->folder };
 	int moved[ARRAY_LEN(from)];
 
 	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
@@ -378,19 +382,10 @@ static int place_fds(struct opening *o)
 
 		if (moved[i] < 0)
 			close(to);
-		else if (dup3(moved[i], to, to == FD_GATE ? O_CLOEXEC : 0) < 0)
+		else if (dup2(moved[i], to) < 0)
 			return -errno;
 	}
-	return fd_close_from(FD_GATE + 1);
-}
-
-static void announce(int fd, const char *id)
-{
-	CLEANUP_MSG struct msg m = { 0 };
-
-	msg_add(&m, "event", "open");
-	msg_add(&m, "session", id);
-	msg_send(fd, &m, NULL);
+	return fd_close_from(ORDER_FD_END);
 }
 
 /* Returns only when it failed. */
@@ -406,27 +401,22 @@ static int execute(struct opening *o)
 	int n = place_fds(o);
 
 	if (n < 0)
-		return err_sys(&o->r->err, -n, "cannot pass the descriptors on");
+		return err_sys(&o->why, -n, "cannot pass the descriptors on");
 	setsockopt(ORDER_FD_CONTROL, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
-	announce(ORDER_FD_CONTROL, o->id);
 	execve(PROGRAM, config && *config ? with : without, environment);
-	return err_sys(&o->r->err, errno, "cannot run %s", PROGRAM);
+	return err_sys(&o->why, errno, "cannot run %s", PROGRAM);
 }
 
 /*
  * The process that becomes vm2-session. Until it executes that it is in our memory, on a stack of its own,
- * but with its own descriptors; and one of us waits while the other does something.
+ * but with its own descriptors, and we stand still.
  */
 static int become(void *opening)
 {
 	struct opening *o = opening;
-	char byte;
 
-	close(o->go);
-	if (recv(o->gate, &byte, 1, 0) != 1)
-		return 0;
 	setsid();
-	o->failure = execute(o);
+	o->begun = execute(o);
 	return 0;
 }
 
@@ -434,31 +424,41 @@ static int become(void *opening)
  * A child of the listener's, as we are: it reaps it, and we serve further requests with a database that is
  * open and read. No fork(2): to copy our memory would cost as much as that saves.
  */
-static int start(struct opening *o)
+static int begin(struct opening *o)
 {
 	CLEANUP_FREE char *stack = xmalloc(STACK_BYTES);
-	struct err *err = &o->r->err;
-	int ends[2], n;
-	char byte;
+	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return err_sys(err, errno, "cannot make the session's sockets");
+		return err_sys(&o->why, errno, "cannot make the session's sockets");
 	o->go = ends[0];
-	o->gate = ends[1];
-	o->pid = clone(become, stack + STACK_BYTES, CLONE_VM | CLONE_PARENT, o);
+	o->its = ends[1];
+	o->pid = clone(become, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PARENT, o);
 	if (o->pid < 0)
-		return err_sys(err, errno, "cannot make the session's process");
-	close(o->gate);
-	/* Without a row there is no session. */
-	n = add_row(o);
-	if (n == 0 && send(o->go, "", 1, MSG_NOSIGNAL) != 1)
-		n = err_set(err, ERR_FAILED, "the session's process was killed");
-	shutdown(o->go, SHUT_WR);
-	/* Its end is closed when it executes or ends: then it has left our memory. */
-	recv(o->go, &byte, 1, 0);
-	o->gate = -1;
+		return err_sys(&o->why, errno, "cannot make the session's process");
+	o->its = fd_close(o->its);
+	return o->begun;
+}
+
+/* What it has waited for, with the guest that it is to enter. */
+static int say_go(struct opening *o)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	int n = msg_add_fd(&m, o->run.init_pidfd);
+
+	msg_add(&m, "op", "go");
+	return n == 0 ? msg_send(o->go, &m, NULL) : n;
+}
+
+/* Without a row there is no session: what was begun ends when our end of its socket is closed. */
+static int start(struct opening *o)
+{
+	int n = add_row(o);
+
 	/* With a failure the row stays open: the next start of vm2d finds it lost. */
-	return n == 0 ? o->failure : n;
+	if (n == 0 && say_go(o) != 0)
+		n = err_set(&o->r->err, ERR_FAILED, "the session's process was killed");
+	return n;
 }
 
 /* sftp keeps to the plan by itself; other programs are known by how clients start them. */
@@ -469,14 +469,59 @@ static int check_carrying(struct opening *o)
 	unsigned int ways = command && !strcmp(o->kind, "exec") ? carry_ways(command) : 0;
 
 	if (ways & CARRY_UP && limits->uploads == LIMITS_TRANSFERS_NO)
-		return err_set(&o->r->err, ERR_DENIED, "the plan of %s allows no uploads", o->tenant.name);
+		return err_set(&o->why, ERR_DENIED, "the plan of %s allows no uploads", o->tenant.name);
 	if (ways & CARRY_DOWN && limits->downloads == LIMITS_TRANSFERS_NO)
-		return err_set(&o->r->err, ERR_DENIED, "the plan of %s allows no downloads", o->tenant.name);
+		return err_set(&o->why, ERR_DENIED, "the plan of %s allows no downloads", o->tenant.name);
 	return 0;
 }
 
-static int prepare(struct opening *o)
+/* Its plan is known by now. */
+static int check_plan(struct opening *o)
 {
+	if (o->forward && o->tenant.limits.forwarding == LIMITS_FORWARDING_NO)
+		return err_set(&o->why, ERR_DENIED, "the plan of %s allows no forwarding", o->tenant.name);
+	return check_carrying(o);
+}
+
+/* All of it but to enter the guest, whether that runs by now or is on the way to it. */
+static void prepare(struct opening *o)
+{
+	int n = check_plan(o);
+
+	if (n == 0) {
+		trace(o);
+		n = make_id(o);
+	}
+	/* Only what a terminal shows is recorded: a folder for each command would stay there empty. */
+	if (n == 0 && o->pty)
+		n = make_folder(o);
+	if (n == 0 && o->forward)
+		n = open_slots(o);
+	if (n == 0)
+		n = seal_order(o);
+	o->begun = n == 0 ? begin(o) : n;
+}
+
+/* A start that is tried again calls it again. */
+static void prepare_meanwhile(void *opening)
+{
+	struct opening *o = opening;
+
+	if (!o->pid && !o->begun)
+		prepare(o);
+}
+
+static void tell_progress(void *opening, const char *text)
+{
+	const struct opening *o = opening;
+
+	request_progress(o->r, text);
+}
+
+/* A guest that runs, and in front of it a vm2-session that waits. */
+static int bring_up(struct opening *o)
+{
+	const struct life_waiting waiting = { tell_progress, prepare_meanwhile, o };
 	struct request *r = o->r;
 	const char *name = NULL;
 	int n = request_name(r, "tenant", &name);
@@ -486,38 +531,37 @@ static int prepare(struct opening *o)
 	if (n == 0)
 		o->was_up = life_is_up(r->config, r->store, name, &o->tenant, &o->run);
 	if (n == 0 && !o->was_up)
-		n = life_up(r->config, r->store, name, request_progress, r, &o->tenant, &o->run,
-			&r->err);
-	if (n == 0 && o->forward && o->tenant.limits.forwarding == LIMITS_FORWARDING_NO)
-		n = err_set(&r->err, ERR_DENIED, "the plan of %s allows no forwarding", name);
-	if (n == 0)
-		n = check_carrying(o);
+		n = life_up(r->config, r->store, name, &waiting, &o->tenant, &o->run, &r->err);
 	if (n != 0)
 		return n;
-	trace(o);
-	n = make_id(o);
-	/* Only what a terminal shows is recorded: a folder for each command would stay there empty. */
-	if (n == 0 && o->pty)
-		n = make_folder(o);
-	if (n == 0 && o->forward)
-		n = open_slots(o);
-	return n;
+	prepare_meanwhile(o);
+	if (o->begun)
+		r->err = o->why;
+	return o->begun;
+}
+
+/* Nothing of it is left: no process and no folder. */
+static void take_back(struct opening *o)
+{
+	o->go = fd_close(o->go);
+	if (o->pty && o->folder >= 0)
+		remove_folder(o);
 }
 
 int session_open(struct request *r)
 {
 	__attribute__((cleanup(opening_end))) struct opening o = {
-		.r = r, .folder = -1, .order = -1, .go = -1, .gate = -1
+		.r = r, .folder = -1, .order = -1, .go = -1, .its = -1, .run = { -1, -1 }
 	};
-	int n = prepare(&o);
+	int n = bring_up(&o);
 
 	if (n == 0)
-		n = seal_order(&o);
-	if (n == 0)
 		n = start(&o);
-	if (n != 0)
-		return n;
 	guest_run_close(&o.run);
+	if (n != 0) {
+		take_back(&o);
+		return n;
+	}
 	r->handed_on = true;
 	r->again = o.was_up;
 	return 0;

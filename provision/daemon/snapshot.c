@@ -141,6 +141,7 @@ static int restore(struct request *r, bool *ret_ran)
 
 int guest_restore(struct request *r)
 {
+	const struct life_waiting waiting = { request_progress, NULL, r };
 	struct store_tenant tenant;
 	struct guest_run run;
 	bool ran = false;
@@ -148,7 +149,7 @@ int guest_restore(struct request *r)
 
 	if (!ran || n != 0)
 		return n;
-	n = life_up(r->config, r->store, msg_get(&r->in, "name"), request_progress, r, &tenant,
+	n = life_up(r->config, r->store, msg_get(&r->in, "name"), &waiting, &tenant,
 		&run, &r->err);
 	if (n == 0)
 		guest_run_close(&run);

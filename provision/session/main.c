@@ -62,7 +62,7 @@ static int prepare_descriptors(struct err *err)
 	fd_close_from(ORDER_FD_END);
 	/* Those that a kind of session lacks: fill the gaps, so that nothing else lands there. */
 	for (fd = ORDER_FD_INPUT; fd < ORDER_FD_END; fd++)
-		if (fd != ORDER_FD_INIT && fcntl(fd, F_GETFD) < 0)
+		if (fd != ORDER_FD_GO && fcntl(fd, F_GETFD) < 0)
 			dup2(0, fd);
 	for (fd = ORDER_FD_CONTROL; fd < ORDER_FD_END; fd++)
 		if (fd_cloexec(fd, 1) < 0)
@@ -357,6 +357,15 @@ static void close_records(struct session *s, int code, const struct err *err)
 	tell_vm2d(s, &c);
 }
 
+static void say_open(const struct session *s)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "event", "open");
+	msg_add(&m, "session", s->order.session);
+	msg_send(ORDER_FD_CONTROL, &m, NULL);
+}
+
 static const char *config_option(int argc, char **argv)
 {
 	return argc > 2 && strcmp(argv[1], "--config") == 0 && *argv[2] ? argv[2] : NULL;
@@ -379,6 +388,9 @@ int main(int argc, char **argv)
 		code = order_read(ORDER_FD_ORDER, &s.order, &err);
 	if (code == 0)
 		code = config_load(s.order.config ? s.order.config : path, &s.config, &err);
+	if (order_await() < 0)
+		return ERR_FAILED;
+	say_open(&s);
 	if (code == 0) {
 		s.relay.required = s.order.required;
 		code = run(&s, &err);

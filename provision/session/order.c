@@ -2,6 +2,7 @@
 #include "provision/session/order.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,4 +155,17 @@ void order_free(struct order *o)
 	free(o->argv);
 	o->argv = NULL;
 	msg_free(&o->msg);
+}
+
+int order_await(void)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+	CLEANUP_CLOSE int init = -1;
+
+	if (msg_recv(ORDER_FD_GO, &m, 0, NULL) != 0)
+		return -ECANCELED;
+	init = msg_take_fd(&m, 0);
+	if (init < 0)
+		return -EBADMSG;
+	return dup3(init, ORDER_FD_INIT, O_CLOEXEC) < 0 ? -errno : 0;
 }

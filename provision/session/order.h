@@ -5,7 +5,8 @@
  *   4  a sealed memfd: the order, in the message codec (fields below)
  *   5  the session's input, 6 its output, 7 its error output (with pty=1: closed); with
  *      kind=forward none of them
- *   8  pidfd of the guest's init
+ *   8  where its word to begin comes from (order_await), which brings a pidfd of the guest's init; that
+ *      takes its place then
  *   9  the session's folder, SESSIONS/TENANT/ID, already made (0700); with kind=forward the file in
  *      which the tenant's forwards are counted (slots.h)
  * All others are closed. argv: vm2-session --config FILE TENANT ID
@@ -16,7 +17,8 @@
  *   record=0|1 (a terminal is recorded)  address4= address6=  uid_base=N (the host's id of the
  *   guest's root; may be missing)  forwards=N (of kind=forward: the tenant's bound; 0: none)
  *
- * The process says event=open before its execve; vm2-session says event=end, whatever happens.
+ * It may be started before its guest is there, and waits. Told to begin, it says event=open, and
+ * event=end whatever happens. If the other end of 8 is closed instead, it ends and has left nothing.
  */
 #ifndef VM2_SESSION_ORDER_H
 #define VM2_SESSION_ORDER_H
@@ -32,6 +34,7 @@ enum {
 	ORDER_FD_INPUT = 5,
 	ORDER_FD_OUTPUT = 6,
 	ORDER_FD_ERROR = 7,
+	ORDER_FD_GO = 8,
 	ORDER_FD_INIT = 8,
 	ORDER_FD_FOLDER = 9, /* for the recording of a terminal; without one not there */
 	ORDER_FD_SLOTS = 9,  /* of kind forward */
@@ -63,5 +66,8 @@ struct order {
 /* Read and check the order. *ret is to be freed with order_free. ERR_USAGE, -EBADMSG, -errno. */
 int order_read(int fd, struct order *ret, struct err *err);
 void order_free(struct order *o);
+
+/* Wait for the word to begin; ORDER_FD_INIT is the init's then. Negative: there is nothing to be done. */
+int order_await(void);
 
 #endif

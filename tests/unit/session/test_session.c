@@ -30,6 +30,7 @@ struct rig {
 	char folder[32]; /* config, ledger, the session's folder */
 	pid_t keeper, init;
 	int init_pidfd;
+	int go; /* where it is told to begin */
 	pid_t session;
 	int control, in, out, err;
 };
@@ -124,10 +125,10 @@ static int make_order(const struct rig *g, const char *const *fields)
 }
 
 static _Noreturn void become_session(const struct rig *g, int control, int order, int in, int out,
-				     int err, int folder)
+				     int err, int go, int folder)
 {
 	const char *program = getenv("VM2_SESSION_PROGRAM");
-	int fds[] = { control, order, in, out, err, g->init_pidfd, folder };
+	int fds[] = { control, order, in, out, err, go, folder };
 	CLEANUP_FREE char *config = xasprintf("%s/vm2.conf", g->folder);
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -152,11 +153,11 @@ static void make_pipe(int ret[2])
 	setfsuid(0);
 }
 
-/* spoilt: a file stands where the ledger's folder should be. */
-static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
+/* It waits. spoilt: a file stands where the ledger's folder should be. */
+static void begin(struct rig *g, const char *const *fields, bool spoilt)
 {
 	CLEANUP_FREE char *conf = NULL, *path = NULL;
-	int control[2], in[2], out[2], err[2], order, folder;
+	int control[2], go[2], in[2], out[2], err[2], order, folder;
 
 	if (geteuid() != 0)
 		cr_skip_test("entering namespaces takes root");
@@ -179,12 +180,14 @@ static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
 	order = make_order(g, fields);
 	folder = open(g->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go), 0);
 	make_pipe(in);
 	make_pipe(out);
 	make_pipe(err);
 	g->session = fork();
 	if (g->session == 0)
-		become_session(g, control[1], order, in[0], out[1], err[1], folder);
+		become_session(g, control[1], order, in[0], out[1], err[1], go[1], folder);
+	close(go[1]);
 	close(control[1]);
 	close(in[0]);
 	close(out[1]);
@@ -195,6 +198,28 @@ static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
 	g->in = in[1];
 	g->out = out[0];
 	g->err = err[0];
+	g->go = go[0];
+}
+
+/* What vm2d says when the guest is there. */
+static void say_go(struct rig *g)
+{
+	CLEANUP_MSG struct msg m = { 0 };
+
+	msg_add(&m, "op", "go");
+	cr_assert_eq(msg_add_fd(&m, g->init_pidfd), 0);
+	cr_assert_eq(msg_send(g->go, &m, NULL), 0);
+	close(g->go);
+	msg_free(&m);
+	m = (struct msg){ 0 };
+	cr_assert_eq(msg_recv(g->control, &m, clock_ms() + 15000, NULL), 0);
+	cr_assert_str_eq(msg_get(&m, "event"), "open");
+}
+
+static void start_spoilt(struct rig *g, const char *const *fields, bool spoilt)
+{
+	begin(g, fields, spoilt);
+	say_go(g);
 }
 
 static void start(struct rig *g, const char *const *fields)
@@ -276,6 +301,22 @@ static int join_leaves(void *data, uint64_t index, const char *json, size_t len)
 	buf_add(data, json, len);
 	buf_puts(data, "\n");
 	return 0;
+}
+
+/* The guest did not come up, say: who waited for it leaves no word anywhere. */
+Test(session, one_that_is_not_wanted_leaves_nothing)
+{
+	struct msg m = { 0 };
+	CLEANUP_FREE char *cmd = NULL;
+	struct rig g;
+
+	begin(&g, FIELDS("kind=exec", "command=echo no"), false);
+	cmd = xasprintf("! test -e %s/ledger", g.folder);
+	close(g.go);
+	cr_assert_neq(msg_recv(g.control, &m, clock_ms() + 15000, NULL), 0, "it said %s",
+		      msg_get(&m, "event"));
+	cr_assert_eq(system(cmd), 0);
+	finish(&g);
 }
 
 Test(session, gives_back_the_exit_status_and_its_record, .timeout = 60)

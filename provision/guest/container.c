@@ -30,6 +30,7 @@
 #include "provision/base/fd.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/inside.h"
+#include "provision/guest/steps.h"
 #include "provision/guest/type.h"
 
 #define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
@@ -51,11 +52,13 @@ struct start {
 	const struct config *config;
 	const struct guest_spec *spec;
 	struct inside in;
+	struct storage_layers layers;
+	int userns; /* the guest's */
 	int proc; /* of its own: what is looked for in /proc stays in memory as long as the guest runs */
 	int host_net, host_time, guest_net;
 	int console; /* master side */
 	int sync;    /* our end */
-	int go;	     /* says when all else of the guest is there, or -1: it is */
+	int go;	     /* says what else of the guest is there (enum launch_word), or -1: all is */
 	pid_t pid;
 	int pidfd;
 };
@@ -64,11 +67,13 @@ static void start_init(struct start *s)
 {
 	struct inside *in = &s->in;
 
-	in->layers.lower = in->layers.base = in->layers.upper = in->sysfs = in->console_node = -1;
+	s->layers = (struct storage_layers){ -1, -1, -1 };
+	in->sysfs = in->console_node = -1;
 	in->console = in->init = in->sync = in->dev = -1;
 	for (size_t i = 0; i < LXCFS_FILES; i++)
 		in->lxcfs[i] = -1;
-	s->proc = s->host_net = s->host_time = s->guest_net = s->console = s->sync = s->pidfd = -1;
+	s->userns = s->proc = s->host_net = s->host_time = s->guest_net = s->console = s->sync =
+		s->pidfd = -1;
 }
 
 /*
@@ -346,20 +351,38 @@ static int write_maps(const struct start *s, struct err *err)
 	return 0;
 }
 
-static int prepare_child(const struct start *s, struct err *err)
+/* The child is what its namespaces make it: it mounts what all guests have. */
+static int prepare_child(struct start *s, struct err *err)
 {
-	CLEANUP_CLOSE int userns = -1;
+	const int fds[INSIDE_FDS] = { has_own_network(s) ? s->in.sysfs : -1, -1, -1 };
 	char path[64];
 	int r = write_maps(s, err);
 
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), "%d/ns/user", s->pid);
-	userns = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
-	if (userns < 0)
+	s->userns = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
+	if (s->userns < 0)
 		return err_sys(err, errno, "cannot open the guest's user namespace");
-	r = s->in.storage->idmap(&s->in.layers, userns, err);
-	return r < 0 ? r : 0;
+	return inside_send(s->sync, fds) < 0 ?
+		       err_sys(err, errno, "lost the guest's first process") :
+		       0;
+}
+
+static int give_files(struct start *s, struct err *err)
+{
+	struct storage_layers *layers = &s->layers;
+	int r = s->in.storage->open(s->config, s->spec, layers, err);
+
+	if (r == 0)
+		r = s->in.storage->idmap(layers, s->userns, err);
+	if (r == 0 &&
+	    inside_send(s->sync, (const int[]){ layers->lower, layers->base, layers->upper }) < 0)
+		r = err_sys(err, errno, "lost the guest's first process");
+	layers->lower = fd_close(layers->lower);
+	layers->base = fd_close(layers->base);
+	layers->upper = fd_close(layers->upper);
+	return r;
 }
 
 static int make_link(const struct start *s, struct err *err)
@@ -401,24 +424,22 @@ static int receive(const struct start *s, struct inside_report *ret, struct err 
 	return 1;
 }
 
-static int run_child(const struct start *s, int *ret_signal, struct err *err)
+static int run_child(struct start *s, int *ret_signal, struct err *err)
 {
+	static const int none[INSIDE_FDS] = { -1, -1, -1 };
 	struct inside_report report;
 	siginfo_t ended = { 0 };
-	int r = prepare_child(s, err);
+	int r = give_files(s, err);
 
-	if (r < 0)
-		return r;
-	if (inside_send(s->sync, has_own_network(s) ? s->in.sysfs : -1) < 0)
-		return err_sys(err, errno, "lost the guest's first process");
-	r = make_link(s, err);
+	if (r == 0)
+		r = make_link(s, err);
 	if (r != 0)
 		return r;
 	r = receive(s, &report, err);
 	if (r != 1)
 		return r == 0 ? err_set(err, ERR_FAILED, "the guest's first process died") : r;
 	*ret_signal = report.stop_signal;
-	if (send(s->sync, "x", 1, MSG_NOSIGNAL) != 1)
+	if (inside_send(s->sync, none) < 0)
 		return err_sys(err, errno, "lost the guest's first process");
 	r = receive(s, &report, err);
 	if (r != 0)
@@ -429,21 +450,31 @@ static int run_child(const struct start *s, int *ret_signal, struct err *err)
 	return 0;
 }
 
-/* Until here nothing of the guest's was needed, now all of it is. */
-static int await_go(struct start *s, struct err *err)
+/* From whoever takes the other steps of the start, unless they have been taken. */
+static int await_word(const struct start *s, enum launch_word word, struct err *err)
 {
-	const struct cgroup_manager *cgroup = cgroup_pick(NULL);
-	char byte;
+	char byte = (char)word;
 	ssize_t n = 1;
-	int r;
 
 	if (s->go >= 0)
 		while ((n = read(s->go, &byte, 1)) < 0 && errno == EINTR)
 			continue;
-	if (n != 1 || !cgroup)
-		return err_set(err, ERR_FAILED, "given up: nobody waits for it any more");
-	r = cgroup->open_way(s->config->instance, s->spec->name, false, &s->in.way, err);
-	return r < 0 ? r : s->in.storage->open(s->config, s->spec, &s->in.layers, err);
+	return n == 1 && byte == (char)word ?
+		       0 :
+		       err_set(err, ERR_FAILED, "given up: nobody waits for it any more");
+}
+
+/* It is born in the guest's limits. */
+static int bear_child(struct start *s, struct err *err)
+{
+	const struct cgroup_manager *cgroup = cgroup_pick(NULL);
+	int r = cgroup ? cgroup->open_way(s->config->instance, s->spec->name, false, &s->in.way,
+					  err) :
+			 err_set(err, ERR_FAILED, "no limits can be set");
+
+	if (r == 0)
+		r = make_child(s, err);
+	return r == 0 ? visit_own_network(s, err) : r;
 }
 
 static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
@@ -451,18 +482,21 @@ static int start_run(struct start *s, const char *init_path, int *ret_signal, st
 	int r = open_sources(s, init_path, err), home;
 
 	if (r == 0)
-		r = await_go(s, err);
-	if (r == 0)
 		r = enter_network(s, err);
 	if (r == 0)
 		r = make_time(s, err);
 	if (r == 0)
-		r = make_child(s, err);
+		r = await_word(s, LAUNCH_LIMITS, err);
 	if (r == 0)
-		r = visit_own_network(s, err);
+		r = bear_child(s, err);
 	home = go_home(s, r ? NULL : err);
 	if (r == 0)
 		r = home;
+	if (r == 0)
+		r = prepare_child(s, err);
+	/* Until here nothing of the guest's files and rules was needed, now all of it is. */
+	if (r == 0)
+		r = await_word(s, LAUNCH_ALL, err);
 	return r ? r : run_child(s, ret_signal, err);
 }
 

@@ -20,68 +20,77 @@
 #include "provision/guest/confine.h"
 #include "provision/guest/rootfs.h"
 
-/* Room for one descriptor, aligned as cmsg(3) wants it. */
+/* Room for the descriptors, aligned as cmsg(3) wants it. */
 union control {
 	struct cmsghdr head;
-	char data[CMSG_SPACE(sizeof(int))];
+	char data[CMSG_SPACE(INSIDE_FDS * sizeof(int))];
 };
 
-int inside_send(int sync, int sysfs)
+/* The byte says in which places there are some. */
+int inside_send(int sync, const int fds[INSIDE_FDS])
 {
 	union control control = { 0 };
-	char byte = 'm';
-	struct iovec iov = { &byte, 1 };
+	char places = 0;
+	struct iovec iov = { &places, 1 };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int there[INSIDE_FDS];
+	size_t n = 0;
 
-	if (sysfs >= 0) {
+	for (size_t i = 0; i < INSIDE_FDS; i++)
+		if (fds[i] >= 0) {
+			places = (char)(places | 1 << i);
+			there[n++] = fds[i];
+		}
+	if (n) {
 		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
+		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
 		control.head.cmsg_level = SOL_SOCKET;
 		control.head.cmsg_type = SCM_RIGHTS;
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.head), &sysfs, sizeof(sysfs));
+		control.head.cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(&control.head), there, n * sizeof(int));
 	}
 	return sendmsg(sync, &msg, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-/* Wait for the parent; without one there is nothing to be done. The descriptor that came along, or -1. */
-static int wait_for_parent(const struct inside *in)
+/* Wait for the parent; without one there is nothing to be done. */
+static void wait_for_parent(const struct inside *in, int ret[INSIDE_FDS])
 {
 	union control control = { 0 };
-	char byte;
-	struct iovec iov = { &byte, 1 };
+	char places;
+	struct iovec iov = { &places, 1 };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control) };
-	int fd = -1;
+	const unsigned char *next = CMSG_DATA(&control.head);
 
 	if (recvmsg(in->sync, &msg, MSG_CMSG_CLOEXEC) != 1)
 		_exit(1);
-	if (msg.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
-	return fd;
+	for (size_t i = 0; i < INSIDE_FDS; i++) {
+		ret[i] = -1;
+		if (!(places & 1 << i))
+			continue;
+		memcpy(&ret[i], next, sizeof(int));
+		next += sizeof(int);
+	}
 }
 
-/* The guest's root, mounted on a tmpfs over /proc: a folder that every host has. */
-static int mount_root(const struct inside *in, struct err *err)
+/* Where the guest is put together: a tmpfs over /proc, a folder that every host has. */
+static int mount_stage(struct err *err)
 {
 	/* Nothing that happens here is to be seen on the host, nor the other way round. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "cannot make the mounts private");
 	if (mount("stage", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=700") < 0)
 		return err_sys(err, errno, "cannot mount the stage");
-	if (chdir("/proc") < 0)
-		return err_sys(err, errno, "cannot enter the stage");
-	return in->storage->mount(&in->layers, err);
+	return chdir("/proc") < 0 ? err_sys(err, errno, "cannot enter the stage") : 0;
 }
 
 /*
- * The old root stays mounted on top of the new one until proc is there, whose mount the kernel
- * allows only where a whole one is to be seen. Paths begin below it, in the guest's own tree:
- * whatever symlinks the customer left there cannot lead out.
+ * The old root stays mounted on top of the new one until the rest has moved there. Paths begin below it,
+ * in the guest's own tree: whatever symlinks the customer left there cannot lead out.
  */
-static int change_root(const struct inside *in, struct err *err)
+static int change_root(int furniture, struct err *err)
 {
 	CLEANUP_CLOSE int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r;
@@ -90,7 +99,7 @@ static int change_root(const struct inside *in, struct err *err)
 		return err_sys(err, errno, "cannot open the old root");
 	if (chdir("root") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return err_sys(err, errno, "cannot change the root");
-	r = rootfs_furnish(in, err);
+	r = rootfs_move_in(furniture, err);
 	if (r < 0)
 		return r;
 	if (fchdir(old) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
@@ -178,8 +187,10 @@ static int enter_groups(const struct inside *in, struct err *err)
 
 static int enter(const struct inside *in, struct err *err)
 {
-	int r = confine_become_root(err);
+	int r = enter_groups(in, err);
 
+	if (r == 0)
+		r = confine_become_root(err);
 	if (r < 0)
 		return r;
 	/* Whoever kills vm2-guest kills the guest. Init could undo it: then the cgroup has it. */
@@ -190,25 +201,40 @@ static int enter(const struct inside *in, struct err *err)
 		return err_sys(err, errno, "cannot make the cgroup namespace");
 	if (sethostname(in->name, strlen(in->name)) < 0)
 		return err_sys(err, errno, "cannot set the host name");
-	r = mount_root(in, err);
-	return r < 0 ? r : change_root(in, err);
+	return mount_stage(err);
+}
+
+/* Until here nothing of the guest's files was needed. */
+static int put_together(const struct inside *in, struct err *err)
+{
+	CLEANUP_CLOSE int furniture = -1;
+	struct inside all = *in;
+	int fds[INSIDE_FDS], r;
+
+	wait_for_parent(in, fds);
+	if (fds[0] >= 0)
+		all.sysfs = fds[0];
+	r = enter(&all, err);
+	if (r == 0)
+		r = furniture = rootfs_furnish(&all, err);
+	if (r < 0)
+		return r;
+	wait_for_parent(in, fds);
+	r = in->storage->mount(&(struct storage_layers){ fds[0], fds[1], fds[2] }, err);
+	return r < 0 ? r : change_root(furniture, err);
 }
 
 _Noreturn void inside_main(const struct inside *in)
 {
 	struct inside_report report = { 0 };
 	const char *path = NULL;
-	struct inside all = *in;
-	int sysfs;
+	int none[INSIDE_FDS];
 
 	confine_profile();
-	sysfs = wait_for_parent(in);
-	if (sysfs >= 0)
-		all.sysfs = sysfs;
-	if (enter_groups(in, &report.err) == 0 && enter(&all, &report.err) == 0) {
+	if (put_together(in, &report.err) == 0) {
 		path = find_init(&report.stop_signal);
 		send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
-		wait_for_parent(in);
+		wait_for_parent(in, none);
 		become_init(in, path, &report.err);
 	}
 	send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);

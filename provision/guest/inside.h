@@ -9,7 +9,6 @@
 /* All that was opened on the host for it. Every descriptor is closed on exec. */
 struct inside {
 	const struct storage_driver *storage;
-	struct storage_layers layers;
 	const char *name; /* the guest's: its host name */
 	uint64_t cpu;	    /* percent of one processor; 0: no limit */
 	uint64_t terminals; /* of its /dev/pts; 0: no limit */
@@ -30,12 +29,19 @@ struct inside_report {
 	struct err err;	 /* code not 0: it failed */
 };
 
-/* Send the byte that the child waits for first, and a sysfs that was made after it (-1: none). */
-int inside_send(int sync, int sysfs);
+/* How many descriptors a word to the child brings at most. */
+#define INSIDE_FDS 3
 
 /*
- * In the child. Waits for a byte (ids and layers are ready), mounts, sends a report, waits
- * for another (the interface is there), becomes init. The end of sync without a report is success.
+ * A word to the child, with descriptors (-1: none in this place), which stay the caller's. The first: its
+ * ids are there (a sysfs that was made after it was born). The second: the guest's files are (the layers).
+ * The third: its interface is.
+ */
+int inside_send(int sync, const int fds[INSIDE_FDS]);
+
+/*
+ * In the child. At the first word it mounts what all guests have, at the second the guest's root, and
+ * sends a report; at the third it becomes init. The end of sync without a report is success.
  */
 _Noreturn void inside_main(const struct inside *in);
 

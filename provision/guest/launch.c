@@ -151,10 +151,12 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 	return r < 0 && r != -EPIPE ? err_sys(err, -r, "cannot tell vm2-guest what to start") : 0;
 }
 
-void launch_go(int link)
+void launch_say(int link, enum launch_word word)
 {
+	char byte = (char)word;
+
 	/* As above. */
-	send(link, "g", 1, MSG_NOSIGNAL);
+	send(link, &byte, 1, MSG_NOSIGNAL);
 }
 
 int launch_await(const struct config *config, int link, struct err *err)

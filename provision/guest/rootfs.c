@@ -310,7 +310,8 @@ static void mount_lxcfs(const struct inside *in)
 	}
 }
 
-int rootfs_furnish(const struct inside *in, struct err *err)
+/* All that is mounted over a guest's root. */
+static int furnish(const struct inside *in, struct err *err)
 {
 	int r = attach_folder(in->dev, "/dev", err);
 
@@ -328,4 +329,40 @@ int rootfs_furnish(const struct inside *in, struct err *err)
 	mount_cgroup();
 	mount_lxcfs(in);
 	return mask(err);
+}
+
+int rootfs_furnish(const struct inside *in, struct err *err)
+{
+	CLEANUP_CLOSE int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_CLOSE int stage = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), folder = -1;
+	int r;
+
+	if (root < 0 || stage < 0 || mkdir("furniture", 0755) < 0 || chdir("furniture") < 0)
+		return err_sys(err, errno, "cannot make the stage");
+	folder = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* So that paths are as in the guest. */
+	if (folder < 0 || chroot(".") < 0)
+		return err_sys(err, errno, "cannot enter the stage");
+	r = furnish(in, err);
+	if (r < 0)
+		return r;
+	if (fchdir(root) < 0 || chroot(".") < 0 || fchdir(stage) < 0)
+		return err_sys(err, errno, "cannot leave the stage");
+	return steal_fd(&folder);
+}
+
+int rootfs_move_in(int furniture, struct err *err)
+{
+	static const char *const folders[] = { "/proc", "/dev", "/sys", "/run" };
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		CLEANUP_CLOSE int from =
+			openat(furniture, folders[i] + 1, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		int r = from < 0 ? err_sys(err, errno, "cannot open the %s to be", folders[i]) :
+				   attach_folder(from, folders[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

@@ -5,7 +5,14 @@
 
 #include "provision/guest/inside.h"
 
-/* In the guest's namespaces, as its root, with its tree as root. docs/GUEST says what for. */
+/*
+ * In the guest's namespaces, as its root, with a tmpfs as working directory: mount in a folder of that what
+ * all guests have, whatever their files are. docs/GUEST says what for. The folder, to be closed by the
+ * caller, or negative.
+ */
 int rootfs_furnish(const struct inside *in, struct err *err);
+
+/* With the guest's tree as root: move that to its places in there. */
+int rootfs_move_in(int furniture, struct err *err);
 
 #endif

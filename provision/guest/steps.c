@@ -39,11 +39,15 @@ static int cgroup_up(struct work *w, struct err *err)
 {
 	const char *why = NULL;
 	const struct cgroup_manager *manager = cgroup_pick(&why);
+	int r;
 
 	if (!manager)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	return manager->create(w->config->instance, w->spec->name, w->spec->uid_base,
-			       &w->spec->limits, err);
+	r = manager->create(w->config->instance, w->spec->name, w->spec->uid_base, &w->spec->limits,
+			    err);
+	if (r == 0 && w->begun)
+		launch_say(w->begun->link, LAUNCH_LIMITS);
+	return r;
 }
 
 static int cgroup_down(struct work *w, struct err *err)
@@ -99,7 +103,7 @@ static int run_up(struct work *w, struct err *err)
 {
 	const struct guest_starting *starting = w->starting;
 
-	launch_go(w->begun->link);
+	launch_say(w->begun->link, LAUNCH_ALL);
 	if (starting && starting->meanwhile)
 		starting->meanwhile(starting->data);
 	return launch_await(w->config, w->begun->link, err);
@@ -153,10 +157,10 @@ static int run_down(struct work *w, struct err *err)
 
 /* In the order of starting: nothing of the guest runs before its limits and its rules are there. */
 const struct step steps[STEPS] = {
-	{ "files", "Making your system from its template", files_up, files_down },
-	{ "limits", NULL, cgroup_up, cgroup_down },
-	{ "rules", NULL, rules_up, rules_down },
-	{ "run", "Starting your system", run_up, run_down },
+	[STEP_LIMITS] = { "limits", NULL, cgroup_up, cgroup_down },
+	[STEP_FILES] = { "files", "Making your system from its template", files_up, files_down },
+	[STEP_RULES] = { "rules", NULL, rules_up, rules_down },
+	[STEP_RUN] = { "run", "Starting your system", run_up, run_down },
 };
 
 int steps_down(struct work *work, int from, struct err *err)

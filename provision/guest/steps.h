@@ -16,7 +16,8 @@ struct work {
 	const struct guest_spec *spec;
 	const struct guest_starting *starting; /* a caller who wants to know, or NULL */
 	bool fresh; /* the files were made by this start: its failure removes them */
-	struct guest_begun *begun; /* a vm2-guest that waits for launch_go(), then starts it */
+	struct guest_begun
+		*begun; /* a vm2-guest that starts it as launch_say() tells; NULL in itself */
 	bool held;  /* this process holds the firewall's socket (firewall/owner.h) */
 };
 
@@ -28,7 +29,13 @@ struct step {
 	int (*down)(struct work *work, struct err *err);
 };
 
-#define STEPS 4
+enum {
+	STEP_LIMITS,
+	STEP_FILES,
+	STEP_RULES,
+	STEP_RUN,
+	STEPS
+};
 extern const struct step steps[STEPS];
 
 /* Undo steps[from-1 .. 0]; goes on after a failure. 0, or the first failure. */
@@ -55,14 +62,19 @@ int launch_begin(const struct config *config, struct guest_begun *ret, struct er
 /* Close the link, if there is one: whoever waits ends. */
 void launch_end(struct guest_begun *begun);
 
-/*
- * Tell it. It prepares what needs none of the other steps and waits again: meanwhile the caller takes them.
- */
+/* Tell it. It goes on as far as the steps have come, which launch_say() tells it. */
 int launch_supervisor(const struct config *config, const struct guest_spec *spec, int link,
 		      struct err *err);
 
-/* Have it go on. */
-void launch_go(int link);
+/*
+ * What is there by now. With its limits the guest's first process is born, in them, and mounts what all
+ * guests have; with all else it becomes the guest.
+ */
+enum launch_word {
+	LAUNCH_LIMITS = 'l',
+	LAUNCH_ALL = 'g'
+};
+void launch_say(int link, enum launch_word word);
 
 /* Wait until the guest runs. */
 int launch_await(const struct config *config, int link, struct err *err);

@@ -125,11 +125,9 @@ static int hold_rules(const struct supervisor *s, struct err *err)
 static int prepare_again(struct supervisor *s, struct err *err)
 {
 	struct work work = work_of(s);
-	int r = 0;
+	int r = steps[STEP_LIMITS].up(&work, err);
 
-	for (int i = 1; r == 0 && i < STEPS - 1; i++)
-		r = steps[i].up(&work, err);
-	return r;
+	return r == 0 ? steps[STEP_RULES].up(&work, err) : r;
 }
 
 /* All that can be done before it is known for which guest. */

@@ -296,7 +296,7 @@ int auth_account(struct request *r)
 
 int auth_open(struct request *r)
 {
-	const struct life_waiting waiting = { request_progress, NULL, r };
+	const struct life_waiting waiting = { request_progress, NULL, r, r->host->queue };
 	const char *name = NULL;
 	struct guest_run run;
 	struct store_tenant t;

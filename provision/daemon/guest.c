@@ -159,7 +159,7 @@ int guest_row(struct request *r)
 
 int guest_up(struct request *r)
 {
-	const struct life_waiting waiting = { request_progress, NULL, r };
+	const struct life_waiting waiting = { request_progress, NULL, r, r->host->queue };
 	struct store_tenant t;
 	struct guest_run run;
 	const char *name = NULL;

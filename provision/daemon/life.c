@@ -270,7 +270,7 @@ static int up_locked(const struct config *config, struct store *store, const cha
 	}
 	if (runs(config, t, run))
 		return 0;
-	guest_begin(config, &b.begun);
+	guest_begin(config, waiting->queue, &b.begun);
 	if (t->guest.intent == STORE_GUEST_NONE) {
 		r = create(&b, t, run, err);
 	} else {
@@ -292,7 +292,7 @@ int life_up(const struct config *config, struct store *store, const char *name,
 	const struct life_waiting *waiting, struct store_tenant *tenant, struct guest_run *run,
 	struct err *err)
 {
-	static const struct life_waiting silent = { 0 };
+	static const struct life_waiting silent = { .queue = -1 };
 	CLEANUP_CLOSE int seat = -1, lock = -1;
 	int r = admit(store, name, tenant, err);
 

@@ -25,6 +25,7 @@ struct life_waiting {
 	 */
 	void (*meanwhile)(void *data);
 	void *data; /* for both */
+	int queue;  /* of vm2-guests that were begun ahead, or -1 */
 };
 
 /*

@@ -521,7 +521,8 @@ static void tell_progress(void *opening, const char *text)
 /* A guest that runs, and in front of it a vm2-session that waits. */
 static int bring_up(struct opening *o)
 {
-	const struct life_waiting waiting = { tell_progress, prepare_meanwhile, o };
+	const struct life_waiting waiting = { tell_progress, prepare_meanwhile, o,
+					      o->r->host->queue };
 	struct request *r = o->r;
 	const char *name = NULL;
 	int n = request_name(r, "tenant", &name);

@@ -17,6 +17,7 @@ struct host {
 	struct access access;
 	int64_t started_ms;   /* clock_ms() */
 	unsigned int workers; /* busy ones, this one among them */
+	int queue;	      /* where a worker takes a vm2-guest that was begun ahead (guest.h) */
 };
 
 struct request {

@@ -21,6 +21,7 @@
 #include "provision/daemon/fence.h"
 #include "provision/daemon/recover.h"
 #include "provision/daemon/traffic.h"
+#include "provision/guest/guest.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 #define BACKLOG		 1024
@@ -43,8 +44,12 @@
 /* So many requests a worker serves, one after the other, of those that leave it as it was. */
 #define SERVED_MAX 64
 
-/* Where a worker has its link to the listener. */
-#define LINK_FD 3
+/* Where a worker has its link to the listener, and the queue of vm2-guests. */
+#define LINK_FD	 3
+#define QUEUE_FD 4
+
+/* A vm2-guest that is missing is begun so long after a worker has ended, which may have taken it. */
+#define QUEUE_MS 100
 
 #define FENCE_PAUSE_MS 100
 
@@ -63,6 +68,8 @@ struct server {
 	size_t n_pending, n_workers, n_spares;
 	int64_t refill_at; /* clock_ms() when spares that are missing are forked */
 	struct pollfd *polls;
+	int queue_put;	  /* the other end of host->queue */
+	int64_t queue_at; /* clock_ms() when to look whether one is missing; 0: no need */
 	int fence_listener;
 	pid_t keeper, fence;
 };
@@ -196,23 +203,28 @@ static void serve_some(struct server *s, struct store *store)
 
 /*
  * A worker: a session of its own, so that a terminal's ^C at vm2d ends no customer's; the signals
- * as they were; no descriptor but 0-2 and the link, which tells the listener of its end (it closes
- * by itself at exit). It opens the database before there is a request, and asks it what most of them
+ * as they were; no descriptor but 0-2, the queue of vm2-guests, and the link, which tells the listener of
+ * its end (it closes by itself at exit). It opens the database before there is a request, and asks it what most of them
  * do first, since that and the fork are most of what a request costs.
  */
 static void __attribute__((noreturn)) work(struct server *s, int link)
 {
 	struct store *store = NULL;
 	sigset_t none;
+	int queue;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE,
 		SIG_DFL); /* what is ignored stays so over execve, up to a customer's shell */
 	setsid();
-	if (link != LINK_FD && dup3(link, LINK_FD, O_CLOEXEC) < 0)
+	/* First away from the numbers that are written next. */
+	link = fcntl(link, F_DUPFD_CLOEXEC, QUEUE_FD + 1);
+	queue = fcntl(s->host->queue, F_DUPFD_CLOEXEC, QUEUE_FD + 1);
+	if (dup3(link, LINK_FD, O_CLOEXEC) < 0 || dup3(queue, QUEUE_FD, O_CLOEXEC) < 0)
 		_exit(1);
-	fd_close_from(LINK_FD + 1);
+	s->host->queue = QUEUE_FD;
+	fd_close_from(QUEUE_FD + 1);
 	/* Should that fail, the request tries again and says so. */
 	if (store_open(s->host->config->database, &store, NULL) == 0)
 		store_warm(store);
@@ -333,6 +345,7 @@ static void end_workers(struct server *s, const struct pollfd *polls, size_t n)
 		if (!polls[i].revents)
 			continue;
 		drop(s->workers, &s->n_workers, i);
+		s->queue_at = clock_ms() + QUEUE_MS;
 		if (s->n_spares < SPARES_MAX && recv(worker.fd, &again, 1, MSG_DONTWAIT) == 1)
 			s->spares[s->n_spares++] = worker;
 		else
@@ -430,13 +443,15 @@ static int next_timeout(const struct server *s)
 {
 	int64_t now = clock_ms(), least = PENDING_MS;
 
-	if (s->n_pending == 0 && s->n_spares >= SPARES)
+	if (s->n_pending == 0 && s->n_spares >= SPARES && !s->queue_at)
 		return -1;
 	for (size_t i = 0; i < s->n_pending; i++)
 		if (s->pending[i].deadline - now < least)
 			least = s->pending[i].deadline - now;
 	if (s->n_spares < SPARES && s->refill_at - now < least)
 		least = s->refill_at - now;
+	if (s->queue_at && s->queue_at - now < least)
+		least = s->queue_at - now;
 	return least > 0 ? (int)least : 0;
 }
 
@@ -456,12 +471,23 @@ static void refill(struct server *s)
 	}
 }
 
+/* What cannot be begun ahead, the next start begins itself, and says why it could not. */
+static void refill_queue(struct server *s)
+{
+	if (!s->queue_at || clock_ms() < s->queue_at)
+		return;
+	s->queue_at = 0;
+	if (guest_queue_empty(s->host->queue))
+		guest_queue_fill(s->host->config, s->queue_put, NULL);
+}
+
 static void loop(struct server *s)
 {
 	for (;;) {
 		size_t n_pending, n_workers, n;
 
 		refill(s);
+		refill_queue(s);
 		n_pending = s->n_pending;
 		n_workers = s->n_workers;
 		n = fill_polls(s);
@@ -494,11 +520,13 @@ int server_run(struct host *host, int listener, struct err *err)
 {
 	size_t workers = host->config->workers;
 	struct server s = { .host = host,
-		.listener = listener,
-		.signals = -1,
-		.fence_listener = -1,
-		.keeper = -1,
-		.fence = -1 };
+			    .listener = listener,
+			    .signals = -1,
+			    .queue_put = -1,
+			    .queue_at = 1,
+			    .fence_listener = -1,
+			    .keeper = -1,
+			    .fence = -1 };
 	const struct rules_base base = fence_base(host->config);
 	int r = block_signals(&s.signals);
 
@@ -512,6 +540,9 @@ int server_run(struct host *host, int listener, struct err *err)
 		err_wrap(err, "[network] of the configuration");
 		return r;
 	}
+	r = guest_queue_make(&host->queue, &s.queue_put);
+	if (r < 0)
+		return err_sys(err, -r, "cannot make the queue of vm2-guests");
 	r = owner_listen(host->config->run, &s.fence_listener, err);
 	if (r != 0)
 		return r;

@@ -141,7 +141,7 @@ static int restore(struct request *r, bool *ret_ran)
 
 int guest_restore(struct request *r)
 {
-	const struct life_waiting waiting = { request_progress, NULL, r };
+	const struct life_waiting waiting = { request_progress, NULL, r, r->host->queue };
 	struct store_tenant tenant;
 	struct guest_run run;
 	bool ran = false;

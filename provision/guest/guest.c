@@ -10,15 +10,17 @@
 #include "provision/base/fd.h"
 #include "provision/base/str.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/queue.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/storage.h"
 #include "provision/guest/type.h"
 
-void guest_begin(const struct config *config, struct guest_begun *ret)
+void guest_begin(const struct config *config, int queue, struct guest_begun *ret)
 {
-	*ret = (struct guest_begun){ 0 };
-	launch_begin(config, ret, NULL);
+	*ret = (struct guest_begun){ .link = queue_take(queue) };
+	if (!ret->link)
+		launch_begin(config, ret, NULL);
 }
 
 void guest_begun_end(struct guest_begun *begun)

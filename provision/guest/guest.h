@@ -67,11 +67,24 @@ void guest_run_close(struct guest_run *run);
  */
 struct guest_begun {
 	int link;
-	pid_t between; /* a child that only began it */
+	pid_t between; /* a child that only began it, if it is ours: else 0 */
 };
 
-/* Best effort: without one guest_start() begins its own. */
-void guest_begin(const struct config *config, struct guest_begun *ret);
+/*
+ * Take one that was begun ahead from the queue (-1: there is none), or else begin one. Best effort: without
+ * one guest_start() begins its own.
+ */
+void guest_begin(const struct config *config, int queue, struct guest_begun *ret);
+
+/*
+ * A queue of such, for several processes to take from: a pair of sockets, which the links to them are sent
+ * through. What is in it ends with the last process that has the end to take from. 0 or -errno.
+ */
+int guest_queue_make(int *ret_take, int *ret_put);
+bool guest_queue_empty(int take);
+
+/* Begin one ahead. A child that only began it ends soon, and is the caller's to reap. */
+int guest_queue_fill(const struct config *config, int put, struct err *err);
 
 /* It is not wanted, or was used: may be called in any case. */
 void guest_begun_end(struct guest_begun *begun);

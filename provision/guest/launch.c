@@ -117,7 +117,7 @@ void launch_end(struct guest_begun *begun)
 	if (!begun->link)
 		return;
 	fd_close(begun->link);
-	while (waitpid(begun->between, NULL, 0) < 0 && errno == EINTR)
+	while (begun->between && waitpid(begun->between, NULL, 0) < 0 && errno == EINTR)
 		continue;
 	*begun = (struct guest_begun){ 0 };
 }

@@ -142,12 +142,16 @@ static int prepare(struct supervisor *s, struct err *err)
 static int await_handoff(struct supervisor *s, struct err *err)
 {
 	struct handoff order;
-	int r = prepare(s, err);
+	int r;
 
+	/* What ps(1) and pgrep(1) show: it is no guest's yet, and may be none's for long. */
+	prctl(PR_SET_NAME, "vm2-guest-next", 0, 0, 0);
+	r = prepare(s, err);
 	if (r == 0)
 		r = handoff_receive(REPORT_FD, &order, err);
 	if (r != 0)
 		return r;
+	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
 	s->args = order.args;
 	s->lock = order.lock;
 	if (dup2(order.log, STDERR_FILENO) < 0)

@@ -422,14 +422,16 @@ Test(guest, the_caller_has_time_while_it_comes_up)
 	cr_expect_eq(m.times, 1, "called for what does not come up");
 }
 
-/* Within 5 s there are so many. */
-static void expect_supervisors(int n)
+/* Within 5 s so many have a guest, and so many wait for one. */
+static void expect_supervisors(int guests, int waiting)
 {
-	char command[128];
+	char command[192];
 
 	snprintf(command, sizeof(command),
-		 "for i in $(seq 50); do [ $(pgrep -xc vm2-guest) = %d ] && exit; sleep .1; done; exit 1", n);
-	cr_expect_eq(shell(command), 0, "not %d of them", n);
+		 "for i in $(seq 50); do [ $(pgrep -xc vm2-guest) = %d ] && "
+		 "[ $(pgrep -xc vm2-guest-next) = %d ] && exit; sleep .1; done; exit 1",
+		 guests, waiting);
+	cr_expect_eq(shell(command), 0, "not %d and %d of them", guests, waiting);
 }
 
 Test(guest, one_that_was_begun_is_used_or_ends)
@@ -438,27 +440,60 @@ Test(guest, one_that_was_begun_is_used_or_ends)
 	const struct guest_starting starting = { .begun = &begun };
 	struct err err = { 0 };
 
-	guest_begin(&config, &begun);
-	expect_supervisors(1);
+	guest_begin(&config, -1, &begun);
+	expect_supervisors(0, 1);
 	guest_begun_end(&begun);
-	expect_supervisors(0);
+	expect_supervisors(0, 0);
 	guest_begun_end(&begun);
-	guest_begin(&config, &begun);
+	guest_begin(&config, -1, &begun);
 	cr_assert_eq(guest_start(&config, &spec, &starting, NULL, &err), 0, "%s", err.text);
 	guest_begun_end(&begun);
-	expect_supervisors(1);
+	expect_supervisors(1, 0);
 	expect_inside("hostname", "acme");
 	stop();
 	/* It was killed before it knew what for. */
-	guest_begin(&config, &begun);
-	expect_supervisors(1);
-	shell("pkill -9 -x vm2-guest");
-	expect_supervisors(0);
+	guest_begin(&config, -1, &begun);
+	expect_supervisors(0, 1);
+	shell("pkill -9 -x vm2-guest-next");
+	expect_supervisors(0, 0);
 	cr_expect_neq(guest_start(&config, &spec, &starting, NULL, &err), 0);
 	cr_expect(strstr(err.text, "died without a word"), "%s", err.text);
 	guest_begun_end(&begun);
 	expect_nothing_left();
 	start();
+}
+
+Test(guest, one_that_waits_in_the_queue_is_taken)
+{
+	struct guest_begun begun;
+	struct err err = { 0 };
+	int take, put;
+
+	cr_assert_eq(guest_queue_make(&take, &put), 0);
+	cr_expect(guest_queue_empty(take));
+	cr_assert_eq(guest_queue_fill(&config, put, &err), 0, "%s", err.text);
+	cr_expect(!guest_queue_empty(take));
+	expect_supervisors(0, 1);
+	guest_begin(&config, take, &begun);
+	cr_expect(guest_queue_empty(take));
+	cr_expect_eq(begun.between, 0, "another was begun");
+	expect_supervisors(0, 1);
+	guest_begun_end(&begun);
+	expect_supervisors(0, 0);
+	/* One that was killed meanwhile is passed over. */
+	cr_assert_eq(guest_queue_fill(&config, put, &err), 0, "%s", err.text);
+	expect_supervisors(0, 1);
+	shell("pkill -9 -x vm2-guest-next");
+	expect_supervisors(0, 0);
+	guest_begin(&config, take, &begun);
+	cr_expect(begun.between > 0, "the dead one was taken");
+	guest_begun_end(&begun);
+	/* With the last who could take it the waiting one ends. */
+	cr_assert_eq(guest_queue_fill(&config, put, &err), 0, "%s", err.text);
+	expect_supervisors(0, 1);
+	close(put);
+	close(take);
+	expect_supervisors(0, 0);
 }
 
 #define GUESTS_DIR "/var/lib/vm2/guests"

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -81,19 +82,21 @@ static int open_run(struct supervisor *s, struct err *err)
 
 /*
  * The programs that this process is next, and then again. They stay what they are if others are
- * installed meanwhile, which may take other words.
+ * installed meanwhile, which may take other words: so they are opened before it waits for anything.
  */
 static int open_programs(struct supervisor *s, struct err *err)
 {
-	CLEANUP_FREE char *folder = xstrdup(s->args.init), *keeper = NULL;
-	char *slash = strrchr(folder, '/');
+	char own[PATH_MAX], *slash;
+	CLEANUP_FREE char *keeper = NULL;
+	ssize_t n;
 	int fd;
 
-	if (s->args.keeper)
-		return 0;
+	n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+	own[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(own, '/');
 	if (slash)
 		*slash = '\0';
-	keeper = xasprintf("%s/vm2-guest-keep", folder);
+	keeper = xasprintf("%s/vm2-guest-keep", own);
 	fd = open(keeper, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open %s: is VM2 installed whole?", keeper);
@@ -146,12 +149,16 @@ static int await_handoff(struct supervisor *s, struct err *err)
 
 	/* What ps(1) and pgrep(1) show: it is no guest's yet, and may be none's for long. */
 	prctl(PR_SET_NAME, "vm2-guest-next", 0, 0, 0);
-	r = prepare(s, err);
+	r = open_programs(s, err);
+	if (r == 0)
+		r = prepare(s, err);
 	if (r == 0)
 		r = handoff_receive(REPORT_FD, &order, err);
 	if (r != 0)
 		return r;
 	prctl(PR_SET_NAME, "vm2-guest", 0, 0, 0);
+	order.args.keeper = s->args.keeper;
+	order.args.program = s->args.program;
 	s->args = order.args;
 	s->lock = order.lock;
 	if (dup2(order.log, STDERR_FILENO) < 0)
@@ -166,8 +173,6 @@ static int bring_up(struct supervisor *s, struct err *err)
 
 	if (r == 0 && s->args.lock)
 		r = prepare_again(s, err);
-	if (r == 0)
-		r = open_programs(s, err);
 	if (r == 0 && s->args.lock)
 		r = prepare(s, err);
 	if (r == 0)

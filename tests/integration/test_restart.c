@@ -51,6 +51,52 @@ Test(restart, of_workers_that_wait_comes_by_itself)
 	wait_for(5, "%s", all);
 }
 
+static void wait_for_the_next(void)
+{
+	wait_for(20, "pgrep -xc vm2-guest-next | grep -x 1");
+}
+
+/* A vm2-guest is there before anybody wants a guest: one start takes it, and then there is another. */
+Test(restart, a_guest_has_the_vm2_guest_that_waited)
+{
+	tenant_ready("taker");
+	wait_for_the_next();
+	ok("pgrep -x vm2-guest-next >/run/vm2-test/next");
+	/* What it becomes later it has, whatever is installed by then. */
+	ok("cd /usr/libexec/vm2 && mv vm2-guest-keep was && printf '\\0' >vm2-guest-keep && chmod 755 vm2-guest-keep");
+	ok("vm2 guest start taker; cd /usr/libexec/vm2 && mv was vm2-guest-keep");
+	ok(". /run/vm2/guests/taker/state && test $supervisor_pid = $(cat /run/vm2-test/next)");
+	wait_for_the_next();
+	ok("test $(pgrep -x vm2-guest-next) != $(cat /run/vm2-test/next)");
+	/* One that is killed is nobody's loss. */
+	ok("vm2 guest stop taker && pgrep -x vm2-guest-next >/run/vm2-test/next && pkill -9 -x vm2-guest-next");
+	wait_for(5, "! test -e /proc/$(cat /run/vm2-test/next)");
+	ok("vm2 guest start taker");
+	wait_for_the_next();
+	ok("/usr/libexec/vm2/supervise stop vm2d");
+	wait_for(20, "! pgrep -x vm2-guest-next");
+	ok("/usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "vm2 host status");
+	ok("vm2 guest show taker --json | jq -e '.state == \"running\"'");
+}
+
+/* Of a guest that does not come up: neither a process nor a folder of the session that was to be. */
+Test(restart, a_start_that_fails_leaves_no_session)
+{
+	struct result r;
+
+	ok("vm2 tenant add fruitless --key /run/vm2-test/key.pub");
+	ok("cd /usr/libexec/vm2 && mv vm2-init was");
+	/* On a terminal, which is recorded: ssh would not come so far. */
+	r = sh("script -qec 'vm2 guest exec fruitless -- true' /dev/null </dev/null");
+	ok("mv /usr/libexec/vm2/was /usr/libexec/vm2/vm2-init");
+	cr_assert_neq(r.status, 0);
+	wait_for(10, "! pgrep -f '^/usr/libexec/vm2/vm2-session.* fruitless '");
+	ok("! ls -A /var/lib/vm2/sessions/fruitless | grep .");
+	ok("vm2 session list --tenant fruitless --json | jq -e '. == []'");
+	assert_status(ssh("fruitless", "", "true"), 0);
+}
+
 Test(restart, a_kill_of_vm2d_ends_no_session)
 {
 	counting("killd");

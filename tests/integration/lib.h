@@ -46,9 +46,12 @@ extern const char ssh_options[];
 void wait_for(int seconds, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Assertions that show what was there. */
-#define assert_status(r, want)                                                                  \
-	cr_assert_eq((r).status, (want), "status %d, not %d\nout: %s\nerr: %s", (r).status, (want), \
-		     (r).out, (r).err)
+#define assert_status(r, want)                                                                     \
+	do {                                                                                       \
+		struct result r_ = (r);                                                            \
+		cr_assert_eq(r_.status, (want), "status %d, not %d\nout: %s\nerr: %s", r_.status, \
+			     (want), r_.out, r_.err);                                              \
+	} while (0)
 #define assert_has(text, part) \
 	cr_assert(strstr((text), (part)), "'%s' is not in: %s", (part), (text))
 #define assert_lacks(text, part) \

@@ -94,6 +94,14 @@ static const int netlinks[] = { 0, 2, 4, 6, 12, 15, 16 };
 static const int inet_families[] = { 2, 10 };
 static const int inet_refused[] = { 33, 115, 132, 256 };
 
+/*
+ * Rings of packet sockets (linux/if_packet.h), which root of a user namespace has in a network namespace of
+ * its own: no control group counts their memory, so that a guest could take all of the host's. As on a
+ * kernel without them.
+ */
+#define SOL_PACKET 263
+static const scmp_datum_t refused_rings[] = { 5 /* PACKET_RX_RING */, 13 /* PACKET_TX_RING */ };
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define INT_ARG 0xffffffffu /* the kernel looks at the lower 32 bits only: so must the filter */
 
@@ -142,6 +150,16 @@ static int refuse_sockets(scmp_filter_ctx ctx, int call)
 	return 0;
 }
 
+static int refuse_rings(scmp_filter_ctx ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(refused_rings); i++)
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOPROTOOPT), SCMP_SYS(setsockopt), 2,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, INT_ARG, SOL_PACKET),
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, INT_ARG, refused_rings[i])) < 0)
+			return -1;
+	return 0;
+}
+
 /*
  * What kernels may be built without: as on those, the call is not there (ENOSYS), and programs do
  * without it. On EPERM crun(1) refuses to start a container, for one.
@@ -159,7 +177,7 @@ static int error_of(const char *name)
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	if (refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
+	if (refuse_rings(ctx) < 0 || refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
 	    refuse_sockets(ctx, SCMP_SYS(socketpair)) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/fs.h>
+#include <linux/if_packet.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
@@ -138,6 +139,31 @@ static int try_socket(size_t i)
 static int result(int r)
 {
 	return r < 0 ? errno : 0;
+}
+
+/* In a network namespace of its own; no control group would count the ring's memory. */
+static int ring_of(int kind)
+{
+	struct tpacket_req ring = { 4096, 1, 2048, 2 };
+	int fd;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return errno;
+	fd = socket(AF_PACKET, SOCK_RAW, 0);
+	if (fd < 0)
+		return 0;
+	/* The kernel looks at the lower 32 bits. */
+	return result((int)syscall(SYS_setsockopt, fd, SOL_PACKET, kind | 0x100000000L, &ring, sizeof(ring)));
+}
+
+static int ring_to_read(void)
+{
+	return ring_of(PACKET_RX_RING);
+}
+
+static int ring_to_write(void)
+{
+	return ring_of(PACKET_TX_RING);
 }
 
 static int make_node(mode_t type, unsigned int major, unsigned int minor)
@@ -517,6 +543,8 @@ static const struct {
 	int want;
 } attempts[] = {
 	{ "keyctl of 32-bit programs", call_32bit, ENOSYS },
+	{ "have a ring of packets to read", ring_to_read, ENOPROTOOPT },
+	{ "have a ring of packets to write", ring_to_write, ENOPROTOOPT },
 	{ "make the node of a disk", node_of_disk, EPERM },
 	{ "make the node of the memory", node_of_memory, EPERM },
 	{ "make the node of vhost", node_of_vhost, EPERM },

@@ -13,6 +13,7 @@
 
 #include "firewall/address.h"
 #include "firewall/netlink.h"
+#include "firewall/offload.h"
 #include "firewall/route.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
@@ -343,6 +344,8 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 	l->ipv6 = l->ipv6 && has_ipv6(proc, l->name);
 	if (!r)
 		r = apply_settings(l, proc, err);
+	if (!r)
+		r = offload_no_datagrams(mnl_socket_get_fd(guest.sock), GUEST_INTERFACE, err);
 	if (!r)
 		r = configure_guest(l, &guest, err);
 	if (!r)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What passes, and what does not: ordinary packets between guests, host and world. */
+#include <netinet/udp.h>
 #include <sys/prctl.h>
 
 #include "firewall/traffic.h"
@@ -282,6 +283,35 @@ Test(rules, what_passes_is_counted_for_its_guest)
 	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch == 0);
 	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
 	close(fd);
+}
+
+#define SEGMENTS 60
+
+/* As many datagrams of one byte, handed over as one. */
+static int do_segments(const char *to)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(to, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0), each = 1;
+	char data[SEGMENTS] = "";
+
+	((struct sockaddr_in *)&ss)->sin_port = htons(PORT);
+	return setsockopt(fd, SOL_UDP, UDP_SEGMENT, &each, sizeof(each)) < 0 ||
+		sendto(fd, data, sizeof(data), 0, (struct sockaddr *)&ss, len) != SEGMENTS;
+}
+
+/* Else a guest would send twenty times what its plan lets it, and what is counted. */
+Test(rules, datagrams_are_counted_one_by_one)
+{
+	CLEANUP_TRAFFIC struct traffic t = { 0 };
+	struct world w = make_world();
+	struct err err = { 0 };
+
+	cr_expect(within(w.guest[0], do_segments, "192.0.2.2"));
+	cr_expect(within(w.guest[0], do_segments, "2001:db8::2"));
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.n > 1, "%s", err.text);
+	cr_expect_eq(t.of[1].sent_packets, 2 * SEGMENTS, "%lu", (unsigned long)t.of[1].sent_packets);
+	cr_expect_eq(t.of[1].sent_bytes, SEGMENTS * (29 + 49), "%lu", (unsigned long)t.of[1].sent_bytes);
 }
 
 static int do_send(const char *to)

@@ -105,16 +105,31 @@ static void open_sftp(const struct order *o)
 }
 
 /*
- * The guest's own, which its owner may have chosen; else ours, so that files always come and go. Ours as
- * well where that would find no root in /etc/passwd, or wait for it (a FIFO); and always where the plan
- * forbids one of both, since ours keeps to that.
+ * What the loader reads before a program's first line (ld.so(8)), and waits for where it is a FIFO: then no
+ * program starts, but those that take no loader. NULL: nothing like that.
  */
-static _Noreturn void exec_sftp(const struct order *o, const struct passwd_root *root)
+static const char *loader_waits_for(void)
+{
+	static const char *const files[] = { "/etc/ld.so.preload", "/etc/ld.so.cache" };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		if (stat(files[i], &st) == 0 && !S_ISREG(st.st_mode))
+			return files[i];
+	return NULL;
+}
+
+/*
+ * The guest's own, which its owner may have chosen; else ours, so that files always come and go. Ours as
+ * well where that would find no root in /etc/passwd, or wait for it or the loader's files (FIFOs); and
+ * always where the plan forbids one of both, since ours keeps to that.
+ */
+static _Noreturn void exec_sftp(const struct order *o, const struct passwd_root *root, bool waits)
 {
 	char name[] = "sftp-server", up[] = SFTP_NO_UPLOADS, down[] = SFTP_NO_DOWNLOADS;
 	char *const argv[] = { name, o->no_uploads ? up : down, o->no_downloads ? down : NULL, NULL };
 	char *const plain[] = { name, NULL };
-	bool held = o->no_uploads || o->no_downloads, ours = held || !root->there;
+	bool held = o->no_uploads || o->no_downloads, ours = held || !root->there || waits;
 
 	/* Where Debian, Fedora, Arch and BSD-like layouts keep it. */
 	static const char *const places[] = { "/usr/lib/openssh/sftp-server",
@@ -135,10 +150,18 @@ static _Noreturn void exec_sftp(const struct order *o, const struct passwd_root 
 
 static _Noreturn void exec_order(const struct order *o, const struct passwd_root *root)
 {
-	const char *shell = root->shell, *base = strrchr(shell, '/') + 1;
+	const char *shell = root->shell, *base = strrchr(shell, '/') + 1,
+		   *waits = loader_waits_for();
 
 	if (strcmp(o->kind, "subsystem") == 0)
-		exec_sftp(o, root);
+		exec_sftp(o, root, waits);
+	if (waits) {
+		dprintf(2,
+			"vm2: %s is no file: a program would wait for it when it starts, for ever. "
+			"Remove it by sftp, which does not\n",
+			waits);
+		_exit(126);
+	}
 	if (o->argv) {
 		execvp(o->argv[0], o->argv);
 		exec_failed(o->argv[0], errno);

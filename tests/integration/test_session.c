@@ -375,6 +375,30 @@ Test(session, files_come_and_go_where_the_guest_has_no_sftp_server)
 	assert_status(ssh("sess", "", "mv /etc/kept /etc/passwd"), 0);
 }
 
+/* Its loader would wait for ever: that is said, and sftp can mend it. */
+Test(session, a_fifo_that_the_loader_waits_for)
+{
+	static const char *const files[] = { "/etc/ld.so.preload", "/etc/ld.so.cache" };
+	struct result r;
+
+	ready();
+	for (size_t i = 0; i < 2; i++) {
+		assert_status(ssh("sess", "", "cp %s /root/kept; rm -f %s; mkfifo %s", files[i],
+				  files[i], files[i]),
+			      0);
+		r = ssh("sess", "", "true");
+		assert_status(r, 126);
+		assert_has(r.err,
+			   "is no file: a program would wait for it when it starts, for ever");
+		ok("timeout 20 script -qec 'ssh -tt %s sess@127.0.0.1' /dev/null </dev/null | grep '%s is no file'",
+		   ssh_options, files[i]);
+		ok("echo rm %s | timeout 20 sftp -b - $(echo '%s' | sed 's/-p /-P /') sess@127.0.0.1",
+		   files[i], ssh_options);
+		assert_status(ssh("sess", "", "! test -e /root/kept || mv /root/kept %s", files[i]),
+			      0);
+	}
+}
+
 /* The plan's word on files, for each way in which clients carry them. */
 Test(session, uploads_and_downloads_can_be_forbidden)
 {

@@ -554,6 +554,50 @@ Test(network, further_addresses_come_move_and_go)
 	ok("vm2 rule remove neta 1 && vm2 rule remove netb 1 && vm2 firewall verify");
 }
 
+/* How many packets left the host by up2 while the guest sent five pings from this address. */
+static int left_by_up2(const char *from, const char *to)
+{
+	ok("s() { ip -j -s link show up2 | jq '.[].stats64.tx.packets'; }; a=$(s); "
+	   "vm2 guest exec neta -- ping -c 5 -i 0.01 -W 3 -I %s %s >/dev/null && echo $(($(s) - a)) >/run/vm2-test/left",
+	   from, to);
+	return atoi(ok("cat /run/vm2-test/left"));
+}
+
+/* Guests need know nothing of it: the way of a pool is a route of the host's, as docs/FIREWALL has it. */
+Test(network, each_pool_goes_by_its_own_gateway)
+{
+	pools_ready();
+	ok("ip link add up2 type veth peer name up2 netns /run/host/outside.net && "
+	   "ip address add 198.18.0.1/30 dev up2 && ip address add 2001:db8:2::1/64 dev up2 nodad && ip link set up2 up");
+	ok("/run/host/outside sh -ec 'ip address add 198.18.0.2/30 dev up2; ip address add 2001:db8:2::2/64 dev up2 nodad; "
+	   "ip link set up2 up; ip route replace 203.0.113.0/29 via 198.18.0.1; "
+	   "ip route replace 2001:db8:77::/64 via 2001:db8:2::1'");
+	ok("ip route add default via 198.18.0.2 table 77 && ip rule add from 203.0.113.0/29 table 77");
+	ok("ip -6 route add default via 2001:db8:2::2 table 77 && ip -6 rule add from 2001:db8:77::/64 table 77");
+	ok("vm2 address add neta 203.0.113.3 && vm2 address add neta 2001:db8:77::3 && vm2 address add neta 198.51.100.77");
+	ok("vm2 rule add neta in allow icmp");
+	cr_expect_geq(left_by_up2("203.0.113.3", "198.51.100.1"), 5);
+	cr_expect_geq(left_by_up2("2001:db8:77::3", "2001:db8:1::1"), 5);
+	cr_expect_lt(left_by_up2(address("neta", 4), "198.51.100.1"), 5);
+	cr_expect_lt(left_by_up2(address("neta", 6), "2001:db8:1::1"), 5);
+	ok("/run/host/outside ping -c 1 -W 3 203.0.113.3 && /run/host/outside ping -c 1 -W 3 2001:db8:77::3");
+	/* One that is not routed to the host, but looked for in its network. */
+	ok("/run/host/outside ip route add 198.51.100.77 dev eth0");
+	ok("! /run/host/outside ping -c 1 -W 1 198.51.100.77");
+	ok("ip neighbour add proxy 198.51.100.77 dev eth0 && /run/host/outside ip neighbour flush dev eth0 to 198.51.100.77");
+	ok("/run/host/outside ping -c 1 -W 3 198.51.100.77");
+	cr_expect_lt(left_by_up2("198.51.100.77", "198.51.100.1"), 5);
+	/* What a guest sees of all of them. */
+	cr_assert_str_eq(ok("vm2 guest exec neta -- ip -j address show eth0 | jq -r '[.[].addr_info[] | "
+			    "select(.scope == \"global\") | .prefixlen] | unique | join(\",\")'"), "32,128");
+	cr_assert_str_eq(ok("{ vm2 guest exec neta -- ip -j route show default; vm2 guest exec neta -- ip -6 -j route show default; } | "
+			    "jq -r '.[].gateway' | paste -sd,"), "169.254.1.1,fe80::1");
+	ok("vm2 rule remove neta 1; for a in 203.0.113.3 2001:db8:77::3 198.51.100.77; do vm2 address remove neta $a || exit 1; done");
+	ok("ip rule del table 77; ip -6 rule del table 77; ip link del up2; ip neighbour del proxy 198.51.100.77 dev eth0; "
+	   "/run/host/outside sh -c 'ip route del 198.51.100.77; ip route replace 203.0.113.0/29 via 192.0.2.2; "
+	   "ip route replace 2001:db8:77::/64 via 2001:db8::2'");
+}
+
 Test(network, bad_addresses_are_refused)
 {
 	pools_ready();

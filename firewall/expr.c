@@ -161,11 +161,11 @@ void expr_interface(struct nftnl_rule *r, bool in, uint32_t base, bool guests)
 	cmp(r, guests ? NFT_CMP_EQ : NFT_CMP_NEQ, &base, sizeof(base));
 }
 
-void expr_named(struct nftnl_rule *r, const char *prefix)
+void expr_named_otherwise(struct nftnl_rule *r, const char *prefix)
 {
 	meta(r, NFT_META_IIFNAME);
 	/* Compared without the NUL, it is a prefix: nft(8) prints "prefix*". */
-	cmp(r, NFT_CMP_EQ, prefix, strlen(prefix));
+	cmp(r, NFT_CMP_NEQ, prefix, strlen(prefix));
 }
 
 void expr_family(struct nftnl_rule *r, int family)
@@ -204,6 +204,12 @@ void expr_known_interface(struct nftnl_rule *r, bool in, const char *set)
 {
 	interface(r, in);
 	lookup(r, set);
+}
+
+void expr_unknown_interface(struct nftnl_rule *r, bool in, const char *set)
+{
+	interface(r, in);
+	lookup_or_not(r, set, NFT_LOOKUP_F_INV);
 }
 
 /* What is no guest's is not looked up. */
@@ -283,7 +289,7 @@ void expr_icmp_type(struct nftnl_rule *r, const char *set, uint32_t set_id)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 }
 
-void expr_state(struct nftnl_rule *r, uint32_t states)
+static void state(struct nftnl_rule *r, uint32_t states, uint32_t op)
 {
 	static const uint32_t none;
 	struct nftnl_expr *e = add(r, "ct");
@@ -291,7 +297,17 @@ void expr_state(struct nftnl_rule *r, uint32_t states)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 	mask(r, &states, sizeof(states));
-	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+	cmp(r, op, &none, sizeof(none));
+}
+
+void expr_state(struct nftnl_rule *r, uint32_t states)
+{
+	state(r, states, NFT_CMP_NEQ);
+}
+
+void expr_state_but(struct nftnl_rule *r, uint32_t states)
+{
+	state(r, states, NFT_CMP_EQ);
 }
 
 void expr_status(struct nftnl_rule *r, uint32_t bits)
@@ -372,12 +388,13 @@ void expr_redirect(struct nftnl_rule *r, int family)
 
 void expr_fragment4(struct nftnl_rule *r)
 {
-	const uint16_t bits = htons(IP_MF | IP_OFFMASK), none = 0;
+	/* With what is before it: the kernel masks four bytes fastest (nft_bitwise.c). */
+	const uint32_t bits = htonl(IP_MF | IP_OFFMASK), none = 0;
 
-	expr_family(r, AF_INET);
-	payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, frag_off), sizeof(bits), NFT_REG_1);
+	payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, id), sizeof(bits), NFT_REG_1);
 	mask(r, &bits, sizeof(bits));
 	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
+	expr_family(r, AF_INET);
 }
 
 void expr_fragment6(struct nftnl_rule *r)
@@ -385,7 +402,6 @@ void expr_fragment6(struct nftnl_rule *r)
 	static const uint8_t there = 1;
 	struct nftnl_expr *e;
 
-	expr_family(r, AF_INET6);
 	e = add(r, "exthdr");
 	nftnl_expr_set_u32(e, NFTNL_EXPR_EXTHDR_DREG, NFT_REG_1);
 	nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, IPPROTO_FRAGMENT);
@@ -509,16 +525,9 @@ void expr_account(struct nftnl_rule *r, bool in, const char *set)
 	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
 }
 
-void expr_account_plain(
-	struct nftnl_rule *r, bool in, uint32_t base, const char *but, const char *set)
+void expr_account_plain(struct nftnl_rule *r, bool in, const char *of, const char *set)
 {
-	interface(r, in);
-	of_base(r, NFT_REG_1, base, true);
-	if (!in) {
-		interface_to(r, true, NFT_REG_2);
-		of_base(r, NFT_REG_2, base, false);
-	}
-	lookup_or_not(r, but, NFT_LOOKUP_F_INV);
+	expr_known_interface(r, in, of);
 	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
 }
 

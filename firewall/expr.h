@@ -16,8 +16,8 @@ enum expr_side {
 /* The packet comes in by (in), or leaves by, a guest's interface, of this base (link.h); or does not. */
 void expr_interface(struct nftnl_rule *r, bool in, uint32_t base, bool guests);
 
-/* The name of the interface that it came in by starts so. */
-void expr_named(struct nftnl_rule *r, const char *prefix);
+/* The name of the interface that it came in by does not start so. */
+void expr_named_otherwise(struct nftnl_rule *r, const char *prefix);
 
 /* The packet is of this family (AF_INET, AF_INET6). */
 void expr_family(struct nftnl_rule *r, int family);
@@ -29,6 +29,8 @@ void expr_no_address(struct nftnl_rule *r, enum expr_side side, const struct add
 
 /* The interface it came in by (in), or leaves by, is an element of the set. */
 void expr_known_interface(struct nftnl_rule *r, bool in, const char *set);
+/* Or is none. */
+void expr_unknown_interface(struct nftnl_rule *r, bool in, const char *set);
 
 /* What an element's rate counts; 0 is none. */
 enum expr_unit {
@@ -80,6 +82,8 @@ void expr_no_syn(struct nftnl_rule *r);
 
 /* Its connection is in one of these states (NF_CT_STATE_BIT). */
 void expr_state(struct nftnl_rule *r, uint32_t states);
+/* Or in another, or there is none. */
+void expr_state_but(struct nftnl_rule *r, uint32_t states);
 
 /* Its connection has one of these marks of the kernel's (enum ip_conntrack_status). */
 void expr_status(struct nftnl_rule *r, uint32_t bits);
@@ -124,18 +128,14 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, enum
 
 /* It is a fragment: more of its datagram follow, or it is not the first (RFC 791 3.1). */
 void expr_fragment4(struct nftnl_rule *r);
-/* It has a fragment header, wherever among those that it has (RFC 8200 4.5). */
+/* Of IPv6 that it has a fragment header, wherever among its headers (RFC 8200 4.5). */
 void expr_fragment6(struct nftnl_rule *r);
 
 /* Count it in the dynamic set, for the interface it came in by (in) or leaves by. */
 void expr_account(struct nftnl_rule *r, bool in, const char *set);
 
-/*
- * Count it so if the interface is of this base (and, of what leaves, that it came in by is not), and it
- * is no element of the set `but`; else the rule ends.
- */
-void expr_account_plain(
-	struct nftnl_rule *r, bool in, uint32_t base, const char *but, const char *set);
+/* Count it so if the interface is an element of the set `of`; else the rule ends. */
+void expr_account_plain(struct nftnl_rule *r, bool in, const char *of, const char *set);
 
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);

@@ -24,17 +24,14 @@ static const struct address loopback6 = { AF_INET6, { [15] = 1 }, 16, 128 };
 static const struct address link_local6 = { AF_INET6, { 0xfe, 0x80, [15] = 2 }, 16, 128 };
 static const struct address unspecified6 = { AF_INET6, { 0 }, 16, 128 };
 
-/*
- * A map that allows is asked until there is an answer; one that forbids only of a connection's first
- * packet, for without it there is no connection.
- */
-static void own_rule(struct nftnl_rule *r, int family, bool sent, bool first, const char *map)
+/* What is of a connection. An ICMP error about one is related to it, whatever that one's status. */
+#define STREAM (NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW))
+
+/* A map that allows is asked for as long as there is no answer. */
+static void own_rule(struct nftnl_rule *r, int family, bool sent, const char *map)
 {
 	expr_family(r, family);
-	if (first)
-		expr_beginning(r);
-	else
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
+	expr_state(r, NF_CT_STATE_BIT(IP_CT_NEW));
 	expr_own_verdict(r, family, sent, map);
 }
 
@@ -53,8 +50,8 @@ static bool put_whose(struct nftnl_rule *r, enum match match, const struct polic
 		expr_known_source(r, AF_INET6, p->index, POLICY_SOURCE6);
 		expr_no_protocol(r, IPPROTO_ICMPV6);
 		return true;
-	case NAMED_SO:
-		expr_named(r, p->prefix);
+	case NAMED_OTHERWISE:
+		expr_named_otherwise(r, p->prefix);
 		return true;
 	case OWN_CLAIM:
 		expr_known_claim(r, POLICY_ARP);
@@ -109,10 +106,11 @@ static bool put_connection(struct nftnl_rule *r, enum match match, const struct 
 		expr_foreign_connection(r, match == FOREIGN_ERROR4 ? AF_INET : AF_INET6,
 			match == FOREIGN_ERROR4 ? POLICY_SOURCE4 : POLICY_SOURCE6);
 		return true;
-	case STREAM:
-		/* An ICMP error has its connection's status, and is no part of it. */
-		expr_status(r, IPS_CONFIRMED);
-		expr_state(r, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_NEW));
+	case BEGINNING:
+		expr_beginning(r);
+		return true;
+	case NO_STREAM:
+		expr_state_but(r, STREAM);
 		return true;
 	default:
 		return false;
@@ -125,9 +123,13 @@ static bool put_address(struct nftnl_rule *r, enum match match, const struct pol
 {
 	switch (match) {
 	case FRAGMENT4:
+		/* Of every packet, so first what the kernel compares without a call: three of them, for most. */
 		expr_fragment4(r);
+		expr_interface(r, true, p->index, true);
 		return true;
 	case FRAGMENT6:
+		expr_family(r, AF_INET6);
+		expr_interface(r, true, p->index, true);
 		expr_fragment6(r);
 		return true;
 	case LOOPBACK4:
@@ -232,16 +234,19 @@ static bool put_share(struct nftnl_rule *r, enum match match, const struct polic
 	case PLAIN_OUT6:
 		expr_no_address(r, EXPR_DESTINATION,
 			match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
-		expr_account_plain(r, true, p->index, POLICY_RATED, POLICY_SENT);
+		expr_state(r, STREAM);
+		expr_account_plain(r, true, POLICY_PLAIN, POLICY_SENT);
 		return true;
 	case PLAIN_IN:
-		expr_account_plain(r, false, p->index, POLICY_RATED, POLICY_RECEIVED);
+		expr_interface(r, true, p->index, false);
+		expr_state(r, STREAM);
+		expr_account_plain(r, false, POLICY_PLAIN, POLICY_RECEIVED);
 		return true;
 	case RATED_IN:
-		expr_known_interface(r, true, POLICY_RATED);
+		expr_unknown_interface(r, true, POLICY_PLAIN);
 		return true;
 	case RATED_OUT:
-		expr_known_interface(r, false, POLICY_RATED);
+		expr_unknown_interface(r, false, POLICY_PLAIN);
 		return true;
 	default:
 		return false;
@@ -254,22 +259,24 @@ static bool put_agreed(struct nftnl_rule *r, enum match match, const struct poli
 {
 	switch (match) {
 	case OWN_IN4:
-		own_rule(r, AF_INET, false, false, POLICY_IN4);
+		own_rule(r, AF_INET, false, POLICY_IN4);
 		return true;
 	case OWN_IN6:
-		own_rule(r, AF_INET6, false, false, POLICY_IN6);
+		own_rule(r, AF_INET6, false, POLICY_IN6);
 		return true;
 	case OWN_OUT4:
-		own_rule(r, AF_INET, true, true, POLICY_OUT4);
+		expr_family(r, AF_INET);
+		expr_own_verdict(r, AF_INET, true, POLICY_OUT4);
 		return true;
 	case OWN_OUT6:
-		own_rule(r, AF_INET6, true, true, POLICY_OUT6);
+		expr_family(r, AF_INET6);
+		expr_own_verdict(r, AF_INET6, true, POLICY_OUT6);
 		return true;
 	case OWN_PEER4:
-		own_rule(r, AF_INET, true, false, POLICY_PEER4);
+		own_rule(r, AF_INET, true, POLICY_PEER4);
 		return true;
 	case OWN_PEER6:
-		own_rule(r, AF_INET6, true, false, POLICY_PEER6);
+		own_rule(r, AF_INET6, true, POLICY_PEER6);
 		return true;
 	case SIBLINGS:
 		expr_known_pair(r, POLICY_SIBLINGS);

@@ -15,7 +15,7 @@ enum match {
 	OWN_SOURCE4, /* its source is its interface's */
 	OWN_SOURCE6,
 	OWN_SOURCE6_BUT_ICMP,
-	NAMED_SO, /* the interface, as guests' are */
+	NAMED_OTHERWISE, /* the interface, than guests' are */
 	OWN_CLAIM,	 /* ARP: of its interface's MAC and address */
 	ROUTER_ADVERT,	 /* what only routers say: RFC 4861 4.2, 4.5 */
 	ROUTER_REDIRECT,
@@ -59,10 +59,11 @@ enum match {
 	TO_MORE, /* to one of the further pools: a rule each */
 	FROM_POOL4,
 	FROM_POOL6,
-	STREAM, /* of a connection that was let begin, and no error about one */
+	BEGINNING, /* it begins a connection */
+	NO_STREAM, /* of no connection, or an error about one */
 	/*
-	 * From a guest without a rate, to no address of the pool, which is not asked where there are further
-	 * pools; or to one, from no guest: counted for the guest.
+	 * Of a connection, and from a guest without a rate to no address of the pool, which is not asked where
+	 * there are further pools; or to one, from no guest: counted for the guest.
 	 */
 	PLAIN_OUT4,
 	PLAIN_OUT6,

@@ -45,15 +45,17 @@ struct chain {
 	int32_t priority;
 };
 
-#define JUDGE	       "judge" /* what begins a connection, or is of none */
+#define FORWARD "forward"
+
+#define JUDGE	       "judge"	    /* what begins a connection */
+#define JUDGE_OUTSIDE  "judge_outside" /* and comes from no guest */
 #define JUDGE_TO_GUEST "judge_to_guest"
+#define JUDGE_REST     "judge_rest" /* what is of no connection, or tells of one */
 /* What a guest sends, or receives, that has a rate. */
 #define RATE_SENT_CHAIN	    "rate_sent"
 #define RATE_RECEIVED_CHAIN "rate_received"
 
 #define FRAGMENTED "fragmented" /* what a guest sends in parts, before they are put together */
-
-#define PASS "pass" /* what is not stopped: counted, and held to its guest's rate */
 
 #define ARP	"claimed" /* the only one of table arp */
 /* Where what is dropped goes to be counted for the guest that sent it, or would have received it. */
@@ -64,8 +66,9 @@ static const struct chain chains[] = {
 	{ DROP_SENT_CHAIN, NULL, 0, 0 },
 	{ DROP_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ JUDGE, NULL, 0, 0 },
+	{ JUDGE_OUTSIDE, NULL, 0, 0 },
 	{ JUDGE_TO_GUEST, NULL, 0, 0 },
-	{ PASS, NULL, 0, 0 },
+	{ JUDGE_REST, NULL, 0, 0 },
 	{ RATE_SENT_CHAIN, NULL, 0, 0 },
 	{ RATE_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ FRAGMENTED, NULL, 0, 0 },
@@ -73,7 +76,7 @@ static const struct chain chains[] = {
 	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
-	{ "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
+	{ FORWARD, "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
 	{ "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER },
 	{ "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC },
 	{ ARP, "filter", NF_ARP_IN, NF_IP_PRI_FILTER },
@@ -118,7 +121,7 @@ static const struct set sets[] = {
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
-	{ POLICY_RATED, TYPE_IFINDEX, 4 },
+	{ POLICY_PLAIN, TYPE_IFINDEX, 4 },
 	{ POLICY_UP, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_DOWN, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_PACKETS_UP, TYPE_IFINDEX, 4, .unit = EXPR_PACKETS },
@@ -177,10 +180,11 @@ enum verdict {
 	DROP,
 	DROP_SENT,     /* and count it for the guest by whose interface it came */
 	DROP_RECEIVED, /* or leaves */
-	ALLOW,	       /* go back to `forward` */
+	ALLOW,	       /* go back to FORWARD */
 	BE_JUDGED,     /* by JUDGE, which drops or allows */
 	BE_COUNTED,    /* go on in FRAGMENTED */
-	LET_PASS,      /* by PASS in its place */
+	REST_JUDGED,   /* the same by JUDGE_REST */
+	LEAVE_GUESTS,  /* by JUDGE_OUTSIDE in its place */
 	JUDGE_ONWARD,  /* by JUDGE_TO_GUEST in its place */
 	LIMIT_SENT,    /* go to the chain of this name, and come back if it lets it pass */
 	LIMIT_RECEIVED,
@@ -209,16 +213,16 @@ static const struct rule rules[] = {
 	 * Fragments fill memory that all have together until their datagram is whole; tracking asks for that
 	 * before any other rule could look at them.
 	 */
-	{ "reassembly", GUEST, ANY, FRAGMENT4, NULL, BE_COUNTED },
-	{ "reassembly", GUEST, ANY, FRAGMENT6, NULL, BE_COUNTED },
+	{ "reassembly", ANY, ANY, FRAGMENT4, NULL, BE_COUNTED },
+	{ "reassembly", ANY, ANY, FRAGMENT6, NULL, BE_COUNTED },
 	{ FRAGMENTED, ANY, ANY, MANY_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
 	{ FRAGMENTED, ANY, ANY, LONG_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
 
 	/* Most packets come no further than this. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	{ "antispoof", OTHER, ANY, NAMED_OTHERWISE, NULL, ACCEPT },
 	/* One of ours that has another index is nobody's: what it sends would pass for the host's. */
-	{ "antispoof", OTHER, ANY, NAMED_SO, SPOOFED, DROP },
-	{ "antispoof", OTHER, ANY, NOTHING, NULL, ACCEPT },
+	{ "antispoof", OTHER, ANY, NOTHING, SPOOFED, DROP },
 	/* All but what is to be looked at more closely. */
 	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
@@ -240,44 +244,49 @@ static const struct rule rules[] = {
 	{ "published_here", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
 
 	/*
-	 * What begins is judged, and what is not of a connection itself. All else is of one that was allowed
-	 * when it began, for what is allowed no longer is ended: most are these, so their way is short.
+	 * What begins is judged. All else is of a connection that was allowed when it began, for what is
+	 * allowed no longer is ended, or it is of none, or an error about one. Most are the former, and from
+	 * the guests to the world or back, of those without a rate: their way is short.
 	 */
-	{ "forward", ANY, ANY, STREAM, NULL, LET_PASS },
-	{ "forward", ANY, ANY, NOTHING, NULL, BE_JUDGED },
-	{ "forward", ANY, ANY, NOTHING, NULL, LET_PASS },
-
-	/* From the guests to the world, and back: of those without a rate. */
-	{ PASS, ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
-	{ PASS, ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
-	{ PASS, ANY, ANY, PLAIN_IN, NULL, ACCEPT },
+	{ FORWARD, ANY, ANY, BEGINNING, NULL, BE_JUDGED },
+	{ FORWARD, ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
+	{ FORWARD, ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
+	{ FORWARD, ANY, ANY, PLAIN_IN, NULL, ACCEPT },
+	{ FORWARD, ANY, ANY, NO_STREAM, NULL, REST_JUDGED },
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
-	{ PASS, ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
-	{ PASS, ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
-	{ PASS, ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
+	{ FORWARD, ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
+	{ FORWARD, ANY, OTHER, TO_POOL6, TO_NOBODY, DROP },
+	{ FORWARD, ANY, OTHER, TO_MORE, TO_NOBODY, DROP },
 	/* What is dropped above uses nothing up. */
-	{ PASS, GUEST, ANY, RATED_IN, NULL, LIMIT_SENT },
-	{ PASS, ANY, GUEST, RATED_OUT, NULL, LIMIT_RECEIVED },
-	{ PASS, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
-	{ PASS, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
+	{ FORWARD, GUEST, ANY, RATED_IN, NULL, LIMIT_SENT },
+	{ FORWARD, ANY, GUEST, RATED_OUT, NULL, LIMIT_RECEIVED },
+	{ FORWARD, GUEST, ANY, ACCOUNT_IN, NULL, GO_ON },
+	{ FORWARD, ANY, GUEST, ACCOUNT_OUT, NULL, GO_ON },
 
+	{ JUDGE, OTHER, ANY, NOTHING, NULL, LEAVE_GUESTS },
 	/* Looked at before all that may let it through; what is dropped is tracked no further. */
-	{ JUDGE, GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
-	/* Whoever knows the ends of another's connection could end it so, or have it send little by little. */
-	{ JUDGE, GUEST, ANY, FOREIGN_ERROR4, INVALID, DROP_SENT },
-	{ JUDGE, GUEST, ANY, FOREIGN_ERROR6, INVALID, DROP_SENT },
-	{ JUDGE, GUEST, ANY, FAST_IN, TOO_FAST, DROP_SENT },
-	{ JUDGE, GUEST, ANY, MANY_IN, TOO_MANY, DROP_SENT },
+	{ JUDGE, ANY, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
+	{ JUDGE, ANY, ANY, FAST_IN, TOO_FAST, DROP_SENT },
+	{ JUDGE, ANY, ANY, MANY_IN, TOO_MANY, DROP_SENT },
 	{ JUDGE, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
 	/* The metadata service of the cloud that the host may run in, and what no router lets pass. */
-	{ JUDGE, GUEST, ANY, TO_SPECIAL, GUEST_TO_LOCAL, DROP_SENT },
-	/* Not tracked is not translated: it would leave with the guest's inner address. */
-	{ JUDGE, GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
+	{ JUDGE, ANY, ANY, TO_SPECIAL, GUEST_TO_LOCAL, DROP_SENT },
 	/* What was ended does not begin anew, the other way round, by what the guest goes on to send. */
-	{ JUDGE, GUEST, ANY, NO_SYN, INVALID, DROP_SENT },
+	{ JUDGE, ANY, ANY, NO_SYN, INVALID, DROP_SENT },
 	/* Last: what they allow gets no further than what everybody may. */
-	{ JUDGE, GUEST, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
-	{ JUDGE, GUEST, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
+	{ JUDGE, ANY, ANY, OWN_OUT4, NULL, AS_IT_SAYS },
+	{ JUDGE, ANY, ANY, OWN_OUT6, NULL, AS_IT_SAYS },
+
+	{ JUDGE_OUTSIDE, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
+
+	{ JUDGE_REST, GUEST, ANY, TO_PROTECTED, PROTECTED, DROP_SENT },
+	/* Whoever knows the ends of another's connection could end it so, or have it send little by little. */
+	{ JUDGE_REST, GUEST, ANY, FOREIGN_ERROR4, INVALID, DROP_SENT },
+	{ JUDGE_REST, GUEST, ANY, FOREIGN_ERROR6, INVALID, DROP_SENT },
+	{ JUDGE_REST, ANY, GUEST, NOTHING, NULL, JUDGE_ONWARD },
+	{ JUDGE_REST, GUEST, ANY, TO_SPECIAL, GUEST_TO_LOCAL, DROP_SENT },
+	/* Not tracked is not translated: it would leave with the guest's inner address. */
+	{ JUDGE_REST, GUEST, ANY, UNTRACKABLE, INVALID, DROP_SENT },
 
 	/* As they are kept from it, it is from them: nobody there waits for an answer that does not come. */
 	{ JUDGE_TO_GUEST, ANY, ANY, FROM_PROTECTED, PROTECTED, DROP_RECEIVED },
@@ -554,8 +563,10 @@ static const char *chain_of(enum verdict verdict)
 		return JUDGE;
 	case BE_COUNTED:
 		return FRAGMENTED;
-	case LET_PASS:
-		return PASS;
+	case REST_JUDGED:
+		return JUDGE_REST;
+	case LEAVE_GUESTS:
+		return JUDGE_OUTSIDE;
 	case JUDGE_ONWARD:
 		return JUDGE_TO_GUEST;
 	case LIMIT_SENT:
@@ -570,7 +581,8 @@ static const char *chain_of(enum verdict verdict)
 /* Who was not dropped there comes back. */
 static bool is_jump(enum verdict verdict)
 {
-	return verdict == BE_JUDGED || verdict == LIMIT_SENT || verdict == LIMIT_RECEIVED;
+	return verdict == BE_JUDGED || verdict == REST_JUDGED || verdict == LIMIT_SENT ||
+		verdict == LIMIT_RECEIVED;
 }
 
 static struct nftnl_rule *make_rule(

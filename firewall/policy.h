@@ -34,7 +34,7 @@ struct nftnl_rule;
 
 #define POLICY_SIBLINGS "siblings" /* interface . interface: the one may open connections to the other */
 
-#define POLICY_RATED	    "rated" /* those that are in any of these */
+#define POLICY_PLAIN	    "plain" /* those that are in none of these */
 #define POLICY_UP	    "up"
 #define POLICY_DOWN	    "down"
 #define POLICY_PACKETS_UP   "packets_up"

@@ -292,17 +292,14 @@ int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset elements = { 0 };
-	struct rules_guest plain = *guest;
 	struct policy p;
-	int r;
+	int r = check(base, &p, err);
 
+	if (!r)
+		r = ruleset_add_identity(&elements, &p, guest, err);
 	/* Whatever rates it has by now. */
-	plain.up = plain.down = plain.packets = 0;
-	r = check(base, &p, err);
 	if (!r)
-		r = ruleset_add_guest(&elements, &p, &plain, err);
-	if (!r)
-		r = ruleset_add_rates(&elements, &p, &plain, err);
+		r = ruleset_add_rates(&elements, &p, guest, err);
 	return r ? r : remove_elements(base, &p, &elements, err);
 }
 

@@ -39,7 +39,7 @@ static const struct {
 	[RULESET_OUT6] = { POLICY_OUT6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
 	[RULESET_PEER4] = { POLICY_PEER4, LINK_PART + 2 * PORT_PART + 4, VERDICT, true },
 	[RULESET_PEER6] = { POLICY_PEER6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
-	[RULESET_RATED] = { POLICY_RATED, LINK_PART },
+	[RULESET_PLAIN] = { POLICY_PLAIN, LINK_PART },
 	[RULESET_UP] = { POLICY_UP, LINK_PART, .unit = EXPR_BYTES },
 	[RULESET_DOWN] = { POLICY_DOWN, LINK_PART, .unit = EXPR_BYTES },
 	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, LINK_PART, .unit = EXPR_PACKETS },
@@ -124,7 +124,7 @@ int ruleset_add_rates(
 	int r = ruleset_index(p, g->number, &index, err);
 
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
-		if (sets[set].unit || set == RULESET_RATED)
+		if (sets[set].unit || set == RULESET_PLAIN)
 			add_rate(s, set, index, g, sets[set].unit ? POLICY_LEAST : 0);
 	return r;
 }
@@ -183,6 +183,36 @@ int ruleset_add_address(struct ruleset *s, const struct policy *p, uint32_t numb
 	return r;
 }
 
+static int add_identity(struct ruleset *s, const struct policy *p, const struct rules_guest *g,
+	struct guest_link *ret, struct err *err)
+{
+	struct address four = { 0 }, six = { 0 }, other;
+	const char *more = g->more;
+	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
+
+	if (r == 0)
+		r = find_link(p, g->number, g->optional, ret, err);
+	if (r != 0)
+		return r;
+	if (four.family)
+		add_source(s, ret, &four);
+	if (six.family)
+		add_source(s, ret, &six);
+	while ((r = address_next(&more, &other, err)) == 1)
+		add_source(s, ret, &other);
+	if (r == 0)
+		add_link(s, RULESET_GUESTS, ret);
+	return r;
+}
+
+int ruleset_add_identity(
+	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
+{
+	struct guest_link l;
+
+	return add_identity(s, p, g, &l, err);
+}
+
 int ruleset_add_guest(
 	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
 {
@@ -190,26 +220,13 @@ int ruleset_add_guest(
 		[RULESET_DOWN] = g->down,
 		[RULESET_PACKETS_UP] = g->packets,
 		[RULESET_PACKETS_DOWN] = g->packets };
-	struct address four = { 0 }, six = { 0 }, other;
-	const char *more = g->more;
 	struct guest_link l;
-	int r = parse_addresses(g->address4, g->address6, &four, &six, err);
+	int r = add_identity(s, p, g, &l, err);
 
-	if (r == 0)
-		r = find_link(p, g->number, g->optional, &l, err);
 	if (r != 0)
 		return r;
-	if (four.family)
-		add_source(s, &l, &four);
-	if (six.family)
-		add_source(s, &l, &six);
-	while ((r = address_next(&more, &other, err)) == 1)
-		add_source(s, &l, &other);
-	if (r != 0)
-		return r;
-	add_link(s, RULESET_GUESTS, &l);
-	if (g->up || g->down || g->packets)
-		add_rate(s, RULESET_RATED, l.index, g, 0);
+	if (!g->up && !g->down && !g->packets)
+		add_rate(s, RULESET_PLAIN, l.index, g, 0);
 	for (int set = 0; set < RULESET_SETS; set++)
 		if (rates[set])
 			add_rate(s, set, l.index, g, rates[set]);
@@ -434,7 +451,7 @@ void ruleset_words(const struct ruleset_element *e, const struct policy *p, stru
 	case RULESET_PEER6:
 		put_own(e, p, true, b);
 		break;
-	case RULESET_RATED:
+	case RULESET_PLAIN:
 		put_link(b, p, e->key);
 		break;
 	case RULESET_UP:

@@ -61,6 +61,7 @@ Test(table, differences_are_named)
 			"10.66.0.1 }\n" },
 		{ "flush chain arp vm2 claimed", "missing chain claimed: rule 1\n" },
 		{ "flush chain inet vm2 drop_sent", "missing chain drop_sent: rule 1\n" },
+		{ "delete element inet vm2 plain { " VM2_1 " }", "missing plain { \"vm2-1\" }\n" },
 		/* Of no guest's that is. */
 		{ "add element inet vm2 guests { " VM2_77 " . 02:67:00:00:00:4d }",
 			"unexpected guests { \"vm2-77\" . 02:67:00:00:00:4d }\n" },
@@ -69,7 +70,7 @@ Test(table, differences_are_named)
 		{ "flush chain inet vm2 input", "missing chain input: rule 1\n" },
 		{ "insert rule inet vm2 forward accept", "changed chain forward: rule 1\n" },
 		{ "add rule inet vm2 forward accept",
-			"unexpected chain forward: a rule more than it has, at place 4\n" },
+			"unexpected chain forward: a rule more than it has, at place 12\n" },
 	};
 	struct buf b = { 0 };
 	struct err err = { 0 };

@@ -65,6 +65,19 @@ static int set_devices(const char *instance, const char *name)
 	return r;
 }
 
+/*
+ * What waits in sockets of TCP and UDP, which version 1 counts apart, and only where there is a limit: else one
+ * guest could use up what the kernel lets all of the host have (net.ipv4.tcp_mem, udp_mem).
+ */
+static int set_sockets(const char *instance, const char *name, uint64_t bytes)
+{
+	const char *file = "memory.kmem.tcp.limit_in_bytes";
+	int r = bytes ? cgroup_set(trees[0], instance, name, file, "%" PRIu64, bytes) :
+			cgroup_set(trees[0], instance, name, file, "-1");
+
+	return r == -ENOENT ? 0 : r; /* this kernel does not count them */
+}
+
 /* Memory and swap together may not be less than memory alone: lift that first, lower it last. */
 static int set_memory(const char *instance, const char *name, uint64_t bytes, bool swap)
 {
@@ -87,6 +100,8 @@ static int set_limits(const char *instance, const char *name, const struct limit
 {
 	int r = set_memory(instance, name, l->memory, l->swap == LIMITS_SWAP_ALLOWED);
 
+	if (r >= 0)
+		r = set_sockets(instance, name, l->memory);
 	if (r >= 0)
 		r = l->processes ? cgroup_set(trees[1], instance, name, "pids.max", "%" PRIu64,
 					      l->processes) :

@@ -241,4 +241,8 @@ Test(refusal, host_check_says_what_is_there)
 	ok("umount /proc/sys/fs/suid_dumpable");
 	assert_status(r, 1);
 	assert_has(r.out, "fs.suid_dumpable is 1");
+	for (const char *const *n = (const char *const[]){ "212992 ok", "4194304 missing", NULL }; *n; n++)
+		ok("set -- %s; echo $1 >/run/vm2-test/one && mount --bind /run/vm2-test/one /proc/sys/net/core/rmem_max; "
+		   "vm2 host check --json | jq -e --arg s $2 '.[] | select(.name == \"socket-buffers\").state == $s'; r=$?; "
+		   "umount /proc/sys/net/core/rmem_max; exit $r", *n);
 }

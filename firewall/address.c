@@ -21,11 +21,11 @@ static bool reserved(const struct address *a)
 {
 	const uint8_t *b = a->bytes;
 	static const uint8_t loopback6[16] = { [15] = 1 };
-	static const uint8_t zero[16];
+	static const uint8_t zero[16], mapped[12] = { [10] = 0xff, 0xff };
 
 	if (a->family == AF_INET)
 		return b[0] == 0 || b[0] == 127 || b[0] >= 224 || (b[0] == 169 && b[1] == 254);
-	return !memcmp(b, zero, 16) || !memcmp(b, loopback6, 16) || b[0] == 0xff ||
+	return !memcmp(b, zero, 16) || !memcmp(b, loopback6, 16) || !memcmp(b, mapped, 12) || b[0] == 0xff ||
 		(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
 }
 
@@ -42,7 +42,7 @@ int address_parse(const char *text, int family, struct address *ret, struct err 
 	else if (reserved(&a))
 		return err_set(err, ERR_USAGE,
 			"%s is not an address a guest can have: it is "
-			"unspecified, loopback, link-local or multicast",
+			"unspecified, loopback, link-local, multicast, reserved or IPv4-mapped",
 			text);
 	*ret = a;
 	return 0;
@@ -138,8 +138,8 @@ int address_parse_pool(const char *text, int family, struct address *ret, struct
 		last.bytes[i] |= (uint8_t)~mask[i];
 	if (first.family && (reserved(&first) || reserved(&last)))
 		return err_set(err, ERR_USAGE,
-			"no guest can have addresses of \"%.64s\": they are unspecified, loopback, link-local "
-			"or multicast",
+			"no guest can have addresses of \"%.64s\": they are unspecified, loopback, link-local, "
+			"multicast, reserved or IPv4-mapped",
 			text);
 	*ret = first;
 	return 0;

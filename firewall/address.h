@@ -22,7 +22,8 @@ struct address {
 
 /*
  * A single address of this family that a guest may have: no prefix length, and neither
- * unspecified, loopback, link-local nor multicast. NULL or "" is none (family 0). 0 or ERR_USAGE.
+ * unspecified, loopback, link-local, multicast, reserved (240.0.0.0/4) nor IPv4-mapped. NULL or "" is
+ * none (family 0). 0 or ERR_USAGE.
  */
 int address_parse(const char *text, int family, struct address *ret, struct err *err);
 

@@ -126,7 +126,6 @@ static int run(struct host *host, struct err *err)
 	if (r != 0)
 		return r;
 	load_access(host);
-	log_info("serves instance '%s' at %s", host->config->instance, host->config->socket);
 	return server_run(host, listener, err);
 }
 

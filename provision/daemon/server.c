@@ -546,6 +546,7 @@ int server_run(struct host *host, int listener, struct err *err)
 	r = owner_listen(host->config->run, &s.fence_listener, err);
 	if (r != 0)
 		return r;
+	log_info("serves instance '%s' at %s", host->config->instance, host->config->socket);
 	s.pending = xcalloc(PENDING_MAX, sizeof(*s.pending));
 	s.workers = xcalloc(workers, sizeof(*s.workers));
 	s.polls = xcalloc(2 + PENDING_MAX + workers, sizeof(*s.polls));

@@ -621,6 +621,7 @@ Test(network, bad_addresses_are_refused)
 	   "[network]\\npools = 10.82.7.0/24\\n' >/tmp/overlap.conf");
 	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
 		   "network.pools: 10.82.7.0/24 overlaps another pool");
+	ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1 | grep serves");
 	ok("sed -i 's/^pools = .*/table = mine/' /tmp/overlap.conf");
 	assert_has(ok("! timeout 20 vm2d --config /tmp/overlap.conf 2>&1"),
 		   "network.table: 'mine' is neither owned nor watched");

@@ -417,12 +417,18 @@ int link_add_address(const char *instance, uint32_t number, int netns_fd, const 
 		r = visit_guest(&l, netns_fd, &guest, err);
 	if (r != 0)
 		return r;
-	lead_to_guest(&l, &host, &l.more[0]);
-	r = netlink_exchange(&host, l.name, NULL, NULL, err);
+	put_in_guest(&l, &guest, &l.more[0]);
+	r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
 	if (r != 0)
 		return r;
-	put_in_guest(&l, &guest, &l.more[0]);
-	return netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+	/* The route last: where there is one, all is there. */
+	lead_to_guest(&l, &host, &l.more[0]);
+	r = netlink_exchange(&host, l.name, NULL, NULL, err);
+	if (r != 0) {
+		route_remove_address(&guest, l.guest_index, &l.more[0]);
+		(void)netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, NULL);
+	}
+	return r;
 }
 
 /* The guest's side first: it never sends more than the host's takes. */
@@ -491,11 +497,15 @@ int link_remove_address(const char *instance, uint32_t number, int netns_fd, con
 		return 0;
 	if (r != 0)
 		return err_set(err, r, "%s", why.text);
-	route_remove_route(&host, l.host_index, &l.more[0]);
-	r = take(&host, l.name, err);
+	r = take_from_guest(&l, netns_fd, err);
 	if (r == 0) {
 		route_remove_neighbour(&host, l.host_index, &l.more[0]);
 		r = take(&host, l.name, err);
 	}
-	return r ? r : take_from_guest(&l, netns_fd, err);
+	/* The route last: where there is none, nothing is. */
+	if (r == 0) {
+		route_remove_route(&host, l.host_index, &l.more[0]);
+		r = take(&host, l.name, err);
+	}
+	return r;
 }

@@ -80,6 +80,13 @@ int link_remove_address(const char *instance, uint32_t number, int netns_fd, con
 	struct err *err);
 
 /*
+ * Call fn with each single address that the host has a route to by a guest's link: what a guest has. A change
+ * begins with the route or ends with it, so that where one was cut short, it shows here. 0 or -errno.
+ */
+int link_each_address(const char *instance,
+	void (*fn)(void *data, uint32_t number, const char *address), void *data, struct err *err);
+
+/*
  * Have both sides of a link have this MTU; netns_fd as above. A guest that took its side away, or has no
  * link, is success.
  */

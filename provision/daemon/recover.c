@@ -20,6 +20,7 @@
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/daemon/quota.h"
+#include "provision/daemon/settle.h"
 #include "provision/daemon/traffic.h"
 #include "provision/guest/storage.h"
 #include "provision/store/accounts.h"
@@ -108,6 +109,7 @@ void recover_all(const struct config *config, struct store *store)
 
 	recover_books(config, store);
 	recover_guests(config, store);
+	settle_addresses(config, store);
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
 }

@@ -19,6 +19,7 @@
 #include "provision/daemon/life.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
+#include "provision/daemon/settle.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/supervisors.h"
 #include "provision/store/pool.h"
@@ -307,6 +308,17 @@ static void look_at_rules(struct survey *s)
 	}
 }
 
+/* settle_find() */
+static void tell_address(void *data, const struct store_tenant *t, const char *address, bool lost)
+{
+	const struct finding f = { "address", address, lost ? "lost" : "left" };
+	const struct survey *s = data;
+	CLEANUP_CLOSE int lock = -1;
+
+	if (lock_take(s->config, t->name, false, 0, &lock, NULL) == 0)
+		s->fn(s->data, &f);
+}
+
 static int look_at_session(void *data, const struct store_session *session)
 {
 	const struct finding f = { "session", session->id, "lost" };
@@ -331,6 +343,7 @@ int checker_survey(
 		look_at_mounts(&s);
 		look_at_loops(&s);
 		look_at_rules(&s);
+		(void)settle_find(config, store, tell_address, &s, NULL);
 		r = store_session_each(store, NULL, true, INT64_MAX, look_at_session, &s, err);
 	}
 	names_free(&s.names);

@@ -554,6 +554,43 @@ Test(network, further_addresses_come_move_and_go)
 	ok("vm2 rule remove neta 1 && vm2 rule remove netb 1 && vm2 firewall verify");
 }
 
+/* The database as it is when who moves an address is killed behind its first step, or another's last. */
+static void moved_in_the_books(const char *address, const char *to)
+{
+	ok("sqlite3 /var/lib/vm2/tenants.db \"UPDATE address SET tenant = (SELECT id FROM tenant WHERE name = '%s') "
+	   "WHERE address = '%s'\"", to, address);
+}
+
+static void has_alone(const char *who, const char *other, const char *address, const char *to)
+{
+	wait_for(20, "vm2 firewall verify");
+	wait_for(20, "test $(vm2 host repair --dry-run --json | jq '[.[] | select(.kind == \"address\")] | length') = 0");
+	ok("vm2 guest exec %s -- ping -c 1 -W 3 -I %s %s", who, address, to);
+	ok("! vm2 guest exec %s -- ip -o address show eth0 | grep -F %s", other, address);
+	ok("vm2 guest exec %s -- grep -F %s /etc/hosts", who, address);
+}
+
+Test(network, a_move_that_was_cut_short_is_finished)
+{
+	pools_ready();
+	ok("vm2 address add neta 203.0.113.5 && vm2 address add neta 2001:db8:77::5");
+	moved_in_the_books("203.0.113.5", "netb");
+	moved_in_the_books("2001:db8:77::5", "netb");
+	cr_assert_str_eq(ok("vm2 host repair --dry-run --json | jq -r '[.[] | select(.kind == \"address\") | "
+			    "\"\\(.name) \\(.state)\"] | sort | join(\",\")'"),
+			 "2001:db8:77::5 left,2001:db8:77::5 lost,203.0.113.5 left,203.0.113.5 lost");
+	ok("vm2 host repair");
+	has_alone("netb", "neta", "203.0.113.5", "198.51.100.1");
+	has_alone("netb", "neta", "2001:db8:77::5", "2001:db8:1::1");
+	/* By a start of vm2d. */
+	moved_in_the_books("203.0.113.5", "neta");
+	ok("vm2 address remove netb 2001:db8:77::5");
+	ok("/usr/libexec/vm2/supervise stop vm2d; /usr/libexec/vm2/supervise start vm2d -- vm2d");
+	wait_for(20, "vm2 host status");
+	has_alone("neta", "netb", "203.0.113.5", "198.51.100.1");
+	ok("vm2 address remove neta 203.0.113.5 && vm2 firewall verify");
+}
+
 /* How many packets left the host by up2 while the guest sent five pings from this address. */
 static int left_by_up2(const char *from, const char *to)
 {

@@ -33,6 +33,10 @@ int main(void)
 	char said[64];
 	sigset_t stop;
 
+	/* What is asked before it is waited for is kept. */
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
 	while (n < FORKS && (children[n] = fork()) >= 0) {
 		if (children[n] == 0) {
 			pause();
@@ -51,9 +55,6 @@ int main(void)
 	fd = open("/seen.new", O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	if (write(fd, said, strlen(said)) > 0)
 		rename("/seen.new", "/seen");
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTERM);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
 	sigwaitinfo(&stop, NULL);
 	return 0;
 }

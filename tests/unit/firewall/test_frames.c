@@ -652,3 +652,19 @@ Test(frames, long_fragments_are_counted_by_their_bytes)
 	cr_expect(counter("too_fragmented") > N_LONG / 5 && counter("too_fragmented") < N_LONG, "%u",
 		counter("too_fragmented"));
 }
+
+/* Where hardly a fragment may come, all else comes as it did. */
+Test(frames, what_is_whole_is_no_fragment)
+{
+	static const struct rules_base bound = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 0, 0, 1 };
+	static const char *const to[] = { "192.0.2.2", "2001:db8::2" };
+	struct world w = make_world();
+	struct err err = { 0 };
+
+	cr_assert(rules_restore(&bound, guests, 2, &err) == 0, "%s", err.text);
+	for (int i = 0; i < 10; i++)
+		cr_expect(within(w.guest[0], do_ping, to[i % 2]), "%s", to[i % 2]);
+	cr_expect_eq(counter("too_fragmented"), 0, "%u", counter("too_fragmented"));
+	cr_expect(!within(w.guest[0], do_long_ping, to[0]));
+	cr_expect(counter("too_fragmented") > 0);
+}

@@ -22,7 +22,7 @@ static int take_route(const struct nlmsghdr *msg, void *data)
 {
 	const struct rtmsg *head = mnl_nlmsg_get_payload(msg);
 	const struct listing *l = data;
-	const struct nlattr *a;
+	struct nlattr *a;
 	const void *to = NULL;
 	uint32_t index = 0, number;
 	char text[INET6_ADDRSTRLEN];

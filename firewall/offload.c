@@ -25,13 +25,13 @@ static int ask(int socket, const char *interface, void *data)
 
 static int count_features(int socket, const char *interface, uint32_t *ret)
 {
-	struct {
+	union {
 		struct ethtool_sset_info info;
-		uint32_t count;
+		uint32_t words[sizeof(struct ethtool_sset_info) / sizeof(uint32_t) + 1];
 	} set = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
 	int r = ask(socket, interface, &set);
 
-	*ret = set.count;
+	*ret = set.words[sizeof(set.info) / sizeof(uint32_t)];
 	return r;
 }
 

@@ -555,13 +555,13 @@ Test(guest, a_missing_table_is_enoent)
 }
 
 /* Whether this rtnetlink message says that the guest's link is there. */
-static bool tells_of_link(const char *data, ssize_t len)
+static bool tells_of_link(char *data, ssize_t len)
 {
-	for (const struct nlmsghdr *m = (const void *)data; len > 0 && NLMSG_OK(m, (size_t)len);
+	for (struct nlmsghdr *m = (void *)data; len > 0 && NLMSG_OK(m, (size_t)len);
 	     m = NLMSG_NEXT(m, len)) {
 		int rest = (int)IFLA_PAYLOAD(m);
 
-		for (const struct rtattr *a = IFLA_RTA(NLMSG_DATA(m)); m->nlmsg_type == RTM_NEWLINK && RTA_OK(a, rest);
+		for (struct rtattr *a = IFLA_RTA(NLMSG_DATA(m)); m->nlmsg_type == RTM_NEWLINK && RTA_OK(a, rest);
 		     a = RTA_NEXT(a, rest))
 			if (a->rta_type == IFLA_IFNAME && !strcmp(RTA_DATA(a), "tgst-7"))
 				return true;

@@ -85,7 +85,7 @@ Test(restart, a_start_that_fails_leaves_no_session)
 {
 	struct result r;
 
-	ok("vm2 tenant add fruitless --key /run/vm2-test/key.pub");
+	tenant_ready("fruitless");
 	ok("cd /usr/libexec/vm2 && mv vm2-init was");
 	/* On a terminal, which is recorded: ssh would not come so far. */
 	r = sh("script -qec 'vm2 guest exec fruitless -- true' /dev/null </dev/null");

@@ -42,6 +42,8 @@ static const struct {
 	{ "init-pid", U64, AT(init_pid) },
 	{ "console", U64, AT(console) },
 	{ "stop-signal", U64, AT(stop_signal) },
+	{ "listener", U64, AT(listener) },
+	{ "notify", U64, AT(notify) },
 	{ "ended", U64, AT(ended) },
 };
 

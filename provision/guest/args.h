@@ -18,6 +18,8 @@ struct guest_args {
 	/* From vm2-guest to vm2-guest-keep and back, descriptors and all: the same process. */
 	uint64_t program, keeper; /* O_PATH descriptors of the two */
 	uint64_t init_pid, console, stop_signal;
+	uint64_t listener,
+		notify; /* of init's statfs, and the socket for others' (notify.h); 0: none */
 	uint64_t ended; /* 0: not yet; ARGS_ENDED; from ARGS_AGAIN on: it begins again so many ms later */
 };
 

@@ -28,6 +28,7 @@
 #include "firewall/link.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/base/pass.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/inside.h"
 #include "provision/guest/steps.h"
@@ -400,7 +401,8 @@ static int make_link(const struct start *s, struct err *err)
 }
 
 /* The child's next message: 1 for a report, 0 for the end (it is init now). */
-static int receive(const struct start *s, struct inside_report *ret, struct err *err)
+static int receive(const struct start *s, struct inside_report *ret, int *ret_listener,
+		   struct err *err)
 {
 	struct pollfd p = { .fd = s->sync, .events = POLLIN };
 	ssize_t n;
@@ -412,7 +414,7 @@ static int receive(const struct start *s, struct inside_report *ret, struct err 
 	if (r == 0)
 		return err_set(err, ERR_BUSY, "did not come up in %d seconds (start-timeout)",
 			       (int)s->config->start_timeout);
-	n = recv(s->sync, ret, sizeof(*ret), 0);
+	n = pass_receive(s->sync, ret, sizeof(*ret), 0, ret_listener);
 	if (n == 0)
 		return 0;
 	if (n != sizeof(*ret))
@@ -424,8 +426,9 @@ static int receive(const struct start *s, struct inside_report *ret, struct err 
 	return 1;
 }
 
-static int run_child(struct start *s, int *ret_signal, struct err *err)
+static int run_child(struct start *s, struct guest_process *ret, struct err *err)
 {
+	CLEANUP_CLOSE int listener = -1, nothing = -1;
 	static const int none[INSIDE_FDS] = { -1, -1, -1 };
 	struct inside_report report;
 	siginfo_t ended = { 0 };
@@ -435,18 +438,19 @@ static int run_child(struct start *s, int *ret_signal, struct err *err)
 		r = make_link(s, err);
 	if (r != 0)
 		return r;
-	r = receive(s, &report, err);
+	r = receive(s, &report, &listener, err);
 	if (r != 1)
 		return r == 0 ? err_set(err, ERR_FAILED, "the guest's first process died") : r;
-	*ret_signal = report.stop_signal;
+	ret->stop_signal = report.stop_signal;
 	if (inside_send(s->sync, none) < 0)
 		return err_sys(err, errno, "lost the guest's first process");
-	r = receive(s, &report, err);
+	r = receive(s, &report, &nothing, err);
 	if (r != 0)
 		return r < 0 || err->code ? r : ERR_FAILED;
 	/* The end comes from its exec or from its death. */
 	if (waitid(P_PID, (id_t)s->pid, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid)
 		return err_set(err, ERR_FAILED, "the guest's init ended at once");
+	ret->listener = steal_fd(&listener);
 	return 0;
 }
 
@@ -477,7 +481,8 @@ static int bear_child(struct start *s, struct err *err)
 	return r == 0 ? visit_own_network(s, err) : r;
 }
 
-static int start_run(struct start *s, const char *init_path, int *ret_signal, struct err *err)
+static int start_run(struct start *s, const char *init_path, struct guest_process *ret,
+		     struct err *err)
 {
 	int r = open_sources(s, init_path, err), home;
 
@@ -497,7 +502,7 @@ static int start_run(struct start *s, const char *init_path, int *ret_signal, st
 	/* Until here nothing of the guest's files and rules was needed, now all of it is. */
 	if (r == 0)
 		r = await_word(s, LAUNCH_ALL, err);
-	return r ? r : run_child(s, ret_signal, err);
+	return r ? r : run_child(s, ret, err);
 }
 
 static int container_prepare(struct start **ret, struct err *err)
@@ -522,7 +527,7 @@ static int container_launch(struct start *s, const struct config *config,
 			    struct guest_process *ret, struct err *err)
 {
 	const char *why = NULL;
-	int r, sig = SIGTERM;
+	int r;
 
 	s->config = config;
 	s->spec = spec;
@@ -534,7 +539,7 @@ static int container_launch(struct start *s, const struct config *config,
 	s->in.memory = spec->limits.memory;
 	if (!cgroup_pick(&why))
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = start_run(s, init_path, &sig, err);
+	r = start_run(s, init_path, ret, err);
 	if (r != 0) {
 		if (s->pid > 0) {
 			kill(s->pid, SIGKILL); /* our own child, not yet reaped */
@@ -545,7 +550,6 @@ static int container_launch(struct start *s, const struct config *config,
 		ret->init_pid = s->pid;
 		ret->init_pidfd = s->pidfd;
 		ret->console = s->console;
-		ret->stop_signal = sig;
 	}
 	return r;
 }

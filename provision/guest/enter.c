@@ -14,21 +14,23 @@
 #include "provision/guest/confine.h"
 #include "provision/guest/guest.h"
 #include "provision/guest/lxcfs.h"
+#include "provision/guest/notify.h"
 #include "provision/guest/run.h"
 
 #define NAMESPACES                                                                         \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |     \
 	 CLONE_NEWNET | CLONE_NEWTIME)
 
-/* What its vm2-guest goes by, too. */
-static uint64_t look_cpu(const struct config *config, const char *name)
+/* What its vm2-guest goes by, too; and the way to that. */
+static void look(const struct config *config, const char *name, struct guest_run *run)
 {
 	CLEANUP_CLOSE int dirfd = run_open(config, name, false);
 	struct limits limits = { 0 };
 
 	if (dirfd >= 0)
 		run_read_limits(dirfd, &limits);
-	return limits.cpu;
+	run->cpu = limits.cpu;
+	run->keeper = notify_connect(dirfd);
 }
 
 int guest_enter_prepare(const struct config *config, const char *name, struct guest_run *run,
@@ -44,7 +46,7 @@ int guest_enter_prepare(const struct config *config, const char *name, struct gu
 	if (r < 0)
 		return r;
 	run->lxcfs = lxcfs_device(config);
-	run->cpu = look_cpu(config, name);
+	look(config, name, run);
 	/* Only children are born there; the caller keeps its own processes in sight. */
 	if (setns(run->init_pidfd, CLONE_NEWPID) < 0)
 		return err_sys(err, errno, "cannot enter the processes of guest %s", name);
@@ -60,6 +62,8 @@ void guest_leave(struct guest_run *run)
 {
 	run->init_pidfd = fd_close(run->init_pidfd);
 	cgroup_close_way(&run->way);
+	if (run->keeper > 0)
+		run->keeper = fd_close(run->keeper);
 }
 
 /* Close all but keep[0..n), which ascend. */
@@ -110,6 +114,7 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 		return err_sys(err, errno, "cannot enter the guest's root");
 	lxcfs_drop_dead(run->lxcfs);
 	confine_processors(run->cpu);
+	notify_enter(run->keeper);
 	r = close_others(keep, n_keep);
 	if (r < 0)
 		return err_sys(err, -r, "cannot close the host's descriptors");

@@ -33,6 +33,8 @@ void guest_run_close(struct guest_run *run)
 	run->init_pidfd = fd_close(run->init_pidfd);
 	run->supervisor_pidfd = fd_close(run->supervisor_pidfd);
 	cgroup_close_way(&run->way);
+	if (run->keeper > 0)
+		run->keeper = fd_close(run->keeper);
 }
 
 static int check_name(const char *name, struct err *err)

@@ -56,6 +56,7 @@ struct guest_run {
 	int64_t since;	      /* seconds since the epoch */
 	struct guest_way way; /* opened by guest_enter_prepare() for guest_fork() and guest_enter() */
 	uint64_t cpu; /* its limit, percent of one processor: as lxcfs below */
+	int keeper;   /* a socket, as above, for guest_enter() (notify.h); 0 or -1: none */
 	uint64_t lxcfs; /* which run of lxcfs serves now: guest_enter_prepare() looks, for guest_enter() */
 };
 

@@ -16,8 +16,10 @@
 #include <unistd.h>
 
 #include "provision/base/cleanup.h"
+#include "provision/base/pass.h"
 #include "provision/guest/cgroup.h"
 #include "provision/guest/confine.h"
+#include "provision/guest/notify.h"
 #include "provision/guest/rootfs.h"
 
 /* Room for the descriptors, aligned as cmsg(3) wants it. */
@@ -232,8 +234,10 @@ _Noreturn void inside_main(const struct inside *in)
 
 	confine_profile();
 	if (put_together(in, &report.err) == 0) {
+		CLEANUP_CLOSE int listener = in->storage->hides_limit ? notify_load() : -1;
+
 		path = find_init(&report.stop_signal);
-		send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
+		pass_send(in->sync, &report, sizeof(report), listener);
 		wait_for_parent(in, none);
 		become_init(in, path, &report.err);
 	}

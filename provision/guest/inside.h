@@ -23,7 +23,7 @@ struct inside {
 	int sync;	  /* to the parent, SOCK_SEQPACKET */
 };
 
-/* One message of the child to the parent. */
+/* One message of the child to the parent. When mounted, with the listener of notify.h, if it has one. */
 struct inside_report {
 	int stop_signal; /* mounted; this is how its init is asked to stop */
 	struct err err;	 /* code not 0: it failed */

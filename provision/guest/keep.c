@@ -30,6 +30,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/base/str.h"
+#include "provision/guest/answer.h"
 #include "provision/guest/args.h"
 #include "provision/guest/run.h"
 #include "provision/guest/watch.h"
@@ -68,15 +69,20 @@ struct keeper {
 	int64_t began_at;
 	int64_t oom_at; /* clock_ms() when the count of killed processes is looked at; 0: it is not */
 	int oom_looks;	/* how often that is done */
+	struct answers answers;
 };
 
 /*
- * What is needed here: to signal a process of other ids. The bounding set stays, since when the guest has
+ * What is needed here: to signal a process of other ids; and where statfs(2) is answered, to look at the
+ * guest's processes, and at paths as they do (answer.c). The bounding set stays, since when the guest has
  * ended vm2-guest is needed again, with all that it may.
  */
-static void drop_privileges(void)
+static void drop_privileges(bool answers)
 {
-	const unsigned int keep = 1u << CAP_KILL;
+	const unsigned int keep = 1u << CAP_KILL |
+				  (answers ? 1u << CAP_SYS_PTRACE | 1u << CAP_DAC_READ_SEARCH |
+						     1u << CAP_SETUID | 1u << CAP_SETGID :
+					     0);
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	const struct __user_cap_data_struct data[2] = {
 		{ .effective = keep, .permitted = keep, .inheritable = 0 },
@@ -188,6 +194,7 @@ static void look_oom(struct keeper *s, int64_t now)
 static void read_anew(struct keeper *s)
 {
 	run_read_limits(s->dirfd, &s->args.spec.limits);
+	s->answers.limit = s->args.spec.limits.disk;
 	watch_renew(&s->watch);
 }
 
@@ -204,11 +211,13 @@ static bool take_signals(struct keeper *s, int *ret_status)
 			stop_politely(s);
 		else if (info.ssi_signo == SIGHUP)
 			read_anew(s);
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		answers_reaped(&s->answers, pid);
 		if (pid == s->init_pid) {
 			*ret_status = status;
 			ended = true;
 		}
+	}
 	return ended;
 }
 
@@ -223,10 +232,11 @@ static int sooner(int64_t a, int64_t b)
 /* Until init has ended; returns its wait status. */
 static int supervise(struct keeper *s)
 {
-	struct pollfd p[4] = { { .fd = s->signals, .events = POLLIN },
-			       { .fd = s->console, .events = POLLIN } };
+	struct pollfd p[5] = { { .fd = s->signals, .events = POLLIN },
+			       { .fd = s->console, .events = POLLIN },
+			       [4] = { .events = POLLIN } };
 	int64_t pause_until = 0, now, wait;
-	int status = 0;
+	int status = 0, busy;
 
 	for (;;) {
 		now = clock_ms();
@@ -244,7 +254,11 @@ static int supervise(struct keeper *s)
 		watch_poll(&s->watch, &p[2], &p[3]);
 		if (!s->args.spec.limits.idle)
 			p[3].fd = -1;
-		if (poll(p, 4, (int)wait) < 0 && errno != EINTR)
+		busy = answers_pause(&s->answers, now);
+		p[4].fd = busy ? -1 : s->answers.epoll;
+		if (busy)
+			wait = sooner(wait, busy);
+		if (poll(p, 5, (int)wait) < 0 && errno != EINTR)
 			log_warn("poll: %m");
 		if (p[2].fd >= 0 && p[2].revents) {
 			watch_heard(&s->watch);
@@ -253,6 +267,8 @@ static int supervise(struct keeper *s)
 		}
 		if (take_signals(s, &status))
 			return status;
+		if (p[4].fd >= 0 && p[4].revents)
+			answers_serve(&s->answers);
 		if (p[1].fd >= 0 && p[1].revents) {
 			/* Closed on the other side: look again in a while, init may open it anew. */
 			pause_until = clock_ms() +
@@ -303,7 +319,11 @@ static int open_all(struct keeper *s, struct err *err)
 		return err_set(err, ERR_FAILED, "cannot keep guest %s", args->spec.name);
 	fd_cloexec(s->console, 1);
 	r = run_read_limits(s->dirfd, &s->args.spec.limits);
-	return r < 0 ? err_sys(err, -r, "cannot read the guest's limits") : 0;
+	if (r < 0)
+		return err_sys(err, -r, "cannot read the guest's limits");
+	r = answers_begin(&s->answers, args, s->dirfd);
+	s->answers.limit = args->spec.limits.disk;
+	return r < 0 ? err_sys(err, -r, "cannot answer for the guest's files") : 0;
 }
 
 /* By exec, which gives root its capabilities back. What is not handed on closes itself. */
@@ -367,14 +387,14 @@ int main(int argc, char **argv)
 	}
 	s.began_at = clock_ms();
 	watch_begin(&s.watch, s.args.config.instance, s.args.spec.name);
-	drop_privileges();
+	drop_privileges(s.answers.epoll >= 0);
 	open_console_file(&s);
 	give_back();
 	status = supervise(&s);
 	look_oom(&s, 0);
 	watch_end(&s.watch);
 	s.args.ended = wants_restart(&s, status, &pause) ? ARGS_AGAIN + (uint64_t)pause : ARGS_ENDED;
-	s.args.init_pid = s.args.console = 0;
+	s.args.init_pid = s.args.console = s.args.listener = s.args.notify = 0;
 	become_guest(&s);
 	return 1;
 }

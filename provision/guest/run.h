@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What is known of a running guest: RUN/guests/NAME/ with `lock` (held by its vm2-guest as long as
- * that lives; holds its pid and start time), `state` (written when init runs), `limits`, `console` and `log`.
+ * that lives; holds its pid and start time), `state` (written when init runs), `limits`, `console`, `log` and,
+ * where statfs(2) is answered, `statfs` (notify.h).
  * Only root writes there; none of it is ever shown to the guest.
  */
 #ifndef VM2_GUEST_RUN_H

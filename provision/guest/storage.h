@@ -58,6 +58,7 @@ void storage_view_close(struct storage_view *view);
 
 struct storage_driver {
 	const char *name;
+	bool hides_limit; /* statfs(2) shows all of the file system: answer.h */
 	/* NULL when it can serve, else why not. Static text. */
 	const char *(*probe)(const struct config *config);
 	/* NULL when it can hold a guest to a size, else why not. Static text. */

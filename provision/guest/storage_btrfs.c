@@ -566,6 +566,7 @@ static int btrfs_adopt(const struct config *config, const struct guest_spec *spe
 
 const struct storage_driver storage_btrfs = {
 	.name = "btrfs",
+	.hides_limit = true,
 	.probe = btrfs_probe,
 	.probe_limit = btrfs_probe_limit,
 	.probe_inodes = btrfs_probe_inodes,

@@ -28,6 +28,7 @@
 #include "provision/guest/args.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/handoff.h"
+#include "provision/guest/notify.h"
 #include "provision/guest/run.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
@@ -167,6 +168,18 @@ static int await_handoff(struct supervisor *s, struct err *err)
 	return 0;
 }
 
+/*
+ * Before anybody can find the guest running, so that no session comes too early. Without it there is the
+ * filter of init's alone.
+ */
+static void bind_notify(struct supervisor *s)
+{
+	int fd = s->guest.listener < 0 ? -1 : notify_bind(s->dirfd);
+
+	s->args.listener = s->guest.listener < 0 ? 0 : (uint64_t)s->guest.listener;
+	s->args.notify = fd < 0 ? 0 : (uint64_t)fd;
+}
+
 static int bring_up(struct supervisor *s, struct err *err)
 {
 	int r = hold_rules(s, err);
@@ -178,6 +191,8 @@ static int bring_up(struct supervisor *s, struct err *err)
 	if (r == 0)
 		r = type_container.launch(s->start, &s->args.config, &s->args.spec, s->args.init,
 					  s->args.lock ? -1 : REPORT_FD, &s->guest, err);
+	if (r == 0)
+		bind_notify(s);
 	if (r == 0)
 		r = run_write_own(s->dirfd, s->guest.init_pid);
 	return r < 0 && !err->code ? err_sys(err, -r, "cannot write the guest's state") : r;
@@ -222,7 +237,12 @@ static bool end(struct supervisor *s)
 /* Returns only when it failed. */
 static void become_keeper(struct supervisor *s)
 {
-	const int kept[] = { s->lock, s->guest.console, (int)s->args.program, (int)s->args.keeper };
+	const int kept[] = { s->lock,
+			     s->guest.console,
+			     (int)s->args.program,
+			     (int)s->args.keeper,
+			     (int)s->args.listener,
+			     (int)s->args.notify };
 	char *argv[ARGS_MAX];
 
 	s->args.lock = (uint64_t)s->lock;
@@ -231,7 +251,8 @@ static void become_keeper(struct supervisor *s)
 	s->args.stop_signal = (uint64_t)s->guest.stop_signal;
 	s->args.ended = 0;
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
-		fd_cloexec(kept[i], 0);
+		if (kept[i] > 0)
+			fd_cloexec(kept[i], 0);
 	fd_cloexec(OWNER_HELD_FD, 0);
 	args_write(&s->args, "vm2-guest", argv);
 	syscall(SYS_execveat, (int)s->args.keeper, "", argv, environ, AT_EMPTY_PATH);

@@ -21,6 +21,7 @@ struct guest_process {
 	int init_pidfd;
 	int console;	 /* of init: the master side of its terminal, non-blocking */
 	int stop_signal; /* what asks this init to stop */
+	int listener;	 /* of its calls of statfs (notify.h), or -1 */
 };
 
 struct guest_type {

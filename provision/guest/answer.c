@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/guest/answer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
+#include "provision/base/log.h"
+#include "provision/base/pass.h"
+#include "provision/guest/notify.h"
+
+/* So many listeners; each is a session, or what it left behind. Those that are on their way come in yet. */
+#define LISTENERS_MAX 400
+/*
+ * The keeper is in no control group of the guest's: so much of a processor goes into answers, in percent,
+ * and so many microseconds at once. Whoever asks more waits.
+ */
+#define SHARE	 5
+#define AT_ONCE	 200000
+#define PAUSE_MS 10
+/* What a child takes of that, beside the fork. */
+#define SLOW_US 300
+/* What is not in the kernel's memory, and may have to wait for a disk, is looked up for so long. */
+#define SLOW_S 1
+/* Few at a time: the console and the end of the guest wait meanwhile. */
+#define AT_A_TIME 8
+
+/* --- the numbers --- */
+
+/* The quota group is found by the subvolume's number, both by ioctls that need no privilege. */
+static void find_group(struct answers *a, const struct guest_args *args)
+{
+	struct btrfs_ioctl_ino_lookup_args tree = { .objectid = BTRFS_FIRST_FREE_OBJECTID };
+	struct btrfs_ioctl_fs_info_args info = { 0 };
+	char path[PATH_MAX], id[2 * BTRFS_FSID_SIZE + 5];
+	CLEANUP_CLOSE int fd = -1;
+	struct stat st;
+	int at = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", args->config.guests, args->spec.name);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || ioctl(fd, BTRFS_IOC_INO_LOOKUP, &tree) < 0 ||
+	    ioctl(fd, BTRFS_IOC_FS_INFO, &info) < 0)
+		return;
+	for (int i = 0; i < BTRFS_FSID_SIZE; i++)
+		at += snprintf(id + at, sizeof(id) - (size_t)at, "%s%02x",
+			       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", info.fsid[i]);
+	snprintf(a->group, sizeof(a->group), "/sys/fs/btrfs/%s/qgroups/0_%" PRIu64, id,
+		 (uint64_t)tree.treeid);
+	a->device = st.st_dev;
+}
+
+static uint64_t read_number(const struct answers *a, const char *name)
+{
+	char path[sizeof(a->group) + 32], text[32];
+
+	snprintf(path, sizeof(path), "%s/%s", a->group, name);
+	return fd_read_small(AT_FDCWD, path, text, sizeof(text)) > 0 ? strtoull(text, NULL, 10) : 0;
+}
+
+void answer_show(struct statfs *fs, uint64_t limit, uint64_t left)
+{
+	uint64_t size = (uint64_t)fs->f_bsize, free = (left < limit ? left : limit) / size;
+
+	fs->f_blocks = limit / size;
+	fs->f_bfree = free;
+	if (fs->f_bavail > free)
+		fs->f_bavail = free;
+}
+
+/* --- who asks --- */
+
+/* The numbers of the line that begins with this word, of which the first `skip` are passed over. */
+static int read_ids(const char *text, const char *word, int skip, gid_t *ret, int max)
+{
+	const char *line = strstr(text, word);
+	char *end;
+	int n = 0;
+
+	if (!line)
+		return -EBADMSG;
+	for (line += strlen(word); n < max + skip; line = end, n++) {
+		unsigned long id;
+
+		while (*line == '\t' || *line == ' ')
+			line++;
+		if (*line < '0' || *line > '9')
+			break;
+		id = strtoul(line, &end, 10);
+		/* A number that was cut is another's. */
+		if (*end != '\t' && *end != ' ' && *end != '\n')
+			break;
+		if (n >= skip)
+			ret[n - skip] = (gid_t)id;
+	}
+	return n < skip ? -EBADMSG : n - skip;
+}
+
+int answer_read_status(const char *text, struct asker *ret)
+{
+	struct asker asker;
+
+	/* Real, effective, saved, file system. A name of the guest's choice stands before, but on no line's start. */
+	if (read_ids(text, "\nUid:", 3, &asker.uid, 1) != 1 ||
+	    read_ids(text, "\nGid:", 3, &asker.gid, 1) != 1)
+		return -EBADMSG;
+	asker.n_groups = read_ids(text, "\nGroups:", 0, asker.groups, ANSWER_GROUPS);
+	if (asker.n_groups < 0)
+		return -EBADMSG;
+	*ret = asker;
+	return 0;
+}
+
+/*
+ * Look at paths as whoever asks, so that he learns nothing from what he may not search: other ids than 0 for
+ * files have no capabilities for files (capabilities(7)). The guest's root may search all of the guest.
+ */
+static int act_as(const struct answers *a, int proc)
+{
+	struct asker asker;
+	char text[4096];
+
+	if (fd_read_small(proc, "status", text, sizeof(text)) <= 0 ||
+	    answer_read_status(text, &asker) < 0)
+		return -ESRCH;
+	if (asker.uid == a->root)
+		return 0;
+	if (syscall(SYS_setgroups, (size_t)asker.n_groups, asker.groups) < 0)
+		return -errno;
+	syscall(SYS_setfsgid, asker.gid);
+	syscall(SYS_setfsuid, asker.uid);
+	/* It says nothing of failure: so it is asked what it is now. */
+	return (uid_t)syscall(SYS_setfsuid, -1) == asker.uid &&
+			       (gid_t)syscall(SYS_setfsgid, -1) == asker.gid ?
+		       0 :
+		       -EPERM;
+}
+
+static void act_as_self(void)
+{
+	syscall(SYS_setfsuid, 0);
+	syscall(SYS_setfsgid, 0);
+	syscall(SYS_setgroups, (size_t)0, NULL);
+}
+
+/* --- what is asked --- */
+
+static int look_up(int dirfd, const char *path, uint64_t resolve)
+{
+	/*
+	 * Safe: it stays below dirfd, which is the asker's own, whatever links there are; and what it finds is
+	 * not opened but held (O_PATH), be it a FIFO or a device.
+	 */
+	const struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				      .resolve = resolve | RESOLVE_NO_MAGICLINKS };
+	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* From a working directory a path may lead up and away: then it is looked up from the root, as a whole. */
+static int look_up_from(int proc, int root, char path[PATH_MAX], uint64_t how)
+{
+	CLEANUP_CLOSE int cwd = openat(proc, "cwd", O_PATH | O_CLOEXEC), there = -1;
+	int fd = cwd < 0 ? -errno : look_up(cwd, path, RESOLVE_BENEATH | how);
+	char folder[PATH_MAX];
+	struct stat one, other;
+	ssize_t n;
+
+	if (fd != -EXDEV)
+		return fd;
+	if (fstat(cwd, &one) < 0 || fstat(root, &other) < 0)
+		return -errno;
+	/* In the root there is no up. */
+	if (one.st_dev == other.st_dev && one.st_ino == other.st_ino)
+		return look_up(root, path, RESOLVE_IN_ROOT | how);
+	n = readlinkat(proc, "cwd", folder, sizeof(folder) - 1);
+	if (n <= 0 || (size_t)n + strlen(path) + 2 > sizeof(folder))
+		return -ENAMETOOLONG;
+	folder[n] = '\0';
+	there = look_up(root, folder, RESOLVE_IN_ROOT | how);
+	if (there < 0)
+		return there;
+	/* In a chroot, or where a mount hides it, the same name is another folder. */
+	if (fstat(there, &other) < 0 || one.st_dev != other.st_dev || one.st_ino != other.st_ino)
+		return -ENOENT;
+	folder[n] = '/';
+	memcpy(folder + n + 1, path, strlen(path) + 1);
+	return look_up(root, folder, RESOLVE_IN_ROOT | how);
+}
+
+/*
+ * Copy between the asker's memory and ours: as many bytes as there are, or -errno. As the owner of the
+ * guest's user namespace, who may do so to whoever is in it, and to nobody else. So it is safe even if his
+ * number were another's by now.
+ */
+static ssize_t copy(const struct answers *a, pid_t pid, uint64_t at, void *bytes, size_t len,
+		    long call)
+{
+	const struct iovec ours = { bytes, len }, his = { (void *)(uintptr_t)at, len };
+	ssize_t n;
+
+	if (syscall(SYS_setresuid, -1, a->root, -1) < 0)
+		return -errno;
+	n = syscall(call, pid, &ours, 1UL, &his, 1UL, 0UL);
+	if (n < 0)
+		n = -errno;
+	syscall(SYS_setresuid, -1, 0, -1);
+	return n;
+}
+
+/* As the kernel would: until a NUL, and no byte beyond the page in which that is. 0 or -errno. */
+static int read_path(const struct answers *a, pid_t pid, uint64_t at, char ret[PATH_MAX])
+{
+	size_t len = 0;
+
+	while (len < PATH_MAX) {
+		size_t part = 4096 - (at + len) % 4096;
+		ssize_t n;
+
+		if (part > PATH_MAX - len)
+			part = PATH_MAX - len;
+		n = copy(a, pid, at + len, ret + len, part, SYS_process_vm_readv);
+		if (n <= 0)
+			return -EFAULT;
+		if (memchr(ret + len, '\0', (size_t)n))
+			return 0;
+		len += (size_t)n;
+	}
+	return -ENAMETOOLONG;
+}
+
+/* What statfs(2) or fstatfs(2) is asked about: held by a descriptor, or -errno. */
+static int hold_asked(const struct answers *a, int proc, const struct seccomp_notif *asked,
+		      uint64_t how)
+{
+	CLEANUP_CLOSE int root = -1;
+	char path[PATH_MAX];
+	int fd, r;
+
+	if (asked->data.nr == SYS_fstatfs) {
+		snprintf(path, sizeof(path), "fd/%u", (unsigned int)asked->data.args[0]);
+		fd = openat(proc, path, O_PATH | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	r = read_path(a, (pid_t)asked->pid, asked->data.args[0], path);
+	/*
+	 * What libselinux asks at the start of every other program (/sys/fs/selinux): the kernel has to look
+	 * there anew each time, and it is never a file of the guest's own.
+	 */
+	if (r < 0 || !strncmp(path, "/sys/", 5))
+		return r < 0 ? r : -ENOENT;
+	root = openat(proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	r = act_as(a, proc);
+	if (r == 0)
+		r = *path == '/' ? look_up(root, path, RESOLVE_IN_ROOT | how) :
+				   look_up_from(proc, root, path, how);
+	act_as_self();
+	return r;
+}
+
+/* --- answers --- */
+
+static void respond(int listener, uint64_t id, int error, uint32_t flags)
+{
+	struct seccomp_notif_resp response = { .id = id, .error = error, .flags = flags };
+
+	/* ENOENT: it was killed meanwhile. */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+/*
+ * 0 when it is answered, else -errno: then the kernel is to. That decides nothing about what one may, so it
+ * does no harm that the memory with the path could be another by now: the answer is the same for all of
+ * the guest's files, and who asks for others gets what the kernel says.
+ */
+static int answer(const struct answers *a, int listener, const struct seccomp_notif *asked,
+		  uint64_t how)
+{
+	CLEANUP_CLOSE int proc = -1, fd = -1;
+	uint64_t limit, used;
+	ssize_t n;
+	char path[32];
+	struct statx st;
+	struct statfs fs;
+
+	if (!a->device || !a->limit)
+		return -ENOENT;
+	snprintf(path, sizeof(path), "/proc/%u", asked->pid);
+	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* Safe: who asked is waiting still, so this folder is his, and as long as it is open no other's. */
+	if (proc < 0 || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
+		return -ESRCH;
+	fd = hold_asked(a, proc, asked, how);
+	/* No file system is asked anything until it is known whose it is: some let the guest answer, or never do. */
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0)
+		return fd < 0 ? fd : -errno;
+	if (makedev(st.stx_dev_major, st.stx_dev_minor) != a->device || fstatfs(fd, &fs) < 0)
+		return -EXDEV;
+	/* That of the group is the plan's and the template's: what is left of it is the plan's. */
+	limit = read_number(a, "max_referenced");
+	used = read_number(a, "referenced");
+	if (!limit || !fs.f_bsize || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
+		return -ENOENT;
+	answer_show(&fs, a->limit, limit > used ? limit - used : 0);
+	n = copy(a, (pid_t)asked->pid, asked->data.args[1], &fs, sizeof(fs), SYS_process_vm_writev);
+	respond(listener, asked->id, n == (ssize_t)sizeof(fs) ? 0 : -EFAULT, 0);
+	return 0;
+}
+
+/*
+ * The disk may have to be waited for, or whatever the kernel cannot tell at once. So a child does it. One
+ * at a time: more are answered by the kernel, with what the whole file system has.
+ */
+static bool begin_slow(struct answers *a, int listener, const struct seccomp_notif *asked)
+{
+	pid_t pid = a->slow ? -1 : fork();
+
+	if (pid == 0) {
+		alarm(SLOW_S);
+		if (answer(a, listener, asked, 0) < 0)
+			respond(listener, asked->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+		_exit(0);
+	}
+	if (pid < 0)
+		return false;
+	a->slow = pid;
+	a->slow_listener = listener;
+	a->slow_id = asked->id;
+	return true;
+}
+
+void answers_reaped(struct answers *a, pid_t pid)
+{
+	if (pid != a->slow || pid <= 0)
+		return;
+	a->room -= SLOW_US;
+	/* If it could not answer in time. */
+	if (a->slow_listener >= 0)
+		respond(a->slow_listener, a->slow_id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	a->slow = 0;
+}
+
+/* Not inlined: its pages of stack are only where a guest asks something. */
+static __attribute__((noinline)) bool serve_one(struct answers *a, int listener)
+{
+	struct seccomp_notif asked = { 0 };
+	int r;
+
+	/* ENOENT: it was killed before it was read. Does not wait, since there is something to be read. */
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) < 0)
+		return errno == ENOENT || errno == EINTR;
+	r = answer(a, listener, &asked, RESOLVE_CACHED);
+	if (r == -EAGAIN && begin_slow(a, listener, &asked))
+		return true;
+	if (r < 0)
+		respond(listener, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	return true;
+}
+
+/* --- listeners --- */
+
+/* Its name is taken away while there are too many: who finds none enters without a filter. */
+static void keep_open(struct answers *a)
+{
+	bool closed = a->listeners >= LISTENERS_MAX;
+
+	if (closed == a->closed)
+		return;
+	renameat(a->dirfd, closed ? NOTIFY_SOCKET : NOTIFY_SOCKET ".full", a->dirfd,
+		 closed ? NOTIFY_SOCKET ".full" : NOTIFY_SOCKET);
+	a->closed = closed;
+}
+
+static int add(struct answers *a, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void add_listener(struct answers *a)
+{
+	char byte;
+	int fd;
+
+	if (pass_receive(a->socket, &byte, 1, MSG_DONTWAIT, &fd) < 0 || fd < 0)
+		return;
+	if (add(a, fd) < 0) {
+		close(fd);
+		return;
+	}
+	a->listeners++;
+	keep_open(a);
+}
+
+/* Nobody is left who could ask. */
+static void drop_listener(struct answers *a, int fd)
+{
+	/* By hand: a child may have it still. */
+	epoll_ctl(a->epoll, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+	if (fd == a->slow_listener)
+		a->slow_listener = -1;
+	a->listeners--;
+	keep_open(a);
+}
+
+int answers_begin(struct answers *a, const struct guest_args *args, int dirfd)
+{
+	int listener = (int)args->listener, r;
+
+	*a = (struct answers){ .dirfd = dirfd,
+			       .epoll = -1,
+			       .socket = -1,
+			       .slow_listener = -1,
+			       .root = args->spec.uid_base,
+			       .room = AT_ONCE,
+			       .room_at = clock_ms() };
+	if (!args->listener)
+		return 0;
+	find_group(a, args);
+	a->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (a->epoll < 0)
+		return -errno;
+	fd_cloexec(listener, 1);
+	r = add(a, listener);
+	a->listeners = 1;
+	if (r < 0 || !args->notify)
+		return r;
+	a->socket = (int)args->notify;
+	fd_cloexec(a->socket, 1);
+	return add(a, a->socket);
+}
+
+int answers_pause(struct answers *a, int64_t now)
+{
+	int64_t more = (now - a->room_at) * 1000 * SHARE / 100;
+
+	a->room = a->room + more < AT_ONCE ? a->room + more : AT_ONCE;
+	a->room_at = now;
+	return a->room > 0 ? 0 : PAUSE_MS;
+}
+
+/* Microseconds of a processor that this process has taken. */
+static int64_t taken(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+void answers_serve(struct answers *a)
+{
+	struct epoll_event events[AT_A_TIME];
+	int64_t before = taken();
+	int n = epoll_wait(a->epoll, events, AT_A_TIME, 0);
+
+	for (int i = 0; i < n; i++) {
+		int fd = events[i].data.fd;
+
+		if (fd == a->socket)
+			add_listener(a);
+		else if (!(events[i].events & EPOLLIN) || !serve_one(a, fd))
+			drop_listener(a, fd);
+	}
+	a->room -= taken() - before;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What statfs(2) says in a guest about the guest's own files, where the file system shows all of its own
+ * (btrfs, whose quota groups it does not look at): the plan's disk and what of it is used, as
+ * `vm2 guest list` shows them. Asked by the listeners of notify.h; of all other files, and of whatever is
+ * not as expected, the kernel is left to answer.
+ */
+#ifndef VM2_GUEST_ANSWER_H
+#define VM2_GUEST_ANSWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/vfs.h>
+
+#include "provision/guest/args.h"
+
+struct answers {
+	int dirfd;	   /* the guest's folder in RUN */
+	int epoll;	   /* to poll: of the socket and all listeners; -1: nobody asks here */
+	int socket;	   /* by which further listeners come, or -1 */
+	int listeners;	   /* how many there are */
+	bool closed;	   /* as many as may be: whoever comes gets no filter */
+	uid_t root;	   /* the guest's, on the host */
+	dev_t device;	   /* of the guest's own files; 0: nothing is known of them */
+	char group[128];   /* the folder of their quota group in /sys; "" as above */
+	uint64_t limit;	   /* the plan's disk in bytes; 0: none */
+	int64_t room;	   /* how many microseconds of a processor may be spent now */
+	int64_t room_at;   /* clock_ms() when that was so */
+	pid_t slow;	   /* a child that answers one that may take long, or 0 */
+	int slow_listener; /* whose that is; -1: it is gone */
+	uint64_t slow_id;
+};
+
+/*
+ * Begin, with the privileges of the host's root: 0 or -errno, when nobody can be answered. dirfd must stay
+ * open. Nothing to do (args->listener is 0) is success.
+ */
+int answers_begin(struct answers *a, const struct guest_args *args, int dirfd);
+
+/* For how many milliseconds a->epoll is not to be polled, since there was much to answer; 0: it is to be. */
+int answers_pause(struct answers *a, int64_t now);
+
+/* It is readable: take listeners and answer what is asked, a few at a time. Does not block. */
+void answers_serve(struct answers *a);
+
+/* A child of the caller has ended. */
+void answers_reaped(struct answers *a, pid_t pid);
+
+/* Who asks, of proc_pid_status(5): what the kernel goes by when it looks at paths for him. */
+#define ANSWER_GROUPS 256
+struct asker {
+	uid_t uid; /* on the host, as the next ones */
+	gid_t gid;
+	gid_t groups[ANSWER_GROUPS];
+	int n_groups;
+};
+
+/* Read it from the text of /proc/PID/status. 0 or -EBADMSG. */
+int answer_read_status(const char *text, struct asker *ret);
+
+/*
+ * Have fs, which the kernel filled, show a disk of `limit` bytes, on which `left` more can be written as
+ * far as the limit goes; never more than the file system itself has.
+ */
+void answer_show(struct statfs *fs, uint64_t limit, uint64_t left);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Asks statfs(2) in a guest in ways that stat(1) does not. `disk-asker WHAT...`; prints the number of blocks
+ * or the error. Static, since a guest's tree may hold nothing to link with.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void say(const char *what, long r, const struct statfs *fs)
+{
+	if (r < 0)
+		printf("%s: %s\n", what, strerror(errno));
+	else
+		printf("%s: %llu\n", what,
+		       (unsigned long long)fs->f_blocks * (unsigned long long)fs->f_bsize >> 20);
+}
+
+static void ask(const char *what, const char *path)
+{
+	struct statfs fs;
+
+	say(what, syscall(SYS_statfs, path, &fs), &fs);
+}
+
+/* Pointers to nothing, to what cannot be read or written, and a path that ends nowhere. */
+static void bad(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *two =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct statfs fs;
+
+	mprotect(two + page, page, PROT_NONE);
+	memset(two, 'x', page);
+	ask("no path", NULL);
+	ask("no end", two + page - 3);
+	memcpy(two + page - 2, "/", 2);
+	ask("at the edge", two + page - 2);
+	say("nowhere to", syscall(SYS_statfs, "/", NULL), &fs);
+	say("half of it", syscall(SYS_statfs, "/", two + page - sizeof(fs) / 2), &fs);
+	mprotect(two, page, PROT_READ);
+	say("read-only", syscall(SYS_statfs, "/", two), &fs);
+	say("kernel's", syscall(SYS_statfs, "/", (void *)(uintptr_t)0xffffffff81000000), &fs);
+	ask("empty", "");
+	say("no file", syscall(SYS_fstatfs, -1, &fs), &fs);
+}
+
+/* Where a lookup waits, if it does; what is no file; and links without end. */
+static void odd(void)
+{
+	struct statfs fs;
+	int pair[2], fd;
+
+	mkfifo("/root/fifo", 0600);
+	ask("fifo", "/root/fifo");
+	if (symlink("loop", "/root/loop") == 0)
+		ask("loop", "/root/loop");
+	if (symlink("/", "/root/up") == 0)
+		ask("link", "/root/up/root/up/etc");
+	ask("magic", "/proc/self/cwd");
+	ask("device", "/dev/null");
+	if (pipe(pair) == 0)
+		say("pipe", syscall(SYS_fstatfs, pair[0], &fs), &fs);
+	fd = open("/root/gone", O_RDWR | O_CREAT, 0600);
+	unlink("/root/gone");
+	say("deleted", syscall(SYS_fstatfs, fd, &fs), &fs);
+	fd = open("/root", O_PATH);
+	say("held", syscall(SYS_fstatfs, fd, &fs), &fs);
+	if (chdir("/usr/bin") == 0)
+		ask("beside", "../lib");
+	if (chdir("/root") == 0)
+		ask("beyond", "../../../../etc/../root/up/usr");
+	if (mkdir("/root/cell", 0700) == 0 && chroot("/root/cell") == 0 && chdir("/") == 0) {
+		mkdir("/in", 0700);
+		ask("chroot", "/../../in");
+		ask("chroot up", "../in");
+		ask("chroot out", "/etc");
+	}
+}
+
+/* As fast as can be, for a second: how many, in thousands, rounded. */
+static void spin(void)
+{
+	struct timespec begin, now;
+	struct statfs fs;
+	long n = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		syscall(SYS_statfs, "/", &fs);
+		n++;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 <
+		 3000);
+	printf("%ld\n", n);
+}
+
+/* Ask, and be killed while it is under way, again and again. */
+static void die(void)
+{
+	for (int i = 0; i < 300; i++) {
+		struct timespec wait = { .tv_nsec = i * 1000 };
+		pid_t pid = fork();
+		struct statfs fs;
+
+		if (pid == 0)
+			for (;;)
+				syscall(SYS_statfs, "/usr", &fs);
+		nanosleep(&wait, NULL);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	ask("after", "/");
+}
+
+/* What of the host's is open here: a listener would be. */
+static void held(void)
+{
+	char path[32], target[256];
+
+	for (int fd = 3; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+		if (n > 0)
+			printf("%d: %.*s\n", fd, (int)n, target);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc < 2)
+		return 2;
+	if (!strcmp(argv[1], "bad"))
+		bad();
+	else if (!strcmp(argv[1], "odd"))
+		odd();
+	else if (!strcmp(argv[1], "spin"))
+		spin();
+	else if (!strcmp(argv[1], "die"))
+		die();
+	else if (!strcmp(argv[1], "held"))
+		held();
+	else
+		for (int i = 1; i < argc; i++)
+			ask(argv[i], argv[i]);
+	return 0;
+}

@@ -2,9 +2,11 @@
 /* Guests reach the world through the host: its kernel has to forward. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include "build.h"
 #include "provision/base/cleanup.h"
@@ -104,6 +106,24 @@ static int keep_router(struct setup *s, struct buf *file, struct err *err)
 }
 
 /*
+ * What a terminal takes of the host at most, in no control group: two n_tty_data of 12 KiB, and buffers
+ * (Linux 6.18: 53 KiB). All together are to have an eighth of its memory, and no more than the kernel's
+ * largest (NR_UNIX98_PTY_MAX).
+ */
+#define TERMINAL_BYTES (56 * 1024)
+#define TERMINALS_MAX  1048576
+
+static void terminals(char *ret, size_t cap)
+{
+	struct sysinfo info;
+	uint64_t n = 0;
+
+	if (sysinfo(&info) == 0)
+		n = (uint64_t)info.totalram * info.mem_unit / 8 / TERMINAL_BYTES;
+	snprintf(ret, cap, "%" PRIu64, n < TERMINALS_MAX ? n : TERMINALS_MAX);
+}
+
+/*
  * Numbers of which the kernel has one for the whole host and no share for each guest: at their
  * defaults one guest could take all terminals, so that nobody else could log in or start, or all
  * slots of asynchronous I/O, which databases need. Raised, a guest's memory limit is reached first.
@@ -112,10 +132,11 @@ static int keep_router(struct setup *s, struct buf *file, struct err *err)
  */
 static int raise_shared(struct setup *s, struct buf *file, struct err *err)
 {
-	static const struct {
+	char ptys[24];
+	const struct {
 		const char *key, *value;
 	} shared[] = {
-		{ "kernel.pty.max", "1048576" }, /* the kernel's largest: NR_UNIX98_PTY_MAX */
+		{ "kernel.pty.max", ptys },
 		{ "fs.aio-max-nr", "1073741824" },
 		{ "net.ipv4.neigh.default.gc_thresh3", "65536" },
 		{ "net.ipv4.neigh.default.gc_thresh2", "32768" },
@@ -124,6 +145,7 @@ static int raise_shared(struct setup *s, struct buf *file, struct err *err)
 	};
 	int r = 0;
 
+	terminals(ptys, sizeof(ptys));
 	for (size_t i = 0; r == 0 && i < sizeof(shared) / sizeof(shared[0]); i++) {
 		char now[64];
 		uint64_t have, want;

@@ -179,6 +179,22 @@ Test(limits, what_fills_up_keeps_nobody_out)
 	}
 }
 
+/*
+ * A terminal's memory is the host's (docs/THREATS): there are as many as take an eighth of it, 56 KiB each. The
+ * number is the whole machine's: here a file stands for it.
+ */
+Test(limits, of_all_terminals_follow_the_hosts_memory)
+{
+	host_ready();
+	ok("mv /etc/sysctl.d/60-vm2.conf /run/vm2-test/ && unshare -m sh -ec 'echo 4096 >/run/vm2-test/ptys; "
+	   "mount --bind /run/vm2-test/ptys /proc/sys/kernel/pty/max; vm2 host setup' >/dev/null; r=$?; "
+	   "grep -x \"kernel.pty.max = $(cat /run/vm2-test/ptys)\" /etc/sysctl.d/60-vm2.conf || r=1; "
+	   "mv -f /run/vm2-test/60-vm2.conf /etc/sysctl.d/; exit $r");
+	cr_assert_str_eq(ok("cat /run/vm2-test/ptys"),
+			 ok("awk '/^MemTotal/ { n = int($2 / 8 / 56); if (n > 1048576) n = 1048576; print n < 4096 ? 4096 : n }' "
+			    "/proc/meminfo"));
+}
+
 Test(limits, that_cannot_be_kept_are_refused)
 {
 	struct result r;

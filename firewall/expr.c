@@ -263,12 +263,6 @@ void expr_protocol(struct nftnl_rule *r, uint8_t protocol)
 	cmp(r, NFT_CMP_EQ, &protocol, sizeof(protocol));
 }
 
-void expr_no_protocol(struct nftnl_rule *r, uint8_t protocol)
-{
-	meta(r, NFT_META_L4PROTO);
-	cmp(r, NFT_CMP_NEQ, &protocol, sizeof(protocol));
-}
-
 void expr_icmp6(struct nftnl_rule *r, uint8_t type)
 {
 	expr_family(r, AF_INET6);
@@ -386,20 +380,19 @@ void expr_redirect(struct nftnl_rule *r, int family)
 		NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
-void expr_fragment4(struct nftnl_rule *r)
+void expr_fragment4(struct nftnl_rule *r, bool is)
 {
 	/* With what is before it: the kernel masks four bytes fastest (nft_bitwise.c). */
 	const uint32_t bits = htonl(IP_MF | IP_OFFMASK), none = 0;
 
 	payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, id), sizeof(bits), NFT_REG_1);
 	mask(r, &bits, sizeof(bits));
-	cmp(r, NFT_CMP_NEQ, &none, sizeof(none));
-	expr_family(r, AF_INET);
+	cmp(r, is ? NFT_CMP_NEQ : NFT_CMP_EQ, &none, sizeof(none));
 }
 
-void expr_fragment6(struct nftnl_rule *r)
+void expr_fragment6(struct nftnl_rule *r, bool is)
 {
-	static const uint8_t there = 1;
+	const uint8_t there = is;
 	struct nftnl_expr *e;
 
 	e = add(r, "exthdr");

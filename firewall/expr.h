@@ -62,9 +62,6 @@ void expr_known_source(struct nftnl_rule *r, int family, uint32_t base, const ch
 /* Its transport protocol is this one. */
 void expr_protocol(struct nftnl_rule *r, uint8_t protocol);
 
-/* It is another one. */
-void expr_no_protocol(struct nftnl_rule *r, uint8_t protocol);
-
 /* It is ICMPv6 of this type. */
 void expr_icmp6(struct nftnl_rule *r, uint8_t type);
 
@@ -126,10 +123,12 @@ void expr_connections_over(
 void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, enum expr_unit unit,
 	uint64_t a_second);
 
-/* It is a fragment: more of its datagram follow, or it is not the first (RFC 791 3.1). */
-void expr_fragment4(struct nftnl_rule *r);
-/* Of IPv6 that it has a fragment header, wherever among its headers (RFC 8200 4.5). */
-void expr_fragment6(struct nftnl_rule *r);
+/*
+ * Of IPv4: it is a fragment, so more of its datagram follow, or it is not the first (RFC 791 3.1); or is none.
+ */
+void expr_fragment4(struct nftnl_rule *r, bool is);
+/* Of IPv6: it has a fragment header, wherever among its headers (RFC 8200 4.5); or has none. */
+void expr_fragment6(struct nftnl_rule *r, bool is);
 
 /* Count it in the dynamic set, for the interface it came in by (in) or leaves by. */
 void expr_account(struct nftnl_rule *r, bool in, const char *set);

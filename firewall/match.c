@@ -46,9 +46,18 @@ static bool put_whose(struct nftnl_rule *r, enum match match, const struct polic
 	case OWN_SOURCE6:
 		expr_known_source(r, AF_INET6, p->index, POLICY_SOURCE6);
 		return true;
-	case OWN_SOURCE6_BUT_ICMP:
+	case OWN_WHOLE4:
+		expr_known_source(r, AF_INET, p->index, POLICY_SOURCE4);
+		expr_fragment4(r, false);
+		return true;
+	case OWN_WHOLE6:
 		expr_known_source(r, AF_INET6, p->index, POLICY_SOURCE6);
-		expr_no_protocol(r, IPPROTO_ICMPV6);
+		expr_fragment6(r, false);
+		return true;
+	case LOCAL_FRAGMENT:
+		expr_known_link(r, POLICY_GUESTS);
+		expr_address(r, EXPR_SOURCE, &link_local6);
+		expr_fragment6(r, true);
 		return true;
 	case NAMED_OTHERWISE:
 		expr_named_otherwise(r, p->prefix);
@@ -71,6 +80,7 @@ static bool put_whose(struct nftnl_rule *r, enum match match, const struct polic
 		expr_known_link(r, POLICY_GUESTS);
 		expr_address(r, EXPR_SOURCE,
 			match == DISCOVERY_LOCAL ? &link_local6 : &unspecified6);
+		expr_fragment6(r, false);
 		expr_protocol(r, IPPROTO_ICMPV6);
 		expr_icmp_type(r, MATCH_ICMP_TYPES, set_id);
 		return true;
@@ -122,16 +132,6 @@ static bool put_address(struct nftnl_rule *r, enum match match, const struct pol
 	uint32_t nth, uint32_t set_id)
 {
 	switch (match) {
-	case FRAGMENT4:
-		/* Of every packet, so first what the kernel compares without a call: three of them, for most. */
-		expr_fragment4(r);
-		expr_interface(r, true, p->index, true);
-		return true;
-	case FRAGMENT6:
-		expr_family(r, AF_INET6);
-		expr_interface(r, true, p->index, true);
-		expr_fragment6(r);
-		return true;
 	case LOOPBACK4:
 		expr_address(r, EXPR_DESTINATION, &loopback4);
 		return true;
@@ -332,8 +332,6 @@ uint32_t match_times(enum match match, const struct policy *p)
 		return p->connections != 0;
 	case FAST_IN:
 		return p->new_connections != 0;
-	case FRAGMENT4:
-	case FRAGMENT6:
 	case MANY_FRAGMENTS:
 	case LONG_FRAGMENTS:
 		return p->fragments != 0;

@@ -14,7 +14,9 @@ enum match {
 	NOTHING,
 	OWN_SOURCE4, /* its source is its interface's */
 	OWN_SOURCE6,
-	OWN_SOURCE6_BUT_ICMP,
+	OWN_WHOLE4, /* the same, and it is no fragment */
+	OWN_WHOLE6,
+	LOCAL_FRAGMENT,	 /* it is one, from the link-local source that guests have */
 	NAMED_OTHERWISE, /* the interface, than guests' are */
 	OWN_CLAIM,	 /* ARP: of its interface's MAC and address */
 	ROUTER_ADVERT,	 /* what only routers say: RFC 4861 4.2, 4.5 */
@@ -41,8 +43,6 @@ enum match {
 	MANY_IN,      /* it begins a connection, and the guest it is from, or to, has its share */
 	MANY_OUT,
 	FAST_IN, /* it begins a connection, and the guest it comes from begins them too fast */
-	FRAGMENT4, /* a part of a datagram that is sent in parts */
-	FRAGMENT6,
 	MANY_FRAGMENTS, /* its guest sends more of them than it may, or more bytes in them */
 	LONG_FRAGMENTS,
 	RATE_IN, /* its guest sends more than it may */

@@ -72,8 +72,7 @@ static const struct chain chains[] = {
 	{ RATE_SENT_CHAIN, NULL, 0, 0 },
 	{ RATE_RECEIVED_CHAIN, NULL, 0, 0 },
 	{ FRAGMENTED, NULL, 0, 0 },
-	{ "reassembly", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW_BEFORE_DEFRAG },
-	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW },
+	{ "antispoof", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW_BEFORE_DEFRAG },
 	{ "published", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST },
 	{ "published_here", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST },
 	{ FORWARD, "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER },
@@ -88,12 +87,14 @@ struct set {
 	uint32_t type;
 	uint32_t len;
 	uint32_t data_type, data_len; /* of a map */
-	uint32_t flags, size;	      /* of one that rules add to */
+	uint32_t flags, size;	      /* of one that rules add to, or that most packets are looked up in */
 	uint8_t fields[4];	      /* of one of ranges: how long the parts of its keys are */
 	enum expr_unit unit;	      /* of the rates that its elements carry */
 };
 
 #define METERS_MAX  65536	  /* more guests than there can be */
+/* The kernel looks up faster where it knows how many elements there can be (nft_set_hash.c). */
+#define PLAIN_MAX (2 * METERS_MAX)
 
 #define TYPE_LINK TYPE_PAIR(TYPE_IFINDEX, TYPE_ETHER_ADDR)
 
@@ -121,7 +122,7 @@ static const struct set sets[] = {
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
-	{ POLICY_PLAIN, TYPE_IFINDEX, 4 },
+	{ POLICY_PLAIN, TYPE_IFINDEX, 4, .size = PLAIN_MAX },
 	{ POLICY_UP, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_DOWN, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_PACKETS_UP, TYPE_IFINDEX, 4, .unit = EXPR_PACKETS },
@@ -210,28 +211,24 @@ struct rule {
  */
 static const struct rule rules[] = {
 	/*
-	 * Fragments fill memory that all have together until their datagram is whole; tracking asks for that
-	 * before any other rule could look at them.
+	 * Before anything is put together: fragments fill memory that all have together until their datagram is
+	 * whole, and tracking asks for that before any later chain. Most packets come no further than the first.
 	 */
-	{ "reassembly", ANY, ANY, FRAGMENT4, NULL, BE_COUNTED },
-	{ "reassembly", ANY, ANY, FRAGMENT6, NULL, BE_COUNTED },
-	{ FRAGMENTED, ANY, ANY, MANY_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
-	{ FRAGMENTED, ANY, ANY, LONG_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
-
-	/* Most packets come no further than this. */
-	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, OWN_WHOLE4, NULL, ACCEPT },
 	{ "antispoof", OTHER, ANY, NAMED_OTHERWISE, NULL, ACCEPT },
 	/* One of ours that has another index is nobody's: what it sends would pass for the host's. */
 	{ "antispoof", OTHER, ANY, NOTHING, SPOOFED, DROP },
-	/* All but what is to be looked at more closely. */
-	{ "antispoof", ANY, ANY, OWN_SOURCE6_BUT_ICMP, NULL, ACCEPT },
-	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
-	{ "antispoof", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
-	{ "antispoof", ANY, ANY, NEIGHBOR_ADVERT, ADVERTISED, DROP_SENT },
-	{ "antispoof", ANY, ANY, OWN_SOURCE6, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, OWN_WHOLE6, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, OWN_SOURCE4, NULL, BE_COUNTED },
+	{ "antispoof", ANY, ANY, OWN_SOURCE6, NULL, BE_COUNTED },
+	{ "antispoof", ANY, ANY, LOCAL_FRAGMENT, NULL, BE_COUNTED },
 	{ "antispoof", ANY, ANY, DISCOVERY_LOCAL, NULL, ACCEPT },
 	{ "antispoof", ANY, ANY, DISCOVERY_NONE, NULL, ACCEPT },
+	{ "antispoof", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
+	{ "antispoof", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
 	{ "antispoof", ANY, ANY, NOTHING, SPOOFED, DROP_SENT },
+	{ FRAGMENTED, ANY, ANY, MANY_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
+	{ FRAGMENTED, ANY, ANY, LONG_FRAGMENTS, TOO_FRAGMENTED, DROP_SENT },
 
 	{ "published", ANY, ANY, HOST_PORT4, NULL, REDIRECT },
 	{ "published", ANY, ANY, HOST_PORT6, NULL, REDIRECT },
@@ -316,6 +313,10 @@ static const struct rule rules[] = {
 	{ "input", ANY, ANY, MANY_IN, TOO_MANY, DROP_SENT },
 	/* Linux believes any error that says what a path takes (icmp_err(), icmpv6_err()). */
 	{ "input", ANY, ANY, INVALID_STATE, INVALID, DROP_SENT },
+	/* Discovery ends at the host: here it is whole, and has not been believed yet. */
+	{ "input", ANY, ANY, ROUTER_ADVERT, ADVERTISED, DROP_SENT },
+	{ "input", ANY, ANY, ROUTER_REDIRECT, ADVERTISED, DROP_SENT },
+	{ "input", ANY, ANY, NEIGHBOR_ADVERT, ADVERTISED, DROP_SENT },
 	{ "input", ANY, ANY, ICMP4, NULL, ACCEPT },
 	{ "input", ANY, ANY, ICMP6, NULL, ACCEPT },
 	{ "input", ANY, ANY, NOTHING, GUEST_TO_HOST, DROP_SENT },
@@ -418,11 +419,10 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 	nftnl_set_set_u32(s, NFTNL_SET_ID, FIRST_SET_ID + (def - sets));
 	if (def->fields[0])
 		nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, def->fields, sizeof(def->fields));
-	if (def->flags) {
+	if (def->flags)
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, def->flags);
-		if (def->size)
-			nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, def->size);
-	}
+	if (def->size)
+		nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, def->size);
 	if (def->data_type)
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, def->data_type);
 	if (def->data_len) {

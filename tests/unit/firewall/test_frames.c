@@ -52,14 +52,22 @@ Test(frames, spoofed_sources_are_dropped)
 	}
 }
 
-/* An unasked router advertisement (RFC 4861 4.2): the guest as everybody's way out, for 1,800 s. */
-static int do_advertise(const char *to)
+/*
+ * "TO FROM": an unasked router advertisement (RFC 4861 4.2): the guest as everybody's way out, for 1,800 s.
+ */
+static int do_advertise(const char *what)
 {
 	const uint8_t advertisement[16] = { 134, 0, 0, 0, 64, 0, 7, 8 };
-	struct sockaddr_storage ss;
-	socklen_t len = socket_address(to, &ss);
+	char to[64] = "", from[64] = "";
+	bool both = sscanf(what, "%63s %63s", to, from) == 2;
+	struct sockaddr_storage ss, own;
+	socklen_t len = socket_address(from, &own);
 	int fd = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6), hops = 255;
 
+	((struct sockaddr_in6 *)&own)->sin6_scope_id = if_nametoindex("eth0");
+	if (!both || bind(fd, (struct sockaddr *)&own, len) < 0)
+		return 1;
+	len = socket_address(to, &ss);
 	((struct sockaddr_in6 *)&ss)->sin6_scope_id = if_nametoindex("eth0");
 	setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
 	setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
@@ -84,7 +92,8 @@ static int do_offer(const char *to)
 
 Test(frames, who_plays_router_or_server_is_not_heard)
 {
-	static const char *const to[] = { "ff02::1", "fe80::1" };
+	static const char *const to[] = { "ff02::1 fe80::2", "fe80::1 fe80::2", "ff02::1 fd66::1",
+					  "fe80::1 fd66::1" };
 	struct world w = make_world();
 	char text[256];
 
@@ -514,34 +523,38 @@ struct fragment {
 	};
 } __attribute__((packed));
 
-static size_t make_fragment(struct fragment *f, bool six, size_t bytes)
+/* From an address that is on eth0, or is not. */
+static size_t make_fragment(struct fragment *f, const char *from, size_t bytes)
 {
+	bool six = strchr(from, ':');
+
 	*f = (struct fragment){ .head = head("own", six ? ETHERTYPE_IPV6 : ETHERTYPE_IP) };
 	if (six) {
 		f->six.ip = (struct ip6_hdr){ .ip6_hlim = 64, .ip6_nxt = IPPROTO_FRAGMENT,
 			.ip6_plen = htons((uint16_t)(sizeof(f->six.part) + bytes)) };
 		f->six.ip.ip6_vfc = 6 << 4;
-		inet_pton(AF_INET6, "fd66::1", &f->six.ip.ip6_src);
-		inet_pton(AF_INET6, "2001:db8::2", &f->six.ip.ip6_dst);
+		inet_pton(AF_INET6, from, &f->six.ip.ip6_src);
+		inet_pton(AF_INET6, strcmp(from, "fe80::2") ? "2001:db8::2" : "fe80::1",
+			  &f->six.ip.ip6_dst);
 		f->six.part.ip6f_nxt = SPOOF_PROTOCOL;
 		f->six.part.ip6f_offlg = IP6F_MORE_FRAG;
 		return sizeof(f->head) + sizeof(f->six) + bytes;
 	}
 	f->four = (struct iphdr){ .version = 4, .ihl = 5, .ttl = 64, .protocol = SPOOF_PROTOCOL,
 		.tot_len = htons((uint16_t)(sizeof(f->four) + bytes)), .frag_off = htons(IP_MF) };
-	inet_pton(AF_INET, "10.66.0.1", &f->four.saddr);
+	inet_pton(AF_INET, from, &f->four.saddr);
 	inet_pton(AF_INET, "192.0.2.2", &f->four.daddr);
 	return sizeof(f->head) + sizeof(f->four) + bytes;
 }
 
-/* "4" or "6": each of another datagram, of which there is no more. */
-static int do_fragments(const char *family)
+/* Each of another datagram, of which there is no more. */
+static int do_fragments(const char *from)
 {
 	static char frame[sizeof(struct fragment) + FRAGMENT];
 	struct fragment *f = (struct fragment *)frame;
-	bool six = *family == '6';
+	bool six = strchr(from, ':');
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0") };
-	size_t len = make_fragment(f, six, FRAGMENT);
+	size_t len = make_fragment(f, from, FRAGMENT);
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
 	for (uint32_t i = 0; i < FLOOD; i++) {
@@ -565,7 +578,7 @@ static int do_long_fragments(const char *unused)
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("eth0"),
 		.sll_protocol = htons(ETH_P_IP) };
 	struct fragment *f = (struct fragment *)frame;
-	size_t len = sizeof(f->cut) + make_fragment(f, false, LONG);
+	size_t len = sizeof(f->cut) + make_fragment(f, "10.66.0.1", LONG);
 	int fd = socket(AF_PACKET, SOCK_RAW, 0), one = 1;
 
 	(void)unused;
@@ -596,6 +609,8 @@ static int do_long_ping(const char *to)
 	uint16_t sum;
 	ssize_t n;
 
+	if (six && IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)&ss)->sin6_addr))
+		((struct sockaddr_in6 *)&ss)->sin6_scope_id = if_nametoindex("eth0");
 	echo[0] = six ? ICMP6_ECHO_REQUEST : ICMP_ECHO;
 	sum = checksum(echo, sizeof(echo));
 	memcpy(echo + 2, &sum, sizeof(sum));
@@ -619,7 +634,8 @@ Test(frames, fragments_of_one_leave_the_others_room, .timeout = 60)
 {
 	static const struct rules_base bound = { "vm2", "10.66.0.0/16", "fd66::/64", NULL, NULL, 0, 0,
 		1000 };
-	static const char *const to[] = { "192.0.2.2", "2001:db8::2" };
+	static const char *const to[] = { "192.0.2.2", "2001:db8::2", "fe80::1" };
+	static const char *const from[] = { "10.66.0.1", "fd66::1", "fe80::2" };
 	struct world w = make_world();
 	struct err err = { 0 };
 	int n = 0;
@@ -629,14 +645,33 @@ Test(frames, fragments_of_one_leave_the_others_room, .timeout = 60)
 	cr_assert(fd_write_path(AT_FDCWD, "/proc/sys/net/ipv4/ipfrag_time", "7") == 0);
 	cr_assert(reassembly_provide(count_setting, &n, &err) == 0, "%s", err.text);
 	cr_expect_eq(n, 3);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		unsigned int before = counter("too_fragmented");
 
 		cr_assert(within(w.guest[1], do_long_ping, to[i]), "%s", to[i]);
-		cr_assert(within(w.guest[0], do_fragments, i ? "6" : "4"));
+		cr_assert(within(w.guest[0], do_fragments, from[i]));
 		cr_expect(counter("too_fragmented") > before + FLOOD / 2, "%s", to[i]);
 		cr_expect(within(w.guest[1], do_long_ping, to[i]), "%s", to[i]);
-		cr_expect(within(w.guest[0], do_ping, to[i]), "%s", to[i]);
+		cr_expect(i == 2 || within(w.guest[0], do_ping, to[i]), "%s", to[i]);
+	}
+}
+
+/* They wait for no others: nothing of theirs is kept. */
+Test(frames, spoofed_fragments_are_not_put_together)
+{
+	static const char *const lies[] = { "10.66.0.2", "fd66::2", "::" };
+	struct world w = make_world();
+
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		unsigned int before = counter("spoofed");
+		char text[64];
+
+		cr_assert(within(w.guest[0], do_fragments, lies[i]));
+		cr_expect(counter("spoofed") == before + FLOOD, "%s: %u", lies[i],
+			  counter("spoofed") - before);
+		output("grep -h -o 'FRAG.*inuse [1-9][0-9]*' /proc/net/sockstat /proc/net/sockstat6",
+		       text, sizeof(text));
+		cr_expect(!text[0], "%s: %s", lies[i], text);
 	}
 }
 

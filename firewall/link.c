@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,9 @@
 
 #define GUEST_INTERFACE "eth0"
 #define LOOPBACK_INDEX	1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
+
+/* How long an IPv6 address is waited for until it is at work; it comes to it later in any case. */
+#define LOCAL_MS 5000
 
 /* More further addresses than a guest can have. */
 #define MORE_MAX 32
@@ -254,6 +258,50 @@ static void lead_to_guest(const struct link *l, struct netlink *nl, const struct
 	route_add_route(nl, l->host_index, a, NULL);
 }
 
+static void ask_in_guest(const struct link *l, struct netlink *nl, const struct address *a)
+{
+	route_ask_local(nl, l->guest_index, a);
+}
+
+/* Until all IPv6 addresses that the caller asks for are at work. No error: what it waits for comes by itself. */
+static void await_local(const struct link *l, struct netlink *nl, int count,
+			void (*ask)(const struct link *l, struct netlink *nl))
+{
+	int64_t end = clock_ms() + LOCAL_MS;
+
+	for (;;) {
+		int there = 0;
+
+		ask(l, nl);
+		/* Without any route to one of them it fails: that is not yet, too. */
+		netlink_exchange(nl, l->name, route_count_local, &there, NULL);
+		if (there >= count || clock_ms() >= end)
+			return;
+		poll(NULL, 0, 1);
+	}
+}
+
+static void ask_all_in_guest(const struct link *l, struct netlink *nl)
+{
+	ask_in_guest(l, nl, &l->local6);
+	each_address(l, nl, AF_INET6, ask_in_guest);
+}
+
+static void ask_on_host(const struct link *l, struct netlink *nl)
+{
+	route_ask_local(nl, l->host_index, &l->gateway6);
+}
+
+static void await_addresses(const struct link *l, struct netlink *host, struct netlink *guest)
+{
+	int count = 1 + (l->address6.family != 0);
+
+	for (int i = 0; i < l->n_more; i++)
+		count += l->more[i].family == AF_INET6;
+	await_local(l, guest, count, ask_all_in_guest);
+	await_local(l, host, 1, ask_on_host);
+}
+
 static int configure_guest(const struct link *l, struct netlink *nl, struct err *err)
 {
 	int index = l->guest_index;
@@ -355,6 +403,8 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 		route_await_carrier(&guest, l->guest_index);
 		r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
 	}
+	if (!r && l->ipv6 && l->has6)
+		await_addresses(l, host, &guest);
 	return r;
 }
 
@@ -389,6 +439,11 @@ int link_down(const char *instance, uint32_t number, struct err *err)
 	return r ?: delete_link(&nl, name, err);
 }
 
+static void ask_first_in_guest(const struct link *l, struct netlink *nl)
+{
+	ask_in_guest(l, nl, &l->more[0]);
+}
+
 /* The host's side of a link that is there, and one address of it. -ENODEV: there is none. */
 static int reach(const char *instance, uint32_t number, const char *address, struct link *ret,
 	struct netlink *host, struct err *err)
@@ -421,6 +476,8 @@ int link_add_address(const char *instance, uint32_t number, int netns_fd, const 
 	r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
 	if (r != 0)
 		return r;
+	if (l.more[0].family == AF_INET6)
+		await_local(&l, &guest, 1, ask_first_in_guest);
 	/* The route last: where there is one, all is there. */
 	lead_to_guest(&l, &host, &l.more[0]);
 	r = netlink_exchange(&host, l.name, NULL, NULL, err);

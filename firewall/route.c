@@ -150,6 +150,27 @@ void route_add_route(
 	netlink_commit(nl, msg);
 }
 
+void route_ask_local(struct netlink *nl, int ifindex, const struct address *a)
+{
+	struct nlmsghdr *msg = start(nl, RTM_GETROUTE, 0, "look for an address");
+	struct rtmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->rtm_family = a->family;
+	head->rtm_dst_len = (uint8_t)(8 * a->len);
+	mnl_attr_put(msg, RTA_DST, a->len, a->bytes);
+	mnl_attr_put_u32(msg, RTA_OIF, ifindex);
+	netlink_commit(nl, msg);
+}
+
+int route_count_local(const struct nlmsghdr *msg, void *count)
+{
+	const struct rtmsg *head = mnl_nlmsg_get_payload(msg);
+
+	if (msg->nlmsg_type == RTM_NEWROUTE && mnl_nlmsg_get_payload_len(msg) >= sizeof(*head))
+		*(int *)count += head->rtm_type == RTN_LOCAL;
+	return MNL_CB_OK;
+}
+
 void route_add_neighbour(
 	struct netlink *nl, int ifindex, const struct address *a, const uint8_t mac[6])
 {

@@ -48,6 +48,16 @@ void route_remove_address(struct netlink *nl, int ifindex, const struct address 
 void route_remove_route(struct netlink *nl, int ifindex, const struct address *to);
 void route_remove_neighbour(struct netlink *nl, int ifindex, const struct address *a);
 
+/*
+ * Ask how the namespace itself would reach an IPv6 address by this interface. Linux has an address that was added at
+ * work only when a task in the background has put in the route to it (addrconf_dad_work()), which may be late
+ * when much is going on: what comes for it before is lost, or sent back.
+ */
+void route_ask_local(struct netlink *nl, int ifindex, const struct address *a);
+
+/* A reply (mnl_cb_t): add one to *(int *)count if it is the namespace's own. */
+int route_count_local(const struct nlmsghdr *msg, void *count);
+
 /* A permanent neighbour. */
 void route_add_neighbour(
 	struct netlink *nl, int ifindex, const struct address *a, const uint8_t mac[6]);

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -135,9 +134,8 @@ static void reset_process(void)
 
 static int take_console(const struct inside *in, struct err *err)
 {
+	/* No controlling terminal, as on a machine: it would bear the name of the first session's, /dev/pts/0. */
 	setsid();
-	/* Not fatal: an init gets along without a controlling terminal. */
-	ioctl(in->console, TIOCSCTTY, 0);
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(in->console, fd) < 0)
 			return err_sys(err, errno, "cannot use the console");

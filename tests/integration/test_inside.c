@@ -30,6 +30,8 @@ Test(inside, dev_is_that_of_a_machine)
 			 "random root:root 666 1:8\nurandom root:root 666 1:9\ntty root:root 666 5:0\n");
 	in_guest("echo x >/dev/null; test $(head -c 3 /dev/zero | wc -c) = 3; ! echo x >/dev/full");
 	in_guest("test -c /dev/console; echo hello >/dev/console; echo x >/dev/shm/f; ls /dev/mqueue");
+	/* Who looks for the processes of a terminal finds no init among them: pkill -t pts/0. */
+	cr_assert_str_eq(in_guest("cut -d\" \" -f 7 /proc/1/stat"), "0\n");
 	/* df shows what has a size: the root, and no list of hidden files. */
 	assert_lacks(in_guest("df -h"), "/proc");
 	cr_assert_neq(ssh("customer", "", "mknod /root/null c 1 3").status, 0);

@@ -269,7 +269,7 @@ Test(siege, connections_that_break_off_leave_nothing)
 /* What is there of programs, descriptors, terminals, of the gateway, vm2d and the guest. */
 static const char left_over[] =
 	"{ pgrep -fc '^/usr/libexec/vm2/vm2-gateway-monitor'; pgrep -fc '^/usr/libexec/vm2/vm2-gateway-wire'; "
-	"pgrep -xc vm2-session; ls /proc/$(pgrep -ox vm2-gateway)/fd | wc -l; "
+	"pgrep -xc vm2-session; ls /proc/$(pgrep -f '^vm2-gateway --config /etc/vm2/cuts.conf')/fd | wc -l; "
 	/* vm2d has one for each of its workers, of which it keeps some more or less. */
 	"echo $(($(ls /proc/$(pgrep -ox vm2d)/fd | wc -l) - $(pgrep -xcP $(pgrep -ox vm2d) vm2d))); "
 	"vm2 guest exec broken -- sh -c 'ls /proc | grep -c ^[0-9]; ls /dev/pts | wc -l; "

@@ -37,6 +37,16 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 	return code;
 }
 
+/* The kernel's own ENOTSUPP (include/linux/errno.h), for which libc has no word. */
+#define KERNEL_ENOTSUPP 524
+
+static const char *reason(int errnum)
+{
+	if (errnum == KERNEL_ENOTSUPP)
+		return "the kernel has no room for it (filters: net.core.bpf_jit_limit)";
+	return strerrordesc_np(errnum) ?: "unknown error";
+}
+
 int err_sys(struct err *err, int errnum, const char *fmt, ...)
 {
 	va_list ap;
@@ -48,7 +58,7 @@ int err_sys(struct err *err, int errnum, const char *fmt, ...)
 	set_text(err, fmt, ap);
 	va_end(ap);
 	len = strlen(err->text);
-	snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerrordesc_np(errnum) ?: "unknown error");
+	snprintf(err->text + len, sizeof(err->text) - len, ": %s", reason(errnum));
 	err->code = -errnum;
 	return -errnum;
 }

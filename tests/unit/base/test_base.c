@@ -24,6 +24,9 @@ Test(err, keeps_text_and_context)
 	cr_assert_eq(err_sys(&err, ENOENT, "open"), -ENOENT);
 	cr_assert_str_eq(err.text, "open: No such file or directory");
 	cr_assert_eq(err_exit_status(-ENOENT), ERR_NOT_FOUND);
+	/* ENOTSUPP, which the kernel does not keep to itself where a filter cannot be compiled. */
+	cr_assert_eq(err_sys(&err, 524, "filter"), -524);
+	cr_assert_not_null(strstr(err.text, "net.core.bpf_jit_limit"), "%s", err.text);
 }
 
 Test(err, is_one_line_whatever_it_quotes)

@@ -41,6 +41,7 @@
 #define SLOW_US 300
 /* What is not in the kernel's memory, and may have to wait for a disk, is looked up for so long. */
 #define SLOW_S 1
+#define TRIES  100
 /* Few at a time: the console and the end of the guest wait meanwhile. */
 #define AT_A_TIME 8
 
@@ -325,27 +326,41 @@ static int answer(const struct answers *a, int listener, const struct seccomp_no
 		return -ENOENT;
 	answer_show(&fs, a->limit, limit > used ? limit - used : 0);
 	n = copy(a, (pid_t)asked->pid, asked->data.args[1], &fs, sizeof(fs), SYS_process_vm_writev);
+	/* Not his fault: a security module forbids it, say. */
+	if (n < 0 && n != -EFAULT)
+		return (int)n;
 	respond(listener, asked->id, n == (ssize_t)sizeof(fs) ? 0 : -EFAULT, 0);
 	return 0;
 }
 
+/* On EAGAIN one tries again: while it looked, something was renamed or mounted somewhere (openat2(2)). */
+static _Noreturn void answer_slowly(const struct answers *a, int listener,
+				    const struct seccomp_notif *asked)
+{
+	int r = -EAGAIN;
+
+	alarm(SLOW_S);
+	for (int i = 0; r == -EAGAIN && i < TRIES; i++)
+		r = answer(a, listener, asked, 0);
+	if (r < 0)
+		respond(listener, asked->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	_exit(0);
+}
+
 /*
  * The disk may have to be waited for, or whatever the kernel cannot tell at once. So a child does it. One
- * at a time: more are answered by the kernel, with what the whole file system has.
+ * at a time: others wait for it, or, should it be stuck, are answered by the kernel.
  */
 static bool begin_slow(struct answers *a, int listener, const struct seccomp_notif *asked)
 {
 	pid_t pid = a->slow ? -1 : fork();
 
-	if (pid == 0) {
-		alarm(SLOW_S);
-		if (answer(a, listener, asked, 0) < 0)
-			respond(listener, asked->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
-		_exit(0);
-	}
+	if (pid == 0)
+		answer_slowly(a, listener, asked);
 	if (pid < 0)
 		return false;
 	a->slow = pid;
+	a->slow_until = clock_ms() + 2000 * SLOW_S;
 	a->slow_listener = listener;
 	a->slow_id = asked->id;
 	return true;
@@ -460,6 +475,9 @@ int answers_pause(struct answers *a, int64_t now)
 
 	a->room = a->room + more < AT_ONCE ? a->room + more : AT_ONCE;
 	a->room_at = now;
+	/* Its end wakes whoever polls: SIGCHLD. */
+	if (a->slow && now < a->slow_until)
+		return (int)(a->slow_until - now);
 	return a->room > 0 ? 0 : PAUSE_MS;
 }
 
@@ -476,9 +494,10 @@ void answers_serve(struct answers *a)
 {
 	struct epoll_event events[AT_A_TIME];
 	int64_t before = taken();
+	pid_t stuck = a->slow;
 	int n = epoll_wait(a->epoll, events, AT_A_TIME, 0);
 
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && a->slow == stuck; i++) {
 		int fd = events[i].data.fd;
 
 		if (fd == a->socket)

@@ -16,19 +16,20 @@
 #include "provision/guest/args.h"
 
 struct answers {
-	int dirfd;	   /* the guest's folder in RUN */
-	int epoll;	   /* to poll: of the socket and all listeners; -1: nobody asks here */
-	int socket;	   /* by which further listeners come, or -1 */
-	int listeners;	   /* how many there are */
-	bool closed;	   /* as many as may be: whoever comes gets no filter */
-	uid_t root;	   /* the guest's, on the host */
-	dev_t device;	   /* of the guest's own files; 0: nothing is known of them */
-	char group[128];   /* the folder of their quota group in /sys; "" as above */
-	uint64_t limit;	   /* the plan's disk in bytes; 0: none */
-	int64_t room;	   /* how many microseconds of a processor may be spent now */
-	int64_t room_at;   /* clock_ms() when that was so */
-	pid_t slow;	   /* a child that answers one that may take long, or 0 */
-	int slow_listener; /* whose that is; -1: it is gone */
+	int dirfd;	    /* the guest's folder in RUN */
+	int epoll;	    /* to poll: of the socket and all listeners; -1: nobody asks here */
+	int socket;	    /* by which further listeners come, or -1 */
+	int listeners;	    /* how many there are */
+	bool closed;	    /* as many as may be: whoever comes gets no filter */
+	uid_t root;	    /* the guest's, on the host */
+	dev_t device;	    /* of the guest's own files; 0: nothing is known of them */
+	char group[128];    /* the folder of their quota group in /sys; "" as above */
+	uint64_t limit;	    /* the plan's disk in bytes; 0: none */
+	int64_t room;	    /* how many microseconds of a processor may be spent now */
+	int64_t room_at;    /* clock_ms() when that was so */
+	pid_t slow;	    /* a child that answers one that may take long, or 0 */
+	int64_t slow_until; /* clock_ms() after which others do not wait for it */
+	int slow_listener;  /* whose that is; -1: it is gone */
 	uint64_t slow_id;
 };
 
@@ -38,7 +39,10 @@ struct answers {
  */
 int answers_begin(struct answers *a, const struct guest_args *args, int dirfd);
 
-/* For how many milliseconds a->epoll is not to be polled, since there was much to answer; 0: it is to be. */
+/*
+ * For how many milliseconds a->epoll is not to be polled, since there was much to answer, or a child is at
+ * it; 0: it is to be.
+ */
 int answers_pause(struct answers *a, int64_t now);
 
 /* It is readable: take listeners and answer what is asked, a few at a time. Does not block. */

@@ -71,8 +71,8 @@ Test(disk, however_it_is_asked)
 		"fifo: 200\nloop: Too many levels of symbolic links\nlink: 200\nmagic: 6144\n"
 		"device: 1\npipe: 0\ndeleted: 200\nheld: 200\nbeside: 200\nbeyond: 200\n"
 		"chroot: 200\nchroot up: 200\nchroot out: No such file or directory");
-	ok("vm2 guest exec dfc -- sh -c 'mkdir -p /srv/a/b/c; sync' && sync && "
-	   "echo 2 >/proc/sys/vm/drop_caches && vm2 guest exec dfc -- /root/asker /srv/a/b/c | grep ': 200'");
+	ok("vm2 guest exec dfc -- sh -c 'mkdir -p /srv/a/b/c /srv/d/e /srv/f/g; sync' && sync && "
+	   "echo 2 >/proc/sys/vm/drop_caches && vm2 guest exec dfc -- /root/asker /srv/a/b/c /srv/d/e /srv/f/g | grep -c ': 200' | grep 3");
 }
 
 Test(disk, an_init_and_what_outlives_a_session_are_answered)
@@ -152,6 +152,18 @@ Test(disk, a_keeper_that_takes_none_keeps_nobody_out)
 	cr_assert_str_eq(ok("vm2 guest exec dfh -- /root/asker /"), "/: 6144");
 	ok("mv /run/vm2/guests/dfh/away /run/vm2/guests/dfh/statfs");
 	cr_assert_str_eq(ok("vm2 guest exec dfh -- /root/asker /"), "/: 200");
+}
+
+Test(disk, listeners_are_bounded)
+{
+	ready("dfj");
+	ok("for i in $(seq 400); do vm2 guest exec dfj -- sh -c 'sleep 99 >/dev/null 2>&1 </dev/null &' || exit; done");
+	wait_for(10, "test -e /run/vm2/guests/dfj/statfs.full");
+	ok("test $(" FDS("dfj") ") -lt 430");
+	cr_assert_str_eq(ok("vm2 guest exec dfj -- /root/asker /"), "/: 6144");
+	ok("vm2 guest exec dfj -- sh -c 'kill $(pidof sleep)'");
+	wait_for(10, "test -e /run/vm2/guests/dfj/statfs && test $(" FDS("dfj") ") -lt 30");
+	cr_assert_str_eq(ok("vm2 guest exec dfj -- /root/asker /"), "/: 200");
 }
 
 Test(disk, a_snapshot_comes_back)

@@ -16,9 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +24,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/base/pass.h"
+#include "provision/guest/asked.h"
 #include "provision/guest/notify.h"
 
 /* So many listeners; each is a session, or what it left behind. Those that are on their way come in yet. */
@@ -88,199 +87,6 @@ void answer_show(struct statfs *fs, uint64_t limit, uint64_t left)
 		fs->f_bavail = free;
 }
 
-/* --- who asks --- */
-
-/* The numbers of the line that begins with this word, of which the first `skip` are passed over. */
-static int read_ids(const char *text, const char *word, int skip, gid_t *ret, int max)
-{
-	const char *line = strstr(text, word);
-	char *end;
-	int n = 0;
-
-	if (!line)
-		return -EBADMSG;
-	for (line += strlen(word); n < max + skip; line = end, n++) {
-		unsigned long id;
-
-		while (*line == '\t' || *line == ' ')
-			line++;
-		if (*line < '0' || *line > '9')
-			break;
-		id = strtoul(line, &end, 10);
-		/* A number that was cut is another's. */
-		if (*end != '\t' && *end != ' ' && *end != '\n')
-			break;
-		if (n >= skip)
-			ret[n - skip] = (gid_t)id;
-	}
-	return n < skip ? -EBADMSG : n - skip;
-}
-
-int answer_read_status(const char *text, struct asker *ret)
-{
-	struct asker asker;
-
-	/* Real, effective, saved, file system. A name of the guest's choice stands before, but on no line's start. */
-	if (read_ids(text, "\nUid:", 3, &asker.uid, 1) != 1 ||
-	    read_ids(text, "\nGid:", 3, &asker.gid, 1) != 1)
-		return -EBADMSG;
-	asker.n_groups = read_ids(text, "\nGroups:", 0, asker.groups, ANSWER_GROUPS);
-	if (asker.n_groups < 0)
-		return -EBADMSG;
-	*ret = asker;
-	return 0;
-}
-
-/*
- * Look at paths as whoever asks, so that he learns nothing from what he may not search: other ids than 0 for
- * files have no capabilities for files (capabilities(7)). The guest's root may search all of the guest.
- */
-static int act_as(const struct answers *a, int proc)
-{
-	struct asker asker;
-	char text[4096];
-
-	if (fd_read_small(proc, "status", text, sizeof(text)) <= 0 ||
-	    answer_read_status(text, &asker) < 0)
-		return -ESRCH;
-	if (asker.uid == a->root)
-		return 0;
-	if (syscall(SYS_setgroups, (size_t)asker.n_groups, asker.groups) < 0)
-		return -errno;
-	syscall(SYS_setfsgid, asker.gid);
-	syscall(SYS_setfsuid, asker.uid);
-	/* It says nothing of failure: so it is asked what it is now. */
-	return (uid_t)syscall(SYS_setfsuid, -1) == asker.uid &&
-			       (gid_t)syscall(SYS_setfsgid, -1) == asker.gid ?
-		       0 :
-		       -EPERM;
-}
-
-static void act_as_self(void)
-{
-	syscall(SYS_setfsuid, 0);
-	syscall(SYS_setfsgid, 0);
-	syscall(SYS_setgroups, (size_t)0, NULL);
-}
-
-/* --- what is asked --- */
-
-static int look_up(int dirfd, const char *path, uint64_t resolve)
-{
-	/*
-	 * Safe: it stays below dirfd, which is the asker's own, whatever links there are; and what it finds is
-	 * not opened but held (O_PATH), be it a FIFO or a device.
-	 */
-	const struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				      .resolve = resolve | RESOLVE_NO_MAGICLINKS };
-	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : fd;
-}
-
-/* From a working directory a path may lead up and away: then it is looked up from the root, as a whole. */
-static int look_up_from(int proc, int root, char path[PATH_MAX], uint64_t how)
-{
-	CLEANUP_CLOSE int cwd = openat(proc, "cwd", O_PATH | O_CLOEXEC), there = -1;
-	int fd = cwd < 0 ? -errno : look_up(cwd, path, RESOLVE_BENEATH | how);
-	char folder[PATH_MAX];
-	struct stat one, other;
-	ssize_t n;
-
-	if (fd != -EXDEV)
-		return fd;
-	if (fstat(cwd, &one) < 0 || fstat(root, &other) < 0)
-		return -errno;
-	/* In the root there is no up. */
-	if (one.st_dev == other.st_dev && one.st_ino == other.st_ino)
-		return look_up(root, path, RESOLVE_IN_ROOT | how);
-	n = readlinkat(proc, "cwd", folder, sizeof(folder) - 1);
-	if (n <= 0 || (size_t)n + strlen(path) + 2 > sizeof(folder))
-		return -ENAMETOOLONG;
-	folder[n] = '\0';
-	there = look_up(root, folder, RESOLVE_IN_ROOT | how);
-	if (there < 0)
-		return there;
-	/* In a chroot, or where a mount hides it, the same name is another folder. */
-	if (fstat(there, &other) < 0 || one.st_dev != other.st_dev || one.st_ino != other.st_ino)
-		return -ENOENT;
-	folder[n] = '/';
-	memcpy(folder + n + 1, path, strlen(path) + 1);
-	return look_up(root, folder, RESOLVE_IN_ROOT | how);
-}
-
-/*
- * Copy between the asker's memory and ours: as many bytes as there are, or -errno. As the owner of the
- * guest's user namespace, who may do so to whoever is in it, and to nobody else. So it is safe even if his
- * number were another's by now.
- */
-static ssize_t copy(const struct answers *a, pid_t pid, uint64_t at, void *bytes, size_t len,
-		    long call)
-{
-	const struct iovec ours = { bytes, len }, his = { (void *)(uintptr_t)at, len };
-	ssize_t n;
-
-	if (syscall(SYS_setresuid, -1, a->root, -1) < 0)
-		return -errno;
-	n = syscall(call, pid, &ours, 1UL, &his, 1UL, 0UL);
-	if (n < 0)
-		n = -errno;
-	syscall(SYS_setresuid, -1, 0, -1);
-	return n;
-}
-
-/* As the kernel would: until a NUL, and no byte beyond the page in which that is. 0 or -errno. */
-static int read_path(const struct answers *a, pid_t pid, uint64_t at, char ret[PATH_MAX])
-{
-	size_t len = 0;
-
-	while (len < PATH_MAX) {
-		size_t part = 4096 - (at + len) % 4096;
-		ssize_t n;
-
-		if (part > PATH_MAX - len)
-			part = PATH_MAX - len;
-		n = copy(a, pid, at + len, ret + len, part, SYS_process_vm_readv);
-		if (n <= 0)
-			return -EFAULT;
-		if (memchr(ret + len, '\0', (size_t)n))
-			return 0;
-		len += (size_t)n;
-	}
-	return -ENAMETOOLONG;
-}
-
-/* What statfs(2) or fstatfs(2) is asked about: held by a descriptor, or -errno. */
-static int hold_asked(const struct answers *a, int proc, const struct seccomp_notif *asked,
-		      uint64_t how)
-{
-	CLEANUP_CLOSE int root = -1;
-	char path[PATH_MAX];
-	int fd, r;
-
-	if (asked->data.nr == SYS_fstatfs) {
-		snprintf(path, sizeof(path), "fd/%u", (unsigned int)asked->data.args[0]);
-		fd = openat(proc, path, O_PATH | O_CLOEXEC);
-		return fd < 0 ? -errno : fd;
-	}
-	r = read_path(a, (pid_t)asked->pid, asked->data.args[0], path);
-	/*
-	 * What libselinux asks at the start of every other program (/sys/fs/selinux): the kernel has to look
-	 * there anew each time, and it is never a file of the guest's own.
-	 */
-	if (r < 0 || !strncmp(path, "/sys/", 5))
-		return r < 0 ? r : -ENOENT;
-	root = openat(proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return -errno;
-	r = act_as(a, proc);
-	if (r == 0)
-		r = *path == '/' ? look_up(root, path, RESOLVE_IN_ROOT | how) :
-				   look_up_from(proc, root, path, how);
-	act_as_self();
-	return r;
-}
-
 /* --- answers --- */
 
 static void respond(int listener, uint64_t id, int error, uint32_t flags)
@@ -313,7 +119,7 @@ static int answer(const struct answers *a, int listener, const struct seccomp_no
 	/* Safe: who asked is waiting still, so this folder is his, and as long as it is open no other's. */
 	if (proc < 0 || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
 		return -ESRCH;
-	fd = hold_asked(a, proc, asked, how);
+	fd = asked_hold(a->root, proc, asked, how);
 	/* No file system is asked anything until it is known whose it is: some let the guest answer, or never do. */
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0)
 		return fd < 0 ? fd : -errno;
@@ -325,7 +131,7 @@ static int answer(const struct answers *a, int listener, const struct seccomp_no
 	if (!limit || !fs.f_bsize || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
 		return -ENOENT;
 	answer_show(&fs, a->limit, limit > used ? limit - used : 0);
-	n = copy(a, (pid_t)asked->pid, asked->data.args[1], &fs, sizeof(fs), SYS_process_vm_writev);
+	n = asked_write(a->root, asked, asked->data.args[1], &fs, sizeof(fs));
 	/* Not his fault: a security module forbids it, say. */
 	if (n < 0 && n != -EFAULT)
 		return (int)n;

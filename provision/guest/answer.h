@@ -51,18 +51,6 @@ void answers_serve(struct answers *a);
 /* A child of the caller has ended. */
 void answers_reaped(struct answers *a, pid_t pid);
 
-/* Who asks, of proc_pid_status(5): what the kernel goes by when it looks at paths for him. */
-#define ANSWER_GROUPS 256
-struct asker {
-	uid_t uid; /* on the host, as the next ones */
-	gid_t gid;
-	gid_t groups[ANSWER_GROUPS];
-	int n_groups;
-};
-
-/* Read it from the text of /proc/PID/status. 0 or -EBADMSG. */
-int answer_read_status(const char *text, struct asker *ret);
-
 /*
  * Have fs, which the kernel filled, show a disk of `limit` bytes, on which `left` more can be written as
  * far as the limit goes; never more than the file system itself has.

@@ -74,7 +74,7 @@ struct keeper {
 
 /*
  * What is needed here: to signal a process of other ids; and where statfs(2) is answered, to look at the
- * guest's processes, and at paths as they do (answer.c). The bounding set stays, since when the guest has
+ * guest's processes, and at paths as they do (asked.c). The bounding set stays, since when the guest has
  * ended vm2-guest is needed again, with all that it may.
  */
 static void drop_privileges(bool answers)

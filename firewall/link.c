@@ -6,11 +6,11 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "firewall/address.h"
 #include "firewall/netlink.h"
@@ -24,6 +24,8 @@
 
 /* How long an IPv6 address is waited for until it is at work; it comes to it later in any case. */
 #define LOCAL_MS 5000
+/* The first pause meanwhile; the last is 64 times as long. */
+#define LOCAL_PAUSE_NS 50000L
 
 /* More further addresses than a guest can have. */
 #define MORE_MAX 32
@@ -267,6 +269,7 @@ static void ask_in_guest(const struct link *l, struct netlink *nl, const struct 
 static void await_local(const struct link *l, struct netlink *nl, int count,
 			void (*ask)(const struct link *l, struct netlink *nl))
 {
+	struct timespec pause = { 0, LOCAL_PAUSE_NS };
 	int64_t end = clock_ms() + LOCAL_MS;
 
 	for (;;) {
@@ -277,7 +280,9 @@ static void await_local(const struct link *l, struct netlink *nl, int count,
 		netlink_exchange(nl, l->name, route_count_local, &there, NULL);
 		if (there >= count || clock_ms() >= end)
 			return;
-		poll(NULL, 0, 1);
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < LOCAL_PAUSE_NS << 6)
+			pause.tv_nsec *= 2;
 	}
 }
 

@@ -22,7 +22,6 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
-#include "provision/base/log.h"
 #include "provision/base/pass.h"
 #include "provision/guest/asked.h"
 #include "provision/guest/notify.h"

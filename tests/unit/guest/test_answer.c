@@ -90,4 +90,7 @@ Test(answer, what_is_cut_is_nobody)
 		cr_assert_eq(asked_read_status(text, &asker), -EBADMSG, "%zu bytes", n);
 		cr_assert_eq(asker.uid, 99);
 	}
+	/* A group whose number goes on is another. */
+	cr_assert_eq(asked_read_status("\nUid:\t1\t1\t1\t1\nGid:\t1\t1\t1\t1\nGroups:\t4 12", &asker), 0);
+	cr_expect_eq(asker.n_groups, 1);
 }

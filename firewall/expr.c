@@ -487,6 +487,15 @@ struct nftnl_expr *expr_limit(enum expr_unit unit, uint64_t a_second)
 	return e;
 }
 
+struct nftnl_expr *expr_counter(uint64_t packets, uint64_t bytes)
+{
+	struct nftnl_expr *e = alloc("counter");
+
+	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_PACKETS, packets);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_CTR_BYTES, bytes);
+	return e;
+}
+
 uint64_t expr_limit_of(const struct nftnl_expr *e)
 {
 	const char *name = nftnl_expr_get_str(e, NFTNL_EXPR_NAME);
@@ -515,13 +524,7 @@ void expr_rate_over(struct nftnl_rule *r, const char *set, uint32_t set_id, enum
 void expr_account(struct nftnl_rule *r, bool in, const char *set)
 {
 	interface(r, in);
-	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
-}
-
-void expr_account_plain(struct nftnl_rule *r, bool in, const char *of, const char *set)
-{
-	expr_known_interface(r, in, of);
-	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, alloc("counter"));
+	dynset(r, NFT_DYNSET_OP_ADD, set, 0, 0, expr_counter(0, 0));
 }
 
 void expr_count(struct nftnl_rule *r, const char *counter)

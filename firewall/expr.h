@@ -43,6 +43,8 @@ enum expr_unit {
  * once. The caller frees it, or gives it to an element or a set.
  */
 struct nftnl_expr *expr_limit(enum expr_unit unit, uint64_t a_second);
+/* The same: it counts what the element was found for, from there on. */
+struct nftnl_expr *expr_counter(uint64_t packets, uint64_t bytes);
 
 /* The rate of such an element that was read back; 0: it carries none. */
 uint64_t expr_limit_of(const struct nftnl_expr *e);
@@ -134,7 +136,6 @@ void expr_fragment6(struct nftnl_rule *r, bool is);
 void expr_account(struct nftnl_rule *r, bool in, const char *set);
 
 /* Count it so if the interface is an element of the set `of`; else the rule ends. */
-void expr_account_plain(struct nftnl_rule *r, bool in, const char *of, const char *set);
 
 /* Count it in a named counter. */
 void expr_count(struct nftnl_rule *r, const char *counter);

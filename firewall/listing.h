@@ -5,6 +5,7 @@
 
 #include <libnftnl/set.h>
 
+#include "firewall/elements.h"
 #include "firewall/policy.h"
 #include "provision/base/err.h"
 
@@ -14,5 +15,13 @@
  */
 int listing_elements(const struct policy *p, const char *set,
 	int (*fn)(struct nftnl_set_elem *element, void *data), void *data, struct err *err);
+
+/* The same by a socket that is open, with the one element of a set of interfaces. -ENOENT: there is none, or no such set. */
+int listing_interface(struct netlink *nl, const struct policy *p, const char *set, uint32_t index,
+		      int (*fn)(struct nftnl_set_elem *element, void *data), void *data,
+		      struct err *err);
+
+/* What an element's counter has counted; false: it has none. */
+bool listing_count(struct nftnl_set_elem *element, struct elements_count *ret);
 
 #endif

@@ -235,18 +235,18 @@ static bool put_share(struct nftnl_rule *r, enum match match, const struct polic
 		expr_no_address(r, EXPR_DESTINATION,
 			match == PLAIN_OUT4 ? &p->pool4 : &p->pool6);
 		expr_state(r, STREAM);
-		expr_account_plain(r, true, POLICY_PLAIN, POLICY_SENT);
+		expr_known_interface(r, true, POLICY_PLAIN_SENT);
 		return true;
 	case PLAIN_IN:
 		expr_interface(r, true, p->index, false);
 		expr_state(r, STREAM);
-		expr_account_plain(r, false, POLICY_PLAIN, POLICY_RECEIVED);
+		expr_known_interface(r, false, POLICY_PLAIN_RECEIVED);
 		return true;
 	case RATED_IN:
-		expr_unknown_interface(r, true, POLICY_PLAIN);
+		expr_unknown_interface(r, true, POLICY_PLAIN_SENT);
 		return true;
 	case RATED_OUT:
-		expr_unknown_interface(r, false, POLICY_PLAIN);
+		expr_unknown_interface(r, false, POLICY_PLAIN_RECEIVED);
 		return true;
 	default:
 		return false;

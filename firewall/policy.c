@@ -90,6 +90,7 @@ struct set {
 	uint32_t flags, size;	      /* of one that rules add to, or that most packets are looked up in */
 	uint8_t fields[4];	      /* of one of ranges: how long the parts of its keys are */
 	enum expr_unit unit;	      /* of the rates that its elements carry */
+	bool counts;		      /* its elements count what was looked up in it */
 };
 
 #define METERS_MAX  65536	  /* more guests than there can be */
@@ -109,9 +110,9 @@ static const struct set sets[] = {
 	{ POLICY_SOURCE4, TYPE_LINK << 6 | TYPE_IPV4_ADDR, 4 + 8 + 4 },
 	{ POLICY_SOURCE6, TYPE_LINK << 6 | TYPE_IPV6_ADDR, 4 + 8 + 16 },
 	{ POLICY_PUBLISH4, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
-		TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
+	  TYPE_PAIR(TYPE_IPV4_ADDR, TYPE_SERVICE), 4 + 4 },
 	{ POLICY_PUBLISH6, TYPE_PAIR(TYPE_INET_PROTO, TYPE_SERVICE), 4 + 4,
-		TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
+	  TYPE_PAIR(TYPE_IPV6_ADDR, TYPE_SERVICE), 16 + 4 },
 	{ MATCH_CONNECTIONS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL, METERS_MAX },
 	{ MATCH_OPENINGS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
 	{ MATCH_FRAGMENTS, TYPE_IFINDEX, 4, 0, 0, NFT_SET_EVAL | NFT_SET_TIMEOUT, METERS_MAX },
@@ -122,7 +123,8 @@ static const struct set sets[] = {
 	RULES_MAP(POLICY_OUT6, TYPE_IPV6_ADDR, 16),
 	RULES_MAP(POLICY_PEER4, TYPE_IPV4_ADDR, 4),
 	RULES_MAP(POLICY_PEER6, TYPE_IPV6_ADDR, 16),
-	{ POLICY_PLAIN, TYPE_IFINDEX, 4, .size = PLAIN_MAX },
+	{ POLICY_PLAIN_SENT, TYPE_IFINDEX, 4, .size = PLAIN_MAX, .counts = true },
+	{ POLICY_PLAIN_RECEIVED, TYPE_IFINDEX, 4, .size = PLAIN_MAX, .counts = true },
 	{ POLICY_UP, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_DOWN, TYPE_IFINDEX, 4, .unit = EXPR_BYTES },
 	{ POLICY_PACKETS_UP, TYPE_IFINDEX, 4, .unit = EXPR_PACKETS },
@@ -246,9 +248,9 @@ static const struct rule rules[] = {
 	 * the guests to the world or back, of those without a rate: their way is short.
 	 */
 	{ FORWARD, ANY, ANY, BEGINNING, NULL, BE_JUDGED },
+	{ FORWARD, ANY, ANY, PLAIN_IN, NULL, ACCEPT },
 	{ FORWARD, ANY, ANY, PLAIN_OUT4, NULL, ACCEPT },
 	{ FORWARD, ANY, ANY, PLAIN_OUT6, NULL, ACCEPT },
-	{ FORWARD, ANY, ANY, PLAIN_IN, NULL, ACCEPT },
 	{ FORWARD, ANY, ANY, NO_STREAM, NULL, REST_JUDGED },
 	/* Of the pool but without a link, a stopped guest's: nobody upstream may get it. */
 	{ FORWARD, ANY, OTHER, TO_POOL4, TO_NOBODY, DROP },
@@ -433,6 +435,8 @@ static void put_set(struct netlink *nl, const struct policy *p, const struct set
 		describe_key(s);
 	if (def->unit)
 		nftnl_set_add_expr(s, expr_limit(def->unit, POLICY_LEAST));
+	if (def->counts)
+		nftnl_set_add_expr(s, expr_counter(0, 0));
 	msg = start(nl, policy_family(def->name), NFT_MSG_NEWSET, NLM_F_CREATE, "add a set");
 	nftnl_set_nlmsg_build_payload(msg, s);
 	netlink_commit(nl, msg);

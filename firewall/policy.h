@@ -34,12 +34,14 @@ struct nftnl_rule;
 
 #define POLICY_SIBLINGS "siblings" /* interface . interface: the one may open connections to the other */
 
-#define POLICY_PLAIN	    "plain" /* those that are in none of these */
+/* Those that are in none of the four below, with what passed. */
+#define POLICY_PLAIN_SENT     "plain_sent"
+#define POLICY_PLAIN_RECEIVED "plain_received"
 #define POLICY_UP	    "up"
 #define POLICY_DOWN	    "down"
 #define POLICY_PACKETS_UP   "packets_up"
 #define POLICY_PACKETS_DOWN "packets_down"
-/* Those that the rules add guests to, with what passed. */
+/* Those that the rules add guests to, with what passed and was not counted there. */
 #define POLICY_SENT	"sent"
 #define POLICY_RECEIVED "received"
 /* The same with what was dropped; both tables have one. */

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "firewall/carry.h"
+#include "firewall/elements.h"
 #include "firewall/link.h"
 #include "firewall/listing.h"
 #include "firewall/netlink.h"
@@ -24,9 +26,6 @@
 #include "firewall/traffic.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/str.h"
-
-/* Elements of one message: their list's length is 16 bits (struct nlattr). */
-#define ELEMENTS_MAX 400
 
 static int check(const struct rules_base *base, struct policy *ret, struct err *err)
 {
@@ -47,92 +46,6 @@ static int commit(struct netlink *nl, const char *subject, struct err *err)
 	netlink_want_ack(nl);
 	netlink_commit(nl, nftnl_batch_end(netlink_room(nl, 64, "commit"), nl->next_seq));
 	return netlink_exchange(nl, subject, NULL, NULL, err);
-}
-
-static void put_list(struct netlink *nl, uint16_t type, struct nftnl_set *s, size_t count)
-{
-	uint8_t family = policy_family(nftnl_set_get_str(s, NFTNL_SET_NAME));
-	bool new = type == NFT_MSG_NEWSETELEM;
-	struct nlmsghdr *msg = nftnl_nlmsg_build_hdr(
-		netlink_room(nl, POLICY_ROOM + count * POLICY_ELEMENT_ROOM,
-			new ? "add elements" : "delete elements"),
-		type, family, new ? NLM_F_CREATE : 0, nl->next_seq);
-
-	nftnl_set_elems_nlmsg_build_payload(msg, s);
-	netlink_commit(nl, msg);
-	nftnl_set_free(s);
-}
-
-static struct nftnl_set *begin_list(const struct policy *p, enum ruleset_set set)
-{
-	struct nftnl_set *s = nftnl_set_alloc();
-
-	if (!s)
-		abort();
-	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-	nftnl_set_set_str(s, NFTNL_SET_NAME, ruleset_name(set));
-	return s;
-}
-
-static void put_interface(
-	struct netlink *nl, const struct policy *p, uint16_t type, const char *set, uint32_t index)
-{
-	struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
-	struct nftnl_set *s = nftnl_set_alloc();
-
-	if (!s || !elem)
-		abort();
-	nftnl_set_set_str(s, NFTNL_SET_TABLE, p->table);
-	nftnl_set_set_str(s, NFTNL_SET_NAME, set);
-	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, &index, sizeof(index));
-	nftnl_set_elem_add(s, elem);
-	put_list(nl, type, s, 1);
-}
-
-static void add_element(struct nftnl_set *s, const struct ruleset_element *e)
-{
-	struct nftnl_set_elem *elem = nftnl_set_elem_alloc();
-	uint32_t data_len = ruleset_data_len(e->set);
-
-	if (!elem)
-		abort();
-	nftnl_set_elem_set(elem, NFTNL_SET_ELEM_KEY, e->key, ruleset_key_len(e->set));
-	if (ruleset_has_ranges(e->set)) {
-		nftnl_set_elem_set(
-			elem, NFTNL_SET_ELEM_KEY_END, e->key_end, ruleset_key_len(e->set));
-		nftnl_set_elem_set_u32(elem, NFTNL_SET_ELEM_VERDICT,
-			e->data[0] == NF_ACCEPT ? (uint32_t)NFT_RETURN : NF_DROP);
-	} else if (data_len) {
-		nftnl_set_elem_set(elem, NFTNL_SET_ELEM_DATA, e->data, data_len);
-	}
-	if (ruleset_unit(e->set))
-		nftnl_set_elem_add_expr(elem, expr_limit(ruleset_unit(e->set), e->rate));
-	nftnl_set_elem_add(s, elem);
-}
-
-/* Add or delete (type) elements: a message for each set, and for each so many. */
-static void put_elements(
-	struct netlink *nl, const struct policy *p, uint16_t type, const struct ruleset *elements)
-{
-	for (int set = 0; set < RULESET_SETS; set++) {
-		struct nftnl_set *s = NULL;
-		size_t count = 0;
-
-		for (size_t i = 0; i < elements->n; i++) {
-			if (elements->of[i].set != set)
-				continue;
-			if (!s)
-				s = begin_list(p, set);
-			add_element(s, &elements->of[i]);
-			if (++count < ELEMENTS_MAX)
-				continue;
-			put_list(nl, type, s, count);
-			s = NULL;
-			count = 0;
-		}
-		if (s)
-			put_list(nl, type, s, count);
-	}
 }
 
 static int open_batch(const struct rules_base *base, struct netlink *nl, struct err *err)
@@ -171,7 +84,7 @@ int rules_restore_on(struct netlink *nl, const struct rules_base *base,
 	policy_put_table(nl, &p, NFT_MSG_DELTABLE, 0);
 	policy_put_table(nl, &p, NFT_MSG_NEWTABLE, nl->own);
 	policy_put_contents(nl, &p);
-	put_elements(nl, &p, NFT_MSG_NEWSETELEM, &elements);
+	elements_put(nl, &p, NFT_MSG_NEWSETELEM, &elements);
 	r = commit(nl, p.subject, &why);
 	/* All that it names is in the batch itself: only a part of the kernel can be missing. */
 	if (r == -ENOENT)
@@ -221,22 +134,6 @@ int rules_present(const struct rules_base *base, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : rule_count == policy_rule_count(&p);
 }
 
-/* Have a guest's elements, with no rates but those of `wanted`. */
-static int put_guest(const struct rules_base *base, const struct policy *p,
-	const struct ruleset *wanted, const struct ruleset *rates, struct err *err)
-{
-	CLEANUP_NETLINK struct netlink nl = { 0 };
-	int r = open_batch(base, &nl, err);
-
-	if (r)
-		return r;
-	/* Added first, so that they can be deleted whether they are there or not. */
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, rates);
-	put_elements(&nl, p, NFT_MSG_DELSETELEM, rates);
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, wanted);
-	return commit(&nl, p->subject, err);
-}
-
 /* Add elements in a batch of their own. */
 static int add_elements(const struct rules_base *base, const struct policy *p,
 	const struct ruleset *elements, struct err *err)
@@ -246,15 +143,15 @@ static int add_elements(const struct rules_base *base, const struct policy *p,
 
 	if (r)
 		return r;
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, elements);
 	return commit(&nl, p->subject, err);
 }
 
 /* Added first, so that those that are missing do not keep the others. */
 static void put_removal(struct netlink *nl, const struct policy *p, const struct ruleset *elements)
 {
-	put_elements(nl, p, NFT_MSG_NEWSETELEM, elements);
-	put_elements(nl, p, NFT_MSG_DELSETELEM, elements);
+	elements_put(nl, p, NFT_MSG_NEWSETELEM, elements);
+	elements_put(nl, p, NFT_MSG_DELSETELEM, elements);
 }
 
 /* Delete elements in a batch of their own; those that are not there are success. */
@@ -274,9 +171,37 @@ static int remove_elements(const struct rules_base *base, const struct policy *p
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
+/*
+ * Have elements of a guest's go, and others come. plain: among those that go are what it had without a rate, so
+ * what these counted is kept.
+ */
+static int change_guest(const struct rules_base *base, const struct policy *p, uint32_t number,
+			const struct ruleset *gone, bool plain, const struct ruleset *come,
+			struct err *err)
+{
+	CLEANUP_NETLINK struct netlink nl = { 0 };
+	struct carry carry = { 0 };
+	uint32_t index;
+	int r = ruleset_index(p, number, &index, err);
+
+	if (!r)
+		r = netlink_borrow(&nl, base->run, base->held, err);
+	/* The socket is ours alone now: nobody else moves them. */
+	if (!r && plain)
+		r = carry_read(&nl, p, index, &carry, err);
+	if (r)
+		return r;
+	begin(&nl);
+	carry_put(&nl, p, index, &carry);
+	put_removal(&nl, p, gone);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, come);
+	return commit(&nl, p->subject, err);
+}
+
 int rules_add_guest(const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset elements = { 0 }, rates = { 0 };
+	bool rated = !ruleset_is_plain(guest);
 	struct policy p;
 	int r;
 
@@ -284,14 +209,16 @@ int rules_add_guest(const struct rules_base *base, const struct rules_guest *gue
 	if (!r)
 		r = ruleset_add_guest(&elements, &p, guest, err);
 	if (!r)
-		r = ruleset_add_rates(&rates, &p, guest, err);
-	return r ? r : put_guest(base, &p, &elements, &rates, err);
+		r = ruleset_add_rates(&rates, &p, guest, rated, err);
+	return r ? r : change_guest(base, &p, guest->number, &rates, rated, &elements, err);
 }
 
 int rules_remove_guest(
 	const struct rules_base *base, const struct rules_guest *guest, struct err *err)
 {
 	CLEANUP_RULESET struct ruleset elements = { 0 };
+	const struct ruleset none = { 0 };
+	struct err why = { 0 };
 	struct policy p;
 	int r = check(base, &p, err);
 
@@ -299,8 +226,11 @@ int rules_remove_guest(
 		r = ruleset_add_identity(&elements, &p, guest, err);
 	/* Whatever rates it has by now. */
 	if (!r)
-		r = ruleset_add_rates(&elements, &p, guest, err);
-	return r ? r : remove_elements(base, &p, &elements, err);
+		r = ruleset_add_rates(&elements, &p, guest, true, err);
+	if (r)
+		return r;
+	r = change_guest(base, &p, guest->number, &elements, true, &none, &why);
+	return !r || r == -ENOENT ? 0 : err_set(err, r, "%s", why.text);
 }
 
 static int collect_address(const struct rules_base *base, uint32_t number, const char *address,
@@ -354,7 +284,7 @@ static int publish(const struct rules_base *base, struct policy *p, const struct
 	p->publishes = true;
 	if (!anyhow)
 		policy_put_translation(&nl, p, true);
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, elements);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, elements);
 	return commit(&nl, p->subject, err);
 }
 
@@ -502,9 +432,9 @@ static int change_siblings(const struct rules_base *base, const struct policy *p
 	if (r != 0)
 		return r;
 	/* Added first, so that the half that is not there does not keep the other. */
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &gone);
-	put_elements(&nl, p, NFT_MSG_DELSETELEM, &gone);
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &come);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, &gone);
+	elements_put(&nl, p, NFT_MSG_DELSETELEM, &gone);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, &come);
 	return commit(&nl, p->subject, err);
 }
 
@@ -602,8 +532,8 @@ static int change_elements(const struct rules_base *base, const struct policy *p
 	r = open_batch(base, &nl, err);
 	if (r)
 		return r;
-	put_elements(&nl, p, NFT_MSG_DELSETELEM, &gone);
-	put_elements(&nl, p, NFT_MSG_NEWSETELEM, &come);
+	elements_put(&nl, p, NFT_MSG_DELSETELEM, &gone);
+	elements_put(&nl, p, NFT_MSG_NEWSETELEM, &come);
 	return commit(&nl, p->subject, err);
 }
 
@@ -642,8 +572,9 @@ int rules_remove(const struct rules_base *base, struct err *err)
 
 int traffic_forget(const struct rules_base *base, uint32_t number, struct err *err)
 {
-	static const char *const sets[] = { POLICY_SENT, POLICY_RECEIVED, POLICY_DROPPED,
-		POLICY_DROPPED_ARP };
+	static const char *const sets[] = { POLICY_PLAIN_SENT, POLICY_PLAIN_RECEIVED,
+					    POLICY_SENT,       POLICY_RECEIVED,
+					    POLICY_DROPPED,    POLICY_DROPPED_ARP };
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	struct err why = { 0 };
 	struct policy p;
@@ -658,8 +589,8 @@ int traffic_forget(const struct rules_base *base, uint32_t number, struct err *e
 		return r;
 	/* Added first, so that it can be deleted whether it is there or not. */
 	for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
-		put_interface(&nl, &p, NFT_MSG_NEWSETELEM, sets[i], index);
-		put_interface(&nl, &p, NFT_MSG_DELSETELEM, sets[i], index);
+		elements_put_interface(&nl, &p, NFT_MSG_NEWSETELEM, sets[i], index, NULL);
+		elements_put_interface(&nl, &p, NFT_MSG_DELSETELEM, sets[i], index, NULL);
 	}
 	r = commit(&nl, p.subject, &why);
 	return r == -ENOENT ? 0 : r ? err_set(err, r, "%s", why.text) : 0;

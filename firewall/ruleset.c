@@ -39,7 +39,8 @@ static const struct {
 	[RULESET_OUT6] = { POLICY_OUT6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
 	[RULESET_PEER4] = { POLICY_PEER4, LINK_PART + 2 * PORT_PART + 4, VERDICT, true },
 	[RULESET_PEER6] = { POLICY_PEER6, LINK_PART + 2 * PORT_PART + 16, VERDICT, true },
-	[RULESET_PLAIN] = { POLICY_PLAIN, LINK_PART },
+	[RULESET_PLAIN_SENT] = { POLICY_PLAIN_SENT, LINK_PART },
+	[RULESET_PLAIN_RECEIVED] = { POLICY_PLAIN_RECEIVED, LINK_PART },
 	[RULESET_UP] = { POLICY_UP, LINK_PART, .unit = EXPR_BYTES },
 	[RULESET_DOWN] = { POLICY_DOWN, LINK_PART, .unit = EXPR_BYTES },
 	[RULESET_PACKETS_UP] = { POLICY_PACKETS_UP, LINK_PART, .unit = EXPR_PACKETS },
@@ -117,15 +118,28 @@ static void add_rate(struct ruleset *s, enum ruleset_set set, uint32_t index,
 	e->rate = rate;
 }
 
-int ruleset_add_rates(
-	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err)
+static void add_plain(struct ruleset *s, uint32_t index, const struct rules_guest *g)
+{
+	add_rate(s, RULESET_PLAIN_SENT, index, g, 0);
+	add_rate(s, RULESET_PLAIN_RECEIVED, index, g, 0);
+}
+
+bool ruleset_is_plain(const struct rules_guest *g)
+{
+	return !g->up && !g->down && !g->packets;
+}
+
+int ruleset_add_rates(struct ruleset *s, const struct policy *p, const struct rules_guest *g,
+		      bool plain, struct err *err)
 {
 	uint32_t index;
 	int r = ruleset_index(p, g->number, &index, err);
 
 	for (int set = 0; r == 0 && set < RULESET_SETS; set++)
-		if (sets[set].unit || set == RULESET_PLAIN)
-			add_rate(s, set, index, g, sets[set].unit ? POLICY_LEAST : 0);
+		if (sets[set].unit)
+			add_rate(s, set, index, g, POLICY_LEAST);
+	if (r == 0 && plain)
+		add_plain(s, index, g);
 	return r;
 }
 
@@ -225,8 +239,8 @@ int ruleset_add_guest(
 
 	if (r != 0)
 		return r;
-	if (!g->up && !g->down && !g->packets)
-		add_rate(s, RULESET_PLAIN, l.index, g, 0);
+	if (ruleset_is_plain(g))
+		add_plain(s, l.index, g);
 	for (int set = 0; set < RULESET_SETS; set++)
 		if (rates[set])
 			add_rate(s, set, l.index, g, rates[set]);
@@ -451,7 +465,8 @@ void ruleset_words(const struct ruleset_element *e, const struct policy *p, stru
 	case RULESET_PEER6:
 		put_own(e, p, true, b);
 		break;
-	case RULESET_PLAIN:
+	case RULESET_PLAIN_SENT:
+	case RULESET_PLAIN_RECEIVED:
 		put_link(b, p, e->key);
 		break;
 	case RULESET_UP:

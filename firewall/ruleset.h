@@ -27,7 +27,8 @@ enum ruleset_set {
 	RULESET_OUT6,
 	RULESET_PEER4,
 	RULESET_PEER6,
-	RULESET_PLAIN, /* guests that are in none of these */
+	RULESET_PLAIN_SENT, /* guests that are in none of the four behind */
+	RULESET_PLAIN_RECEIVED,
 	RULESET_UP,
 	RULESET_DOWN,
 	RULESET_PACKETS_UP,
@@ -70,12 +71,15 @@ enum expr_unit ruleset_unit(enum ruleset_set set); /* of the rates that its elem
 /* Add an element, zeroed: its place, until the next is added. */
 struct ruleset_element *ruleset_add(struct ruleset *s, enum ruleset_set set);
 
+/* Whether the guest has no rate. */
+bool ruleset_is_plain(const struct rules_guest *g);
+
 /*
- * Add an element for each of a guest's rates, as if it had the least of each, and the one that says that it
+ * Add an element for each of a guest's rates, as if it had the least of each; and (plain) those that say that it
  * has none: all that it may have by now. 0 or ERR_USAGE.
  */
-int ruleset_add_rates(
-	struct ruleset *s, const struct policy *p, const struct rules_guest *g, struct err *err);
+int ruleset_add_rates(struct ruleset *s, const struct policy *p, const struct rules_guest *g,
+		      bool plain, struct err *err);
 
 /* Add what it is known by: what a guest comes to but for its rates. 0 or ERR_USAGE. */
 int ruleset_add_identity(

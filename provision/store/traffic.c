@@ -36,9 +36,17 @@ int64_t store_month(int64_t now)
 	return timegm(&tm);
 }
 
-static uint64_t newer(bool same, uint64_t seen, uint64_t now)
+/*
+ * What has come to a count, and *now is what has been seen of it then. One that is lower than it was has been
+ * read while it moved (firewall/carry.h): it will be there again, and is not new then.
+ */
+static uint64_t newer(bool same, uint64_t seen, uint64_t *now)
 {
-	return same && now >= seen ? now - seen : now;
+	if (!same)
+		return *now;
+	if (*now < seen)
+		*now = seen;
+	return *now - seen;
 }
 
 /* What the row has seen ends at column 7; those of another epoch, or number, are worth nothing. */
@@ -61,11 +69,11 @@ static void compare(sqlite3_stmt *s, const struct store_counts_read *now, struct
 	to->tenant = sqlite3_column_int64(s, 0);
 	to->number = (int64_t)number;
 	to->seen = now->of[number];
-	to->more = (struct store_traffic){ newer(same, db_u64(s, 3), to->seen.sent_packets),
-		newer(same, db_u64(s, 4), to->seen.sent_bytes),
-		newer(same, db_u64(s, 5), to->seen.received_packets),
-		newer(same, db_u64(s, 6), to->seen.received_bytes),
-		newer(same, db_u64(s, 7), to->seen.dropped) };
+	to->more = (struct store_traffic){ newer(same, db_u64(s, 3), &to->seen.sent_packets),
+					   newer(same, db_u64(s, 4), &to->seen.sent_bytes),
+					   newer(same, db_u64(s, 5), &to->seen.received_packets),
+					   newer(same, db_u64(s, 6), &to->seen.received_bytes),
+					   newer(same, db_u64(s, 7), &to->seen.dropped) };
 	c->n += to->more.sent_packets || to->more.received_packets || to->more.dropped;
 }
 

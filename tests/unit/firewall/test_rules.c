@@ -273,6 +273,9 @@ Test(rules, what_passes_is_counted_for_its_guest)
 		t.of[2].received_packets == 0);
 	/* It outlives the guest's elements, until it is forgotten; and ends with the table. */
 	cr_expect(rules_remove_guest(&base, &guests[1], &err) == 0);
+	cr_expect(rules_remove_guest(&base, &guests[1], &err) == 0);
+	cr_expect(traffic_read(&base, &t, &err) == 0 && t.n > 2 && t.of[2].sent_packets == 100 &&
+		  t.of[2].sent_bytes == 2900);
 	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
 	cr_expect(traffic_forget(&base, 77, &err) == 0, "%s", err.text);
 	cr_expect(traffic_read(&base, &t, &err) == 0);
@@ -282,6 +285,37 @@ Test(rules, what_passes_is_counted_for_its_guest)
 	cr_expect(rules_remove(&base, &err) == 0);
 	cr_expect(traffic_read(&base, &t, &err) == 0 && t.epoch == 0);
 	cr_expect(traffic_forget(&base, 1, &err) == 0, "%s", err.text);
+	close(fd);
+}
+
+/* A guest without a rate is counted elsewhere than one that has one. */
+Test(rules, what_is_counted_outlives_a_change_of_rate)
+{
+	struct rules_guest rated[] = { guests[0], guests[1] };
+	const struct rules_guest *const turns[] = { &guests[1], &rated[1],  &guests[1], &rated[1],
+						    &rated[1],	&guests[1], &guests[1] };
+	struct world w = make_world();
+	int fd = datagram_receiver(w.outside);
+	CLEANUP_TRAFFIC struct traffic t = { 0 };
+	struct err err = { 0 };
+
+	rated[1].packets = 1000000;
+	for (unsigned int i = 0; i < ARRAY_LEN(turns); i++) {
+		/* A guest that stops keeps it, too. */
+		if (i == 3)
+			cr_expect(rules_remove_guest(&base, turns[i], &err) == 0, "%s", err.text);
+		cr_expect(rules_add_guest(&base, turns[i], &err) == 0, "%s", err.text);
+		cr_expect(arriving(w.guest[1], fd) == 100);
+		cr_expect(within(w.outside, do_ping, "10.66.0.2") == false);
+		cr_expect(within(w.guest[1], do_ping, "192.0.2.2"));
+		cr_expect(traffic_read(&base, &t, &err) == 0, "%s", err.text);
+		cr_expect(t.n > 2 && t.of[2].sent_packets == 101 * (i + 1) &&
+				  t.of[2].sent_bytes == 2928 * (i + 1) &&
+				  t.of[2].received_packets == i + 1 &&
+				  t.of[2].received_bytes == 28 * (i + 1),
+			  "%u: %lu, %lu", i, (unsigned long)t.of[2].sent_packets,
+			  (unsigned long)t.of[2].received_packets);
+	}
 	close(fd);
 }
 

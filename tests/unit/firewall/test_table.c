@@ -54,23 +54,24 @@ Test(table, differences_are_named)
 		const char *command, *told;
 	} cases[] = {
 		{ "delete element inet vm2 source4 { " VM2_1 " . 02:67:00:00:00:01 . 10.66.0.1 }",
-			"missing source4 { \"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.1 }\n" },
+		  "missing source4 { \"vm2-1\" . 02:67:00:00:00:01 . 10.66.0.1 }\n" },
 		{ "delete element arp vm2 claims { " VM2_1 " . 02:67:00:00:00:01 . "
 		  "02:67:00:00:00:01 . 10.66.0.1 }",
-			"missing claims { \"vm2-1\" . 02:67:00:00:00:01 . 02:67:00:00:00:01 . "
-			"10.66.0.1 }\n" },
+		  "missing claims { \"vm2-1\" . 02:67:00:00:00:01 . 02:67:00:00:00:01 . "
+		  "10.66.0.1 }\n" },
 		{ "flush chain arp vm2 claimed", "missing chain claimed: rule 1\n" },
 		{ "flush chain inet vm2 drop_sent", "missing chain drop_sent: rule 1\n" },
-		{ "delete element inet vm2 plain { " VM2_1 " }", "missing plain { \"vm2-1\" }\n" },
+		{ "delete element inet vm2 plain_sent { " VM2_1 " }",
+		  "missing plain_sent { \"vm2-1\" }\n" },
 		/* Of no guest's that is. */
 		{ "add element inet vm2 guests { " VM2_77 " . 02:67:00:00:00:4d }",
-			"unexpected guests { \"vm2-77\" . 02:67:00:00:00:4d }\n" },
+		  "unexpected guests { \"vm2-77\" . 02:67:00:00:00:4d }\n" },
 		{ "delete element inet vm2 publish4 { udp . 53 }",
-			"missing publish4 { udp . 53 : 10.66.0.2 . 5353 }\n" },
+		  "missing publish4 { udp . 53 : 10.66.0.2 . 5353 }\n" },
 		{ "flush chain inet vm2 input", "missing chain input: rule 1\n" },
 		{ "insert rule inet vm2 forward accept", "changed chain forward: rule 1\n" },
 		{ "add rule inet vm2 forward accept",
-			"unexpected chain forward: a rule more than it has, at place 12\n" },
+		  "unexpected chain forward: a rule more than it has, at place 12\n" },
 	};
 	struct buf b = { 0 };
 	struct err err = { 0 };

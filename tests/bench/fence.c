@@ -36,7 +36,9 @@
 #define GUESTS_MAX   10000
 #define OUTSIDE	     "192.0.2.2"
 #define PORT	     2222
-#define BURST_US     700000 /* of a stream */
+#define BURST_US \
+	175000 /* of a stream, and as many of them in a round: each takes a way of its own between processors */
+#define BURSTS	     4
 #define CONNECTIONS  300    /* of a round: far below what new-connections lets through */
 #define LATE_MS	     5000
 
@@ -449,10 +451,10 @@ static void connections(const struct network *n)
 /* Every round another comes first: what is left behind burdens all alike. */
 static void measure_traffic(const struct network *const of[KINDS], int round)
 {
-	for (int i = 0; i < KINDS; i++)
-		stream(of[(i + round) % KINDS]);
-	for (int i = 0; i < KINDS; i++)
-		datagrams(of[(i + round) % KINDS]);
+	for (int i = 0; i < BURSTS * KINDS; i++)
+		stream(of[(i + i / KINDS + round) % KINDS]);
+	for (int i = 0; i < BURSTS * KINDS; i++)
+		datagrams(of[(i + i / KINDS + round) % KINDS]);
 	for (int i = 0; i < KINDS; i++)
 		connections(of[(i + round) % KINDS]);
 }
@@ -507,7 +509,8 @@ static void measure_flood(const struct network *full, int second, int round)
 		pid_t pid = flood(second, quiet);
 
 		n.name = quiet ? "beside" : "flooded";
-		stream(&n);
+		for (int k = 0; k < BURSTS; k++)
+			stream(&n);
 		connections(&n);
 		stop(pid);
 	}

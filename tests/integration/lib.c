@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ const char ssh_options[] =
 	"-o UserKnownHostsFile=/run/vm2-test/known_hosts -o StrictHostKeyChecking=accept-new "
 	"-o LogLevel=ERROR";
 
-static void collect(int fd, struct buf *into)
+/* Is there more to come? If not, `fd` is closed. */
+static bool collect(int fd, struct buf *into)
 {
 	char data[65536];
 	ssize_t n = read(fd, data, sizeof(data));
@@ -32,29 +34,36 @@ static void collect(int fd, struct buf *into)
 		buf_add(into, data, (size_t)n);
 	if (n <= 0)
 		close(fd);
+	return n > 0;
 }
 
-/* Read both pipes until `pid` has ended and they are empty; a background job may keep them open. */
+/*
+ * Read both pipes until `pid` has ended and they are empty: closed, or silent for a moment, since a
+ * background job may keep them open.
+ */
 static int watch(pid_t pid, int out, int err, struct buf *o, struct buf *e)
 {
 	int64_t deadline = clock_ms() + LIMIT_MS;
+	CLEANUP_CLOSE int end = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p[3] = { { out, POLLIN, 0 }, { err, POLLIN, 0 }, { end, POLLIN, 0 } };
+	struct buf *into[2] = { o, e };
 	int status, ended = 0;
-	struct pollfd p[2] = { { .fd = out, .events = POLLIN }, { .fd = err, .events = POLLIN } };
 
+	cr_assert_geq(end, 0);
 	while (clock_ms() < deadline) {
-		int n = poll(p, 2, ended ? 50 : 10);
+		int n = poll(p, 3, ended ? 50 : 1000);
 
-		if (n > 0 && p[0].revents)
-			collect(out, o);
-		if (n > 0 && p[1].revents)
-			collect(err, e);
-		for (int i = 0; i < 2; i++)
-			if (p[i].fd >= 0 && fcntl(p[i].fd, F_GETFD) < 0)
-				p[i].fd = -1;
 		if (ended && n == 0)
 			return status;
-		if (!ended)
-			ended = waitpid(pid, &status, WNOHANG) == pid;
+		for (int i = 0; n > 0 && i < 2; i++)
+			if (p[i].revents && !collect(p[i].fd, into[i]))
+				p[i].fd = -1;
+		if (n > 0 && p[2].revents && waitpid(pid, &status, 0) == pid) {
+			ended = 1;
+			p[2].fd = -1;
+		}
+		if (ended && p[0].fd < 0 && p[1].fd < 0)
+			return status;
 	}
 	kill(-pid, SIGKILL);
 	waitpid(pid, NULL, 0);

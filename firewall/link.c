@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "firewall/link.h"
+#include "firewall/link_parts.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <sched.h>
@@ -15,7 +17,6 @@
 #include "firewall/address.h"
 #include "firewall/netlink.h"
 #include "firewall/offload.h"
-#include "firewall/route.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 
@@ -27,44 +28,21 @@
 /* The first pause meanwhile; the last is 64 times as long. */
 #define LOCAL_PAUSE_NS 50000L
 
-/* More further addresses than a guest can have. */
-#define MORE_MAX 32
-
-/* A setting of the host side's: /proc/sys/net/FAMILY/conf/INTERFACE/NAME. */
-struct setting {
-	const char *family;
-	const char *name;
-	const char *value;
-};
-
-static const struct setting settings[] = {
-	{ "ipv4", "rp_filter",
-		"1" }, /* strict: a source must be routed back to this link (RFC 3704) */
-	{ "ipv4", "accept_redirects", "0" },
-	{ "ipv4", "send_redirects", "0" },
-	{ "ipv4", "accept_source_route", "0" },
-	{ "ipv4", "proxy_arp", "0" },
-	{ "ipv4", "arp_ignore",
-		"1" }, /* answer for this link's address only, not the host's others */
-	{ "ipv4", "forwarding", "1" },
-	{ "ipv6", "accept_ra", "0" },
-	{ "ipv6", "accept_redirects", "0" },
-	{ "ipv6", "accept_source_route", "0" },
-	{ "ipv6", "autoconf", "0" },
-	{ "ipv6", "forwarding", "1" },
-};
-
-/* A link being made. */
-struct link {
-	char name[IFNAMSIZ];
-	struct route_side host, guest;
-	struct address address4, address6;
-	struct address gateway4, gateway6, local6; /* single addresses */
-	int host_index, guest_index;
-	struct address more[MORE_MAX]; /* further addresses */
-	int n_more;
-	bool has4, has6; /* an address of this family */
-	bool ipv6; /* neither side has IPv6 disabled */
+const struct link_setting link_settings[LINK_SETTINGS] = {
+	/* strict: a source must be routed back to this link (RFC 3704) */
+	{ "ipv4", "rp_filter", "1", IPV4_DEVCONF_RP_FILTER },
+	{ "ipv4", "accept_redirects", "0", IPV4_DEVCONF_ACCEPT_REDIRECTS },
+	{ "ipv4", "send_redirects", "0", IPV4_DEVCONF_SEND_REDIRECTS },
+	{ "ipv4", "accept_source_route", "0", IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE },
+	{ "ipv4", "proxy_arp", "0", IPV4_DEVCONF_PROXY_ARP },
+	/* answer for this link's address only, not the host's others */
+	{ "ipv4", "arp_ignore", "1", IPV4_DEVCONF_ARP_IGNORE },
+	{ "ipv4", "forwarding", "1", IPV4_DEVCONF_FORWARDING },
+	{ "ipv6", "accept_ra", "0", DEVCONF_ACCEPT_RA },
+	{ "ipv6", "accept_redirects", "0", DEVCONF_ACCEPT_REDIRECTS },
+	{ "ipv6", "accept_source_route", "0", DEVCONF_ACCEPT_SOURCE_ROUTE },
+	{ "ipv6", "autoconf", "0", DEVCONF_AUTOCONF },
+	{ "ipv6", "forwarding", "1", DEVCONF_FORWARDING },
 };
 
 void link_name(const char *instance, uint32_t number, char ret[16])
@@ -133,9 +111,9 @@ static int parse_more(const char *text, struct link *l, struct err *err)
 	int r;
 
 	while ((r = address_next(&text, &a, err)) == 1) {
-		if (l->n_more == MORE_MAX)
+		if (l->n_more == LINK_MORE_MAX)
 			return err_set(err, ERR_USAGE, "%s: more than %d further addresses",
-				l->name, MORE_MAX);
+				       l->name, LINK_MORE_MAX);
 		l->more[l->n_more++] = a;
 		l->has4 |= a.family == AF_INET;
 		l->has6 |= a.family == AF_INET6;
@@ -143,7 +121,7 @@ static int parse_more(const char *text, struct link *l, struct err *err)
 	return r;
 }
 
-static int prepare(const struct link_spec *spec, struct link *ret, struct err *err)
+int link_prepare(const struct link_spec *spec, struct link *ret, struct err *err)
 {
 	struct link l = { 0 };
 	int r;
@@ -180,12 +158,12 @@ static bool has_ipv6(int proc, const char *interface)
 	return fd_read_path(proc, path, value, sizeof(value)) > 0 && value[0] == '0';
 }
 
-static int apply_settings(const struct link *l, int proc, struct err *err)
+int link_apply_settings(const struct link *l, int proc, struct err *err)
 {
 	char path[96];
 
-	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
-		const struct setting *s = &settings[i];
+	for (size_t i = 0; i < ARRAY_LEN(link_settings); i++) {
+		const struct link_setting *s = &link_settings[i];
 		int r;
 
 		if (!l->ipv6 && !strcmp(s->family, "ipv6"))
@@ -236,9 +214,8 @@ static int visit_guest(struct link *l, int netns_fd, struct netlink *ret, struct
 	return visit_by(l, proc, netns_fd, ret, err);
 }
 
-/* The first address, if it is of this family, and the further ones. */
-static void each_address(const struct link *l, struct netlink *nl, int family,
-	void (*fn)(const struct link *l, struct netlink *nl, const struct address *a))
+void link_each_of(const struct link *l, struct netlink *nl, int family,
+		  void (*fn)(const struct link *l, struct netlink *nl, const struct address *a))
 {
 	const struct address *first = family == AF_INET ? &l->address4 : &l->address6;
 
@@ -257,7 +234,10 @@ static void put_in_guest(const struct link *l, struct netlink *nl, const struct 
 static void lead_to_guest(const struct link *l, struct netlink *nl, const struct address *a)
 {
 	route_add_neighbour(nl, l->host_index, a, l->guest.mac);
-	route_add_route(nl, l->host_index, a, NULL);
+	if (!l->again)
+		route_add_route(nl, l->host_index, a, NULL);
+	else if (a == &l->address4 || a == &l->address6)
+		route_put_route(nl, l->host_index, a);
 }
 
 static void ask_in_guest(const struct link *l, struct netlink *nl, const struct address *a)
@@ -289,7 +269,7 @@ static void await_local(const struct link *l, struct netlink *nl, int count,
 static void ask_all_in_guest(const struct link *l, struct netlink *nl)
 {
 	ask_in_guest(l, nl, &l->local6);
-	each_address(l, nl, AF_INET6, ask_in_guest);
+	link_each_of(l, nl, AF_INET6, ask_in_guest);
 }
 
 static void ask_on_host(const struct link *l, struct netlink *nl)
@@ -316,22 +296,21 @@ static int configure_guest(const struct link *l, struct netlink *nl, struct err 
 		route_no_own_address(nl, index);
 	route_set_up(nl, index);
 	if (l->has4) {
-		each_address(l, nl, AF_INET, put_in_guest);
+		link_each_of(l, nl, AF_INET, put_in_guest);
 		route_add_route(nl, index, &l->gateway4, NULL);
 		route_add_route(nl, index, NULL, &l->gateway4);
 		route_add_neighbour(nl, index, &l->gateway4, l->host.mac);
 	}
 	if (l->ipv6 && l->has6) {
 		route_add_address(nl, index, &l->local6);
-		each_address(l, nl, AF_INET6, put_in_guest);
+		link_each_of(l, nl, AF_INET6, put_in_guest);
 		route_add_route(nl, index, NULL, &l->gateway6);
 		route_add_neighbour(nl, index, &l->gateway6, l->host.mac);
 	}
 	return netlink_exchange(nl, "guest's " GUEST_INTERFACE, NULL, NULL, err);
 }
 
-/* The routes to the guest come last: until then no packet finds it. */
-static int configure_host(const struct link *l, struct netlink *nl, struct err *err)
+int link_configure_host(const struct link *l, struct netlink *nl, struct err *err)
 {
 	struct address gateway6 = constant(AF_INET6, LINK_GATEWAY6, 64);
 	int index = l->host_index;
@@ -341,13 +320,13 @@ static int configure_host(const struct link *l, struct netlink *nl, struct err *
 	route_set_up(nl, index);
 	if (l->has4) {
 		route_add_address(nl, index, &l->gateway4);
-		each_address(l, nl, AF_INET, lead_to_guest);
+		link_each_of(l, nl, AF_INET, lead_to_guest);
 	}
 	if (l->ipv6 && l->has6) {
 		route_add_address(nl, index, &gateway6);
 		/* Neither can be forged, or late: what a guest sends from its link is answered at once. */
 		route_add_neighbour(nl, index, &l->local6, l->guest.mac);
-		each_address(l, nl, AF_INET6, lead_to_guest);
+		link_each_of(l, nl, AF_INET6, lead_to_guest);
 	}
 	route_await_carrier(nl, index);
 	return netlink_exchange(nl, l->name, NULL, NULL, err);
@@ -396,13 +375,13 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 	r = visit_by(l, proc, netns_fd, &guest, err);
 	l->ipv6 = l->ipv6 && has_ipv6(proc, l->name);
 	if (!r)
-		r = apply_settings(l, proc, err);
+		r = link_apply_settings(l, proc, err);
 	if (!r)
 		r = offload_no_datagrams(mnl_socket_get_fd(guest.sock), GUEST_INTERFACE, err);
 	if (!r)
 		r = configure_guest(l, &guest, err);
 	if (!r)
-		r = configure_host(l, host, err);
+		r = link_configure_host(l, host, err);
 	/* Its carrier came with the host's side. */
 	if (!r) {
 		route_await_carrier(&guest, l->guest_index);
@@ -419,7 +398,7 @@ int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
 	struct link l;
 	int r;
 
-	r = prepare(spec, &l, err);
+	r = link_prepare(spec, &l, err);
 	if (!r)
 		r = netlink_open(&host, NETLINK_ROUTE, err);
 	if (!r)
@@ -454,7 +433,7 @@ static int reach(const char *instance, uint32_t number, const char *address, str
 	struct netlink *host, struct err *err)
 {
 	const struct link_spec spec = { .instance = instance, .number = number, .more = address };
-	int r = prepare(&spec, ret, err);
+	int r = link_prepare(&spec, ret, err);
 
 	if (r == 0 && ret->n_more != 1)
 		r = err_set(err, ERR_USAGE, "'%s' is not one address", address);

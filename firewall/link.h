@@ -93,6 +93,40 @@ int link_each_address(const char *instance,
 int link_set_mtu(
 	const char *instance, uint32_t number, int netns_fd, uint32_t mtu, struct err *err);
 
+/* What of a link somebody changed. */
+enum link_fault {
+	LINK_CHANGED,
+	LINK_FURTHER, /* the route to one of the further addresses alone */
+};
+
+/*
+ * Compare the host side of a link, found by its index, with what link_up() made: name, up, MAC, MTU, being nobody's
+ * port, settings, its own addresses, neighbours, and where the host would send what is for the guest. fn gets each
+ * difference in words ("it is down"; while it is down, that alone). 0; -ENODEV: there is none; or -errno.
+ */
+int link_verify(const struct link_spec *spec,
+		void (*fn)(void *data, enum link_fault fault, const char *what), void *data,
+		struct err *err);
+
+/*
+ * Have the host side again as link_up() made it, without a moment in which what is right is away (but for another
+ * name, before which it is set down). Routes that lead elsewhere are replaced; those of further addresses are let be,
+ * since they may be on their way to another. The rules of the guest must be in the kernel. -ENODEV as above.
+ */
+int link_mend(const struct link_spec *spec, struct err *err);
+
+/* Whether there is one, by its index or its name. */
+bool link_there(const char *instance, uint32_t number);
+
+/*
+ * A socket that gets to know what is done to links: *ret, to be closed. link_watch_read() calls fn with the number of
+ * each guest of which the link was changed, or lost something, by whomever, more than once perhaps, until nothing is
+ * left to read; -ENOBUFS: more was done than could be followed. A route that is replaced by another's it does not see.
+ */
+int link_watch_open(int *ret, struct err *err);
+int link_watch_read(int watch, const char *instance, void (*fn)(void *data, uint32_t number),
+		    void *data);
+
 /* Delete the host side, and with it the pair and its routes. Not there is success. */
 int link_down(const char *instance, uint32_t number, struct err *err);
 

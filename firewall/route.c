@@ -103,6 +103,46 @@ void route_set_mtu(struct netlink *nl, int ifindex, uint32_t mtu)
 	netlink_commit(nl, msg);
 }
 
+void route_set_down(struct netlink *nl, int ifindex)
+{
+	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, 0, "set it down");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	head->ifi_change = IFF_UP;
+	netlink_commit(nl, msg);
+}
+
+void route_rename(struct netlink *nl, int ifindex, const char *name)
+{
+	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, 0, "give it its name");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	mnl_attr_put_strz(msg, IFLA_IFNAME, name);
+	netlink_commit(nl, msg);
+}
+
+void route_set_mac(struct netlink *nl, int ifindex, const uint8_t mac[6])
+{
+	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, 0, "set its MAC");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	mnl_attr_put(msg, IFLA_ADDRESS, 6, mac);
+	netlink_commit(nl, msg);
+}
+
+void route_set_free(struct netlink *nl, int ifindex)
+{
+	struct nlmsghdr *msg = start(nl, RTM_NEWLINK, 0, "take it from what it is a port of");
+	struct ifinfomsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
+
+	head->ifi_index = ifindex;
+	mnl_attr_put_u32(msg, IFLA_MASTER, 0);
+	netlink_commit(nl, msg);
+}
+
 void route_await_carrier(struct netlink *nl, int ifindex)
 {
 	struct nlmsghdr *msg = start(nl, RTM_GETLINK, 0, "look for its carrier");
@@ -129,11 +169,11 @@ void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
 	netlink_commit(nl, msg);
 }
 
-void route_add_route(
-	struct netlink *nl, int ifindex, const struct address *to, const struct address *via)
+static void route_to(struct netlink *nl, int ifindex, const struct address *to,
+		     const struct address *via, uint16_t how)
 {
-	struct nlmsghdr *msg = start(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
-		to ? "add a route to an address" : "add a default route");
+	struct nlmsghdr *msg = start(nl, RTM_NEWROUTE, NLM_F_CREATE | how,
+				     to ? "add a route to an address" : "add a default route");
 	struct rtmsg *head = mnl_nlmsg_put_extra_header(msg, sizeof(*head));
 
 	head->rtm_family = to ? to->family : via->family;
@@ -148,6 +188,17 @@ void route_add_route(
 		mnl_attr_put(msg, RTA_GATEWAY, via->len, via->bytes);
 	mnl_attr_put_u32(msg, RTA_OIF, ifindex);
 	netlink_commit(nl, msg);
+}
+
+void route_add_route(struct netlink *nl, int ifindex, const struct address *to,
+		     const struct address *via)
+{
+	route_to(nl, ifindex, to, via, NLM_F_EXCL);
+}
+
+void route_put_route(struct netlink *nl, int ifindex, const struct address *to)
+{
+	route_to(nl, ifindex, to, NULL, NLM_F_REPLACE);
 }
 
 void route_ask_local(struct netlink *nl, int ifindex, const struct address *a)

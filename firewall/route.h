@@ -24,7 +24,15 @@ void route_delete_link(struct netlink *nl, const char *name);
 void route_no_own_address(struct netlink *nl, int ifindex);
 
 void route_set_up(struct netlink *nl, int ifindex);
+void route_set_down(struct netlink *nl, int ifindex);
 void route_set_mtu(struct netlink *nl, int ifindex, uint32_t mtu);
+void route_set_mac(struct netlink *nl, int ifindex, const uint8_t mac[6]);
+
+/* Another name: before Linux 6.2 of an interface that is down only. */
+void route_rename(struct netlink *nl, int ifindex, const char *name);
+
+/* A port of a bridge, bond or the like no more. */
+void route_set_free(struct netlink *nl, int ifindex);
 
 /*
  * Ask for an interface that was set up. Linux lets it send only when a task in the background has
@@ -42,6 +50,9 @@ void route_add_address(struct netlink *nl, int ifindex, const struct address *a)
  */
 void route_add_route(
 	struct netlink *nl, int ifindex, const struct address *to, const struct address *via);
+
+/* The same without `via`, where it is not refused: the one that leads elsewhere is replaced. */
+void route_put_route(struct netlink *nl, int ifindex, const struct address *to);
 
 /* Take them away again: an address, the route to one, a neighbour. */
 void route_remove_address(struct netlink *nl, int ifindex, const struct address *a);

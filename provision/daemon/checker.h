@@ -31,9 +31,10 @@ struct facts {
 
 /* One thing that is not as it should be. Texts are static, but for the name. */
 struct finding {
-	const char *kind; /* row, uids, files, snapshots, folder, state, lock, process, cgroup, rule, … */
+	const char *
+		kind; /* row, uids, files, snapshots, folder, state, lock, process, cgroup, rule, link, … */
 	const char *name;
-	const char *state; /* "lost", "left" or "half" */
+	const char *state; /* "lost", "left", "half" or "changed" */
 };
 
 typedef void (*finding_fn)(void *data, const struct finding *finding);

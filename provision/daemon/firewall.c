@@ -7,6 +7,7 @@
 #include "provision/daemon/drift.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/handlers.h"
+#include "provision/daemon/links.h"
 
 /* --- show --- */
 
@@ -97,20 +98,45 @@ int firewall_show(struct request *r)
 
 /* --- plan --- */
 
+static int send_difference(struct request *r, const char *how, const char *what)
+{
+	CLEANUP_MSG struct msg row = { 0 };
+
+	request_row_begin(&row);
+	msg_add(&row, "difference", how);
+	msg_add(&row, "what", what);
+	return request_row(r, &row);
+}
+
+/* links_find() */
+static void add_link(void *data, enum links_fault fault, const char *what)
+{
+	struct buf *b = data;
+
+	buf_printf(b, "%s%clink %s", b->len ? "\n" : "", fault == LINKS_GONE ? '-' : ' ', what);
+}
+
+/* After all locks are let go of: whoever asks may read slowly. */
+static int send_links(struct request *r)
+{
+	CLEANUP_BUF struct buf lines = { 0 };
+	char *save = NULL;
+	int n = links_find(r->config, r->store, add_link, &lines, &r->err);
+
+	for (char *l = lines.len ? strtok_r(lines.data, "\n", &save) : NULL; n == 0 && l;
+	     l = strtok_r(NULL, "\n", &save))
+		n = send_difference(r, *l == '-' ? "missing" : "changed", l + 1);
+	return n;
+}
+
 int firewall_plan(struct request *r)
 {
 	CLEANUP_DRIFTS struct drifts drifts = { 0 };
 	int n = drifts_find(r->config, r->store, &drifts, &r->err);
 
-	for (size_t i = 0; n == 0 && i < drifts.n; i++) {
-		CLEANUP_MSG struct msg row = { 0 };
-
-		request_row_begin(&row);
-		msg_add(&row, "difference", drifts.of[i].how);
-		msg_add(&row, "what", drifts.of[i].what);
-		n = request_row(r, &row);
-	}
-	return n;
+	for (size_t i = 0; n == 0 && i < drifts.n; i++)
+		n = send_difference(r, drifts.of[i].how, drifts.of[i].what);
+	return n == 0 ? send_links(r) : n;
 }
 
 int firewall_restore(struct request *r)

@@ -17,6 +17,7 @@
 #include "provision/daemon/boot.h"
 #include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/links.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/daemon/quota.h"
@@ -109,6 +110,7 @@ void recover_all(const struct config *config, struct store *store)
 
 	recover_books(config, store);
 	recover_guests(config, store);
+	links_mend(config, store);
 	settle_addresses(config, store);
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
@@ -134,6 +136,7 @@ static void empty_trash(const struct config *config)
 
 int recover_keep(const struct config *config)
 {
+	struct links_watch watch;
 	struct store *store = NULL;
 	struct err err = { 0 };
 	uint64_t synced = 0;
@@ -147,12 +150,13 @@ int recover_keep(const struct config *config)
 	 * after the other, kept a thousand waiting for minutes.
 	 */
 	recover_books(config, store);
+	links_watch(&watch);
 	boot_start(config);
 	recover_all(config, store);
 	boot_note(config, store);
 	storage_prepare(config);
 	for (unsigned int round = 1;; round++) {
-		sleep(ROUND_S);
+		links_await(&watch, config, store, 1000 * ROUND_S);
 		boot_revive(config);
 		storage_prepare(config);
 		if (round % KEEP_ROUNDS != 0)

@@ -91,33 +91,6 @@ static void end_strays(struct request *r, const struct store_tenant *t, const ch
 	guest_stop(r->config, &spec, NULL);
 }
 
-/* A running guest whose link somebody deleted: it keeps its processes, and has a new one. */
-static void mend_link(struct request *r, const struct store_tenant *t)
-{
-	const struct link_spec link = {
-		.instance = r->config->instance,
-		.number = t->guest.number,
-		.address4 = t->guest.address4[0] ? t->guest.address4 : NULL,
-		.address6 = t->guest.address6[0] ? t->guest.address6 : NULL,
-		.more = t->guest.more[0] ? t->guest.more : NULL,
-		.mtu = (uint32_t)(t->limits.mtu ?: r->config->mtu),
-	};
-	CLEANUP_FREE char *path = NULL;
-	CLEANUP_CLOSE int net = -1;
-	struct guest_run run;
-	struct err err = { 0 };
-
-	if (t->guest.intent != STORE_GUEST_PRESENT ||
-		guest_find(r->config, t->name, &run, NULL) != 0)
-		return;
-	/* Safe: the number is its init's as long as that lives, which is asked once more. */
-	path = xasprintf("/proc/%d/ns/net", run.init_pid);
-	net = open(path, O_RDONLY | O_CLOEXEC);
-	if (net >= 0 && process_wait(run.init_pidfd, 0) != 0 && link_up(&link, net, &err) != 0)
-		log_err("cannot give the guest of '%s' an interface again: %s", t->name, err.text);
-	guest_run_close(&run);
-}
-
 /* A running guest that is held to nothing any more: it keeps its processes, and its plan holds again. */
 static void mend_group(struct request *r, const struct store_tenant *t)
 {
@@ -161,8 +134,6 @@ static void mend_guest(struct request *r, const struct one *o)
 		guest_stop(r->config, &spec, NULL);
 	if (!strcmp(o->kind, "cgroup") && !strcmp(o->state, "lost"))
 		mend_group(r, &t);
-	if (!strcmp(o->kind, "interface") && !strcmp(o->state, "lost"))
-		mend_link(r, &t);
 	if (!strcmp(o->kind, "unfinished files")) {
 		guests = storage_open_guests(r->config, NULL);
 		if (guests >= 0)

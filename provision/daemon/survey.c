@@ -17,6 +17,7 @@
 #include "provision/daemon/drift.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/life.h"
+#include "provision/daemon/links.h"
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/daemon/settle.h"
@@ -169,7 +170,6 @@ static void look(struct survey *s, const char *name, struct facts *f)
 	const struct cgroup_manager *manager = cgroup_pick(NULL);
 	struct store_tenant t = { 0 };
 	struct guest_run run;
-	char interface[16] = "";
 
 	*f = (struct facts){ .name = name };
 	f->tenant = store_tenant_get(s->store, name, &t, NULL) == 0;
@@ -187,9 +187,7 @@ static void look(struct survey *s, const char *name, struct facts *f)
 		guest_run_close(&run);
 	f->stray = has_stray(s, name);
 	f->cgroup = manager && manager->there(c->instance, name);
-	if (f->intent != STORE_GUEST_NONE)
-		link_name(c->instance, t.guest.number, interface);
-	f->interface = interface[0] && if_nametoindex(interface) != 0;
+	f->interface = f->intent != STORE_GUEST_NONE && link_there(c->instance, t.guest.number);
 }
 
 /* Under its lock, so that nothing half done is seen that somebody is still at. */
@@ -308,6 +306,16 @@ static void look_at_rules(struct survey *s)
 	}
 }
 
+/* links_find(): those that are gone, or want an address, are found otherwise. */
+static void tell_link(void *data, enum links_fault fault, const char *what)
+{
+	const struct finding f = { "link", what, "changed" };
+	const struct survey *s = data;
+
+	if (fault == LINKS_CHANGED)
+		s->fn(s->data, &f);
+}
+
 /* settle_find() */
 static void tell_address(void *data, const struct store_tenant *t, const char *address, bool lost)
 {
@@ -343,8 +351,11 @@ int checker_survey(
 		look_at_mounts(&s);
 		look_at_loops(&s);
 		look_at_rules(&s);
+		r = links_find(config, store, tell_link, &s, err);
 		(void)settle_find(config, store, tell_address, &s, NULL);
-		r = store_session_each(store, NULL, true, INT64_MAX, look_at_session, &s, err);
+		if (r == 0)
+			r = store_session_each(store, NULL, true, INT64_MAX, look_at_session, &s,
+					       err);
 	}
 	names_free(&s.names);
 	names_free(&s.interfaces);

@@ -80,6 +80,55 @@ static void loses_its_control_group(void)
 	ok("vm2 tenant set near --processes plan --memory plan");
 }
 
+#define INTERFACE \
+	"i=$(vm2 guest show near --json | jq -r .interface) a=$(vm2 guest show near --json | jq -r .address4); "
+#define PING "vm2 guest exec near -- ping -c1 -W2 192.0.2.2"
+
+/* What is done to it, and how it is named; what the kernel tells nobody of is found by asking. */
+static const struct {
+	const char *what, *kinds, *words;
+} harms[] = {
+	{ "ip link set $i down", "[\"link\"]", "it is down" },
+	{ "ip route delete $a dev $i", "[\"link\"]", "no route leads to " },
+	{ "ip link set $i mtu 1300", "[\"link\"]", "its MTU is 1300, not 1500" },
+	{ "ip link set $i down && ip link set $i name away && ip link set away up", "[\"link\"]",
+	  "it is named away" },
+	{ "ip link delete $i", "[\"interface\"]", "it is not there" },
+};
+
+/* The younger of vm2d's children that lead a session: the other one is the fence. */
+#define KEEPER                                                                                \
+	"$(ps -o pid=,sid=,comm= --ppid $(pgrep -ox vm2d) | awk '$1 == $2 && $3 == \"vm2d\" " \
+	"{ print $1 }' | sort -n | sed -n 2p)"
+
+/* The keeper, which would mend it at once, is held meanwhile. */
+static void loses_its_link(void)
+{
+	ok("vm2 guest exec near -- sh -c 'nohup sleep 1000 >/dev/null 2>&1 &'; " PING
+	   " && kill -STOP " KEEPER);
+	for (size_t i = 0; i < sizeof(harms) / sizeof(harms[0]); i++) {
+		ok(INTERFACE "%s", harms[i].what);
+		cr_assert_str_eq(ok("%s | jq -c unique", list), harms[i].kinds, "%s",
+				 harms[i].what);
+		assert_has(sh("vm2 firewall verify").out, harms[i].words);
+		ok("! vm2 firewall verify");
+		cr_assert_str_eq(ok("vm2 host repair --json | jq -c 'map(.outcome) | unique'"),
+				 "[\"mended\"]", "%s: %s", harms[i].what,
+				 sh("vm2 host repair --json; ip route; ip link").out);
+		ok("vm2 firewall verify");
+		cr_assert_str_eq(ok("%s", list), "[]", "%s", harms[i].what);
+		ok(PING);
+	}
+	/* Nobody says so, and it is mended. */
+	ok("kill -CONT " KEEPER);
+	ok(INTERFACE "ip link set $i down");
+	wait_for(20, "vm2 firewall verify");
+	ok(PING);
+	ok(INTERFACE "ip link delete $i");
+	wait_for(20, "vm2 firewall verify");
+	ok(PING);
+}
+
 Test(repair, finds_and_mends)
 {
 
@@ -105,9 +154,7 @@ Test(repair, finds_and_mends)
 	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")' && vm2 firewall verify");
 	ok("vm2 publish remove near udp 8078");
 	/* A link that somebody deleted is made anew, under the guest's running processes. */
-	ok("vm2 guest exec near -- sh -c 'nohup sleep 1000 >/dev/null 2>&1 &'; ip link delete $(vm2 guest show near --json | jq -r .interface)");
-	cr_assert_str_eq(ok("%s", list), "[\"interface\"]");
-	ok("vm2 host repair --json | jq -e 'all(.outcome == \"mended\")'");
+	loses_its_link();
 	ok("vm2 guest exec near -- pgrep -f 'sleep 1000' && vm2 guest exec near -- ping -c1 -W2 192.0.2.2");
 	loses_its_control_group();
 	/* A vm2-guest whose folder is gone: nobody finds it but by looking at all processes. */

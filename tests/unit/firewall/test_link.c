@@ -361,3 +361,140 @@ Test(link, two_hundred_links, .timeout = 120)
 			down[i], now_ms() - t0);
 	}
 }
+
+/* link_verify() */
+static void add_words(void *data, enum link_fault fault, const char *what)
+{
+	char *text = data;
+	size_t len = strlen(text);
+
+	snprintf(text + len, 1024 - len, "%s%s;", fault == LINK_FURTHER ? "further: " : "", what);
+}
+
+static const char *faults(const struct link_spec *of)
+{
+	static char text[1024];
+	struct err err = { 0 };
+	int r;
+
+	text[0] = '\0';
+	r = link_verify(of, add_words, text, &err);
+	if (r == -ENODEV)
+		return "gone";
+	cr_assert(r == 0, "%s", err.text);
+	return text;
+}
+
+#define PERMANENT " is no permanent neighbour of its guest's MAC;"
+
+/* What somebody does to the host's side, what is said of it, and that it is as it was afterwards. */
+Test(link, what_others_change_is_named_and_mended)
+{
+	static const struct {
+		const char *harm, *words;
+		bool further; /* which is lost with it, and not for this to mend */
+	} harms[] = {
+		{ "ip link set vm2-7 down", "it is down;", true },
+		{ "ip link set vm2-7 down; ip link set vm2-7 name away; ip link set away up; "
+		  "ip address add fe80::1/64 dev away nodad; ip route add 10.66.0.7 dev away; "
+		  "ip route add fd66::7 dev away; for a in 10.66.0.7 fd66::7 fe80::2 10.77.0.7; do ip neigh "
+		  "replace $a lladdr 02:67:00:00:00:07 dev away; done; ip route add 10.77.0.7 dev away",
+		  "it is named away;", true },
+		{ "ip link set vm2-7 mtu 1300", "its MTU is 1300, not 1400;" },
+		{ "ip link add br9 type bridge; ip link set vm2-7 master br9",
+		  "it is a port of br9;" },
+		{ "echo 0 >/proc/sys/net/ipv4/conf/vm2-7/rp_filter; echo 1 "
+		  ">/proc/sys/net/ipv6/conf/vm2-7/accept_ra",
+		  "net.ipv4.conf.vm2-7.rp_filter is 0, not 1;net.ipv6.conf.vm2-7.accept_ra is 1, not 0;" },
+		/* With its last address the kernel takes all of IPv4 from it. */
+		{ "ip address delete 169.254.1.1/32 dev vm2-7",
+		  "it has not the address 169.254.1.1;10.66.0.7" PERMANENT
+		  "no route leads to 10.66.0.7 by it;10.77.0.7" PERMANENT
+		  "further: no route leads to 10.77.0.7 by it;",
+		  true },
+		{ "ip address delete fe80::1/64 dev vm2-7", "it has not the address fe80::1;" },
+		{ "ip neigh delete 10.66.0.7 dev vm2-7", "10.66.0.7" PERMANENT },
+		{ "ip neigh delete 10.77.0.7 dev vm2-7", "10.77.0.7" PERMANENT },
+		{ "ip neigh replace fe80::2 lladdr 02:67:00:00:00:08 dev vm2-7",
+		  "fe80::2" PERMANENT },
+		{ "ip route delete 10.66.0.7", "no route leads to 10.66.0.7 by it;" },
+		{ "ip route replace blackhole 10.66.0.7", "no route leads to 10.66.0.7 by it;" },
+		{ "ip route replace 10.66.0.7 via 192.0.2.1",
+		  "no route leads to 10.66.0.7 by it;" },
+		{ "ip -6 route delete fd66::7", "no route leads to fd66::7 by it;" },
+	};
+	struct link_spec with = spec;
+	struct err err = { 0 };
+	char text[1024];
+	int netns;
+
+	be_host();
+	netns = new_netns();
+	with.more = "10.77.0.7";
+	cr_expect_str_eq(faults(&with), "gone");
+	cr_expect(link_mend(&with, &err) == -ENODEV && !link_there("vm2", 7));
+	cr_assert(link_up(&with, netns, &err) == 0, "%s", err.text);
+	cr_expect_str_eq(faults(&with), "");
+	output("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; "
+	       "ip address add 192.0.2.2/24 dev up0",
+	       text, sizeof(text));
+	for (size_t i = 0; i < sizeof(harms) / sizeof(harms[0]); i++) {
+		output(harms[i].harm, text, sizeof(text));
+		cr_expect_str_eq(faults(&with), harms[i].words, "%s: %s", harms[i].harm,
+				 faults(&with));
+		cr_expect(link_there("vm2", 7));
+		cr_expect(link_mend(&with, &err) == 0, "%s: %s", harms[i].harm, err.text);
+		cr_expect_str_eq(faults(&with),
+				 harms[i].further ? "further: no route leads to 10.77.0.7 by it;" :
+						    "",
+				 "%s: %s", harms[i].harm, faults(&with));
+		cr_expect(within(netns, do_ping, LINK_GATEWAY4) &&
+				  within(netns, do_ping, LINK_GATEWAY6),
+			  "%s", harms[i].harm);
+		output("ip route replace 10.77.0.7 dev vm2-7", text, sizeof(text));
+	}
+	output("ip link set vm2-7 address 02:00:00:00:00:01", text, sizeof(text));
+	cr_expect(strstr(faults(&with), "its MAC is 02:00:00:00:00:01, not 02:68:00:00:00:07;"));
+	cr_expect(link_mend(&with, &err) == 0);
+	cr_expect_str_eq(faults(&with), "");
+	/* Where IPv6 is off there is nothing of it to miss. */
+	output("echo 1 >/proc/sys/net/ipv6/conf/vm2-7/disable_ipv6", text, sizeof(text));
+	cr_expect_str_eq(faults(&with), "");
+}
+
+static void count_number(void *data, uint32_t number)
+{
+	*(int *)data += number == 7;
+}
+
+/* A start's additions may be told; each loss must be. */
+Test(link, losses_are_told)
+{
+	static const char *const losses[] = {
+		"ip link set vm2-7 down",
+		"ip link set vm2-7 up",
+		"ip route add 10.66.0.7 dev vm2-7; ip route delete 10.66.0.7",
+		"ip address delete 169.254.1.1/32 dev vm2-7",
+		"ip link set vm2-7 mtu 1300",
+		"ip neigh add 10.66.0.7 lladdr 02:67:00:00:00:07 dev vm2-7; ip neigh delete 10.66.0.7 dev vm2-7",
+		"ip link delete vm2-7"
+	};
+	struct err err = { 0 };
+	int told = 0, watch = -1;
+	char text[256];
+
+	be_host();
+	cr_assert(link_watch_open(&watch, &err) == 0, "%s", err.text);
+	cr_assert(link_up(&spec, new_netns(), &err) == 0, "%s", err.text);
+	cr_expect(link_watch_read(watch, "vm2", count_number, &told) == 0 && told > 0);
+	told = 0;
+	cr_expect(link_watch_read(watch, "vm2", count_number, &told) == 0 && told == 0);
+	for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {
+		told = 0;
+		output(losses[i], text, sizeof(text));
+		cr_expect(link_watch_read(watch, "vm2", count_number, &told) == 0 && told > 0, "%s",
+			  losses[i]);
+		cr_expect(link_watch_read(watch, "vm3", count_number, &told) == 0);
+	}
+	close(watch);
+}

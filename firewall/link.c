@@ -392,6 +392,20 @@ static int configure(struct link *l, struct netlink *host, int netns_fd, struct 
 	return r;
 }
 
+void link_await(const struct link *l, struct netlink *host, int proc, int netns_fd)
+{
+	CLEANUP_NETLINK struct netlink guest = { 0 };
+	struct link other = *l;
+
+	/* A guest that configures its own network may have renamed its side. */
+	if (visit_by(&other, proc, netns_fd, &guest, NULL) == 0) {
+		route_await_carrier(&guest, other.guest_index);
+		(void)netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, NULL);
+	}
+	if (l->ipv6 && l->has6)
+		await_local(l, host, 1, ask_on_host);
+}
+
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink host = { 0 };

@@ -111,9 +111,9 @@ int link_verify(const struct link_spec *spec,
 /*
  * Have the host side again as link_up() made it, without a moment in which what is right is away (but for another
  * name, before which it is set down). Routes that lead elsewhere are replaced; those of further addresses are let be,
- * since they may be on their way to another. The rules of the guest must be in the kernel. -ENODEV as above.
+ * since they may be on their way to another. netns_fd as for link_add_address(). The rules of the guest must be in the kernel. -ENODEV as above.
  */
-int link_mend(const struct link_spec *spec, struct err *err);
+int link_mend(const struct link_spec *spec, int netns_fd, struct err *err);
 
 /* Whether there is one, by its index or its name. */
 bool link_there(const char *instance, uint32_t number);

@@ -47,6 +47,9 @@ int link_apply_settings(const struct link *l, int proc, struct err *err);
 /* Set the host side up, with its addresses, neighbours and, last, routes: until then no packet finds the guest. */
 int link_configure_host(const struct link *l, struct netlink *nl, struct err *err);
 
+/* Until what link_configure_host() did is at work on both sides: no error, it comes in any case. */
+void link_await(const struct link *l, struct netlink *host, int proc, int netns_fd);
+
 /* Call fn with the first address, if it is of this family, and the further ones that are. */
 void link_each_of(const struct link *l, struct netlink *nl, int family,
 		  void (*fn)(const struct link *l, struct netlink *nl, const struct address *a));

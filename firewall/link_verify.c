@@ -341,7 +341,7 @@ int link_verify(const struct link_spec *spec,
 	return r;
 }
 
-int link_mend(const struct link_spec *spec, struct err *err)
+int link_mend(const struct link_spec *spec, int netns_fd, struct err *err)
 {
 	CLEANUP_NETLINK struct netlink nl = { 0 };
 	CLEANUP_CLOSE int proc = -1;
@@ -370,7 +370,11 @@ int link_mend(const struct link_spec *spec, struct err *err)
 	if (proc < 0)
 		return err_sys(err, -proc, "cannot make a proc to look at %s with", l.name);
 	r = link_apply_settings(&l, proc, err);
-	return r ?: link_configure_host(&l, &nl, err);
+	if (r == 0)
+		r = link_configure_host(&l, &nl, err);
+	if (r == 0)
+		link_await(&l, &nl, proc, netns_fd);
+	return r;
 }
 
 bool link_there(const char *instance, uint32_t number)

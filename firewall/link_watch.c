@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
-#include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
@@ -17,9 +16,8 @@
 #define QUEUE_BYTES (1024 * 1024)
 #define NOTICE_MAX  65536
 
-#define GROUPS                                                                  \
-	(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | \
-	 RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
+/* An address that goes takes a route of its own with it. */
+#define GROUPS (RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
 
 /* What a guest's start adds, and what goes on elsewhere on the host, wakes nobody. */
 static int only_losses(int fd)
@@ -27,9 +25,8 @@ static int only_losses(int fd)
 	struct sock_filter losses[] = {
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
 		/* It is loaded as if it were big-endian. */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWLINK), 5, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELLINK), 4, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELADDR), 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWLINK), 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELLINK), 3, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELROUTE), 2, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELNEIGH), 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, 0),
@@ -71,8 +68,6 @@ static uint32_t index_of(const struct nlmsghdr *msg)
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
 		return (uint32_t)((const struct ifinfomsg *)mnl_nlmsg_get_payload(msg))->ifi_index;
-	case RTM_DELADDR:
-		return ((const struct ifaddrmsg *)mnl_nlmsg_get_payload(msg))->ifa_index;
 	case RTM_DELNEIGH:
 		return (uint32_t)((const struct ndmsg *)mnl_nlmsg_get_payload(msg))->ndm_ifindex;
 	default:
@@ -94,7 +89,7 @@ int link_watch_read(int watch, const char *instance, void (*fn)(void *data, uint
 		if (len < 0 && errno != EINTR)
 			return errno == EAGAIN ? 0 : -errno;
 		for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
-			if (mnl_nlmsg_get_payload_len(msg) >= sizeof(struct ifaddrmsg) &&
+			if (mnl_nlmsg_get_payload_len(msg) >= sizeof(struct rtmsg) &&
 			    link_number(base, index_of(msg), &number))
 				fn(data, number);
 	}

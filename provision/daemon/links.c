@@ -163,7 +163,7 @@ static int mend_one(const struct config *config, struct store *store, const char
 	if (r == -ENODEV)
 		r = replace(&spec, &run, &err);
 	else if (r == 0 && before.changed)
-		r = link_mend(&spec, &err);
+		r = link_mend(&spec, run.init_pidfd, &err);
 	guest_run_close(&run);
 	if (r == 0 && before.changed)
 		r = look_at(config, &t, &after, &err);

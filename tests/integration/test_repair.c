@@ -122,10 +122,10 @@ static void loses_its_link(void)
 	/* Nobody says so, and it is mended. */
 	ok("kill -CONT " KEEPER);
 	ok(INTERFACE "ip link set $i down");
-	wait_for(20, "vm2 firewall verify");
+	wait_for(10, "vm2 firewall verify");
 	ok(PING);
 	ok(INTERFACE "ip link delete $i");
-	wait_for(20, "vm2 firewall verify");
+	wait_for(10, "vm2 firewall verify");
 	ok(PING);
 }
 

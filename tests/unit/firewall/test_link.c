@@ -432,7 +432,7 @@ Test(link, what_others_change_is_named_and_mended)
 	netns = new_netns();
 	with.more = "10.77.0.7";
 	cr_expect_str_eq(faults(&with), "gone");
-	cr_expect(link_mend(&with, &err) == -ENODEV && !link_there("vm2", 7));
+	cr_expect(link_mend(&with, netns, &err) == -ENODEV && !link_there("vm2", 7));
 	cr_assert(link_up(&with, netns, &err) == 0, "%s", err.text);
 	cr_expect_str_eq(faults(&with), "");
 	output("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; "
@@ -443,7 +443,7 @@ Test(link, what_others_change_is_named_and_mended)
 		cr_expect_str_eq(faults(&with), harms[i].words, "%s: %s", harms[i].harm,
 				 faults(&with));
 		cr_expect(link_there("vm2", 7));
-		cr_expect(link_mend(&with, &err) == 0, "%s: %s", harms[i].harm, err.text);
+		cr_expect(link_mend(&with, netns, &err) == 0, "%s: %s", harms[i].harm, err.text);
 		cr_expect_str_eq(faults(&with),
 				 harms[i].further ? "further: no route leads to 10.77.0.7 by it;" :
 						    "",
@@ -455,7 +455,7 @@ Test(link, what_others_change_is_named_and_mended)
 	}
 	output("ip link set vm2-7 address 02:00:00:00:00:01", text, sizeof(text));
 	cr_expect(strstr(faults(&with), "its MAC is 02:00:00:00:00:01, not 02:68:00:00:00:07;"));
-	cr_expect(link_mend(&with, &err) == 0);
+	cr_expect(link_mend(&with, netns, &err) == 0);
 	cr_expect_str_eq(faults(&with), "");
 	/* Where IPv6 is off there is nothing of it to miss. */
 	output("echo 1 >/proc/sys/net/ipv6/conf/vm2-7/disable_ipv6", text, sizeof(text));
@@ -471,12 +471,14 @@ static void count_number(void *data, uint32_t number)
 Test(link, losses_are_told)
 {
 	static const char *const losses[] = {
+		"ip address delete fe80::1/64 dev vm2-7",
 		"ip link set vm2-7 down",
 		"ip link set vm2-7 up",
 		"ip route add 10.66.0.7 dev vm2-7; ip route delete 10.66.0.7",
 		"ip address delete 169.254.1.1/32 dev vm2-7",
 		"ip link set vm2-7 mtu 1300",
 		"ip neigh add 10.66.0.7 lladdr 02:67:00:00:00:07 dev vm2-7; ip neigh delete 10.66.0.7 dev vm2-7",
+		"ip link set vm2-7 down",
 		"ip link delete vm2-7"
 	};
 	struct err err = { 0 };

@@ -144,6 +144,24 @@ static int replace(const struct link_spec *spec, const struct guest_run *run, st
 	return net >= 0 && process_wait(run->init_pidfd, 0) != 0 ? link_up(spec, net, err) : 0;
 }
 
+static void ignore(void *unused, enum links_fault fault, const char *what)
+{
+}
+
+/* Without its lock, which others may want: what is seen wrong is looked at again under it. */
+static bool seems_right(const struct config *config, struct store *store, const char *name)
+{
+	struct looking l = { .fn = ignore };
+	struct store_tenant t;
+	struct guest_run run;
+
+	if (store_tenant_get(store, name, &t, NULL) != 0 || !is_present(&t, NULL) ||
+	    guest_find(config, name, &run, NULL) != 0)
+		return true;
+	guest_run_close(&run);
+	return look_at(config, &t, &l, NULL) == 0 && !l.changed && !l.further;
+}
+
 /* ERR_BUSY: another works on it. *further: a route of a further address is not there. */
 static int mend_one(const struct config *config, struct store *store, const char *name,
 		    bool *further)
@@ -154,8 +172,11 @@ static int mend_one(const struct config *config, struct store *store, const char
 	struct link_spec spec;
 	struct store_tenant t;
 	struct guest_run run;
-	int r = take_running(config, store, name, &t, &lock, &run);
+	int r;
 
+	if (seems_right(config, store, name))
+		return 0;
+	r = take_running(config, store, name, &t, &lock, &run);
 	if (r != 0)
 		return r;
 	spec = spec_of(config, &t);

@@ -6,7 +6,9 @@ TestSuite(repair, .timeout = 300);
 
 static const char list[] = "vm2 host repair --dry-run --json | jq -c 'map(.kind) | sort'";
 
-#define MEND	 "vm2 host repair --json | jq -e 'length > 0 and all(.outcome == \"mended\")'"
+#define MEND                                                                                 \
+	"l=$(vm2 host repair --json) && echo \"$l\" && echo \"$l\" | jq -e 'length > 0 and " \
+	"all(.outcome == \"mended\")'"
 #define KEPT	 "vm2 host repair --json | jq -e 'length > 0 and all(.outcome | startswith(\"kept\"))'"
 #define DATABASE "sqlite3 /var/lib/vm2/tenants.db"
 

@@ -160,7 +160,7 @@ Test(table, flushed_table_is_noticed)
 /* The manual shows the table; what it shows must be what is there. */
 Test(table, manual_shows_this_table)
 {
-	static char text[16384], manual[32768];
+	static char text[16384], manual[49152];
 	struct err err = { 0 };
 
 	be_host();

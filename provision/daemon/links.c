@@ -234,33 +234,25 @@ static void touch(void *data, uint32_t number)
 	w->of[w->n++] = number;
 }
 
-static bool is_touched(const struct store_tenant *t, const void *data)
-{
-	const struct links_watch *w = data;
-
-	for (size_t i = 0; i < w->n; i++)
-		if (w->of[i] == t->guest.number)
-			return is_present(t, NULL);
-	return false;
-}
-
 /* Those that another works on stay touched, and are looked at again. */
 static void mend_touched(struct links_watch *w, const struct config *config, struct store *store)
 {
-	CLEANUP_NAMES struct names names = { 0 };
-	bool further = false, busy = false;
+	bool further = w->all;
+	size_t busy = 0;
 
 	if (w->all)
 		links_mend(config, store);
-	else if (names_collect(store, is_touched, w, &names, NULL) != 0)
-		return;
-	for (size_t i = 0; i < names.n; i++)
-		busy |= mend_one(config, store, names.of[i], &further) == ERR_BUSY;
-	if (further || w->all)
+	for (size_t i = 0; !w->all && i < w->n; i++) {
+		char name[STORE_NAME_SIZE];
+
+		if (store_tenant_by_number(store, w->of[i], name, NULL) == 0 &&
+		    mend_one(config, store, name, &further) == ERR_BUSY)
+			w->of[busy++] = w->of[i];
+	}
+	if (further)
 		settle_addresses(config, store);
 	w->all = false;
-	if (!busy)
-		w->n = 0;
+	w->n = busy;
 }
 
 void links_await(struct links_watch *w, const struct config *config, struct store *store,

@@ -262,9 +262,12 @@ int store_tenant_change(struct store *store, const char *name, const char *plan,
 	const struct limits_part *own, struct err *err);
 
 /*
- * The name of the tenant whose account has this uid. ERR_NOT_FOUND is without a text: it is usual.
+ * The name of the tenant whose account has this uid, or whose guest has this number. ERR_NOT_FOUND is without a text:
+ * it is usual.
  */
 int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err);
+int store_tenant_by_number(struct store *store, uint32_t number, char ret[STORE_NAME_SIZE],
+			   struct err *err);
 
 /* Suspend with a reason (may be ""), or resume with NULL. */
 /* Give a tenant another owner, or none (""). */

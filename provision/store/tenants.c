@@ -188,11 +188,12 @@ int store_tenant_each(struct store *store, store_tenant_fn fn, void *data, struc
 	return r;
 }
 
-int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err)
+/* The one name that a query of one number finds. */
+static int find_name(struct store *store, const char *query, int64_t number,
+		     char ret[STORE_NAME_SIZE], struct err *err)
 {
 	CLEANUP_STATEMENT sqlite3_stmt *s = NULL;
-	int r = db_prepare(
-		store, &s, err, "SELECT name FROM tenant WHERE uid = ?", "i", (int64_t)uid);
+	int r = db_prepare(store, &s, err, query, "i", number);
 
 	if (r == 0)
 		r = db_step(store, s, err);
@@ -200,6 +201,20 @@ int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE
 		return r == 0 ? ERR_NOT_FOUND : r;
 	db_text(s, 0, ret, STORE_NAME_SIZE);
 	return 0;
+}
+
+int store_tenant_by_uid(struct store *store, uid_t uid, char ret[STORE_NAME_SIZE], struct err *err)
+{
+	return find_name(store, "SELECT name FROM tenant WHERE uid = ?", (int64_t)uid, ret, err);
+}
+
+int store_tenant_by_number(struct store *store, uint32_t number, char ret[STORE_NAME_SIZE],
+			   struct err *err)
+{
+	return find_name(
+		store,
+		"SELECT t.name FROM guest g JOIN tenant t ON t.id = g.tenant WHERE g.number = ?",
+		(int64_t)number, ret, err);
 }
 
 /* What every change of one tenant ends with. */

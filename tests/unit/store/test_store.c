@@ -396,6 +396,20 @@ Test(store, adds_each_byte_once)
 	ASSERT_SENT(63, 6300);
 }
 
+Test(store, finds_whose_guest_has_a_number)
+{
+	PLACE(p, "");
+	char name[STORE_NAME_SIZE] = "";
+	struct store_guest g;
+
+	add_template(&p);
+	cr_assert_eq(add_guest(&p, "acme", &g), 0, "%s", p.err.text);
+	cr_assert_eq(add_guest(&p, "other", &g), 0, "%s", p.err.text);
+	cr_assert_eq(store_tenant_by_number(p.store, g.number, name, &p.err), 0, "%s", p.err.text);
+	cr_expect_str_eq(name, "other");
+	cr_expect_eq(store_tenant_by_number(p.store, g.number + 1, name, NULL), ERR_NOT_FOUND);
+}
+
 Test(store, checks_passwords)
 {
 	PLACE(p, "");

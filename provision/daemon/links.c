@@ -98,6 +98,31 @@ static bool is_present(const struct store_tenant *t, const void *unused)
 	return t->guest.intent == STORE_GUEST_PRESENT;
 }
 
+static void ignore(void *unused, enum links_fault fault, const char *what)
+{
+}
+
+/*
+ * Without its lock, which others may want, and who takes none that is held would not do its work: what is seen
+ * wrong is looked at again under it. *further: a route of a further address is not there.
+ */
+static bool seems_right(const struct config *config, struct store *store, const char *name,
+			bool *further)
+{
+	struct looking l = { .fn = ignore };
+	struct store_tenant t;
+	struct guest_run run;
+	int r;
+
+	if (store_tenant_get(store, name, &t, NULL) != 0 || !is_present(&t, NULL) ||
+	    guest_find(config, name, &run, NULL) != 0)
+		return true;
+	guest_run_close(&run);
+	r = look_at(config, &t, &l, NULL);
+	*further |= l.further;
+	return r == 0 && !l.changed;
+}
+
 int links_find(const struct config *config, struct store *store, fault_fn fn, void *data,
 	       struct err *err)
 {
@@ -109,7 +134,10 @@ int links_find(const struct config *config, struct store *store, fault_fn fn, vo
 		CLEANUP_CLOSE int lock = -1;
 		struct store_tenant t;
 		struct guest_run run;
+		bool further = false;
 
+		if (seems_right(config, store, names.of[i], &further) && !further)
+			continue;
 		if (take_running(config, store, names.of[i], &t, &lock, &run) != 0)
 			continue;
 		guest_run_close(&run);
@@ -144,24 +172,6 @@ static int replace(const struct link_spec *spec, const struct guest_run *run, st
 	return net >= 0 && process_wait(run->init_pidfd, 0) != 0 ? link_up(spec, net, err) : 0;
 }
 
-static void ignore(void *unused, enum links_fault fault, const char *what)
-{
-}
-
-/* Without its lock, which others may want: what is seen wrong is looked at again under it. */
-static bool seems_right(const struct config *config, struct store *store, const char *name)
-{
-	struct looking l = { .fn = ignore };
-	struct store_tenant t;
-	struct guest_run run;
-
-	if (store_tenant_get(store, name, &t, NULL) != 0 || !is_present(&t, NULL) ||
-	    guest_find(config, name, &run, NULL) != 0)
-		return true;
-	guest_run_close(&run);
-	return look_at(config, &t, &l, NULL) == 0 && !l.changed && !l.further;
-}
-
 /* ERR_BUSY: another works on it. *further: a route of a further address is not there. */
 static int mend_one(const struct config *config, struct store *store, const char *name,
 		    bool *further)
@@ -174,7 +184,8 @@ static int mend_one(const struct config *config, struct store *store, const char
 	struct guest_run run;
 	int r;
 
-	if (seems_right(config, store, name))
+	/* Further addresses are not mended here. */
+	if (seems_right(config, store, name, further))
 		return 0;
 	r = take_running(config, store, name, &t, &lock, &run);
 	if (r != 0)

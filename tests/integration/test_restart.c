@@ -179,6 +179,11 @@ Test(restart, the_doors_are_not_root)
 	tenant_ready("doors");
 	ok("ssh %s doors@127.0.0.1 'sleep 30' >/dev/null 2>&1 </dev/zero &", ssh_options);
 	wait_for(20, "pgrep -f '^sleep 30'");
+	/* Those that wait for others have come: the last of them are not the session's own. */
+	wait_for(
+		20,
+		"test $(pgrep -c -P $(pgrep -f '[v]m2-gateway-wire' -P $(pgrep -ox vm2-gateway))) -ge 3 && "
+		"test $(pgrep -cf '[v]m2-gateway-monitor' -P $(pgrep -ox vm2-gateway)) -ge 4");
 	cr_assert_str_eq(ok("ps -eo user:20,args | grep '[v]m2-gateway' | grep -v supervise | awk '{print $1}' | sort -u"),
 			 "vm2-gateway");
 	/* The process that parses SSH: no files, no network of its own, a seccomp filter. */

@@ -195,11 +195,12 @@ static int take_address(const struct nlmsghdr *msg, void *data)
 
 	if ((int)head->ifa_index != w->index)
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, msg,
-			  sizeof(*head)) if (mnl_attr_get_type(a) == IFA_ADDRESS &&
-					     mnl_attr_get_payload_len(a) == w->address->len &&
-					     !memcmp(mnl_attr_get_payload(a), w->address->bytes,
-						     w->address->len)) w->there = true;
+	mnl_attr_for_each(a, msg, sizeof(*head))
+	{
+		if (mnl_attr_get_type(a) == IFA_ADDRESS && mnl_attr_get_payload_len(a) == w->address->len &&
+			!memcmp(mnl_attr_get_payload(a), w->address->bytes, w->address->len))
+			w->there = true;
+	}
 	return MNL_CB_OK;
 }
 
@@ -231,11 +232,12 @@ static int take_neighbour(const struct nlmsghdr *msg, void *data)
 	const uint8_t **mac = data;
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, msg,
-			  sizeof(*head)) if (*mac && mnl_attr_get_type(a) == NDA_LLADDR &&
-					     (head->ndm_state & NUD_PERMANENT) &&
-					     mnl_attr_get_payload_len(a) == 6 &&
-					     !memcmp(mnl_attr_get_payload(a), *mac, 6)) *mac = NULL;
+	mnl_attr_for_each(a, msg, sizeof(*head))
+	{
+		if (*mac && mnl_attr_get_type(a) == NDA_LLADDR && (head->ndm_state & NUD_PERMANENT) &&
+			mnl_attr_get_payload_len(a) == 6 && !memcmp(mnl_attr_get_payload(a), *mac, 6))
+			*mac = NULL;
+	}
 	return MNL_CB_OK;
 }
 

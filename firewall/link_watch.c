@@ -57,8 +57,11 @@ static uint32_t index_of_route(const struct nlmsghdr *msg)
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, msg, sizeof(struct rtmsg)) if (mnl_attr_get_type(a) ==
-							    RTA_OIF) return mnl_attr_get_u32(a);
+	mnl_attr_for_each(a, msg, sizeof(struct rtmsg))
+	{
+		if (mnl_attr_get_type(a) == RTA_OIF)
+			return mnl_attr_get_u32(a);
+	}
 	return 0;
 }
 

@@ -135,6 +135,25 @@ Test(limits, of_its_network_change_in_a_running_guest)
 	ok("nft list set inet vm2 down | grep '\"%s\" limit rate over 3750000 bytes/second'", interface);
 }
 
+/* By other programs: one sends far more than its guest may, and one reads what the kernel has. */
+Test(limits, of_its_network_hold_for_a_flood_of_datagrams)
+{
+	int kbits;
+
+	have("flood", "--up 10mbit");
+	assert_status(ssh("flood", "", "true"), 0);
+	ok("nft -j list ruleset | jq -e --arg a $(vm2 guest show flood --json | jq -r .address4) "
+	   "'[.nftables[].set? | select(.table? == \"vm2\" and .name == \"source4\") | .elem[].concat[2]] | index($a)'");
+	ok("/run/host/outside sh -c 'iperf3 -s -1 -B 198.51.100.1 >/run/vm2-test/iperf3 2>&1 </dev/null &'");
+	wait_for(20, "/run/host/outside ss -Hltn 'sport = 5201' | grep .");
+	ok("nsenter -t $(vm2 guest show flood --json | jq .pid) -n "
+	   "iperf3 -c 198.51.100.1 -u -b 50M -l 1000 -t 3 --json >/run/vm2-test/iperf3.json");
+	kbits = atoi(ok("jq '.end.sum | (.bits_per_second * (1 - .lost_percent / 100) / 1000 | floor)' /run/vm2-test/iperf3.json"));
+	/* A second's may come at once: 40 Mbit of the 150 that were sent in 3 s, by IP. */
+	cr_assert(kbits > 6000 && kbits < 14500, "%d kbit/s", kbits);
+	ok("vm2 network top --json >/dev/null; test $(vm2 guest show flood --json | jq .dropped) -gt 5000");
+}
+
 /* Everybody gets in, within the time that is promised while `what` goes on in the guest. */
 static void all_get_in(const char *what)
 {

@@ -94,7 +94,7 @@ static const struct verb verbs[] = {
 	  .columns = plan_columns, .shape = TABLE_MANY, .run = plan },
 	{ .name = "verify", .help = "The same; exit status 1 when there is a difference.",
 	  .columns = plan_columns, .shape = TABLE_MANY, .run = verify },
-	{ .name = "restore", .help = "Put the whole table into the kernel anew.",
+	{ .name = "restore", .help = "Put the whole table into the kernel anew, and restore links.",
 	  .options = restore_options, .columns = plan_columns, .run = restore },
 	{ 0 },
 };

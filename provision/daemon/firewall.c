@@ -8,6 +8,7 @@
 #include "provision/daemon/fence.h"
 #include "provision/daemon/handlers.h"
 #include "provision/daemon/links.h"
+#include "provision/daemon/settle.h"
 
 /* --- show --- */
 
@@ -148,5 +149,8 @@ int firewall_restore(struct request *r)
 		return n;
 	snprintf(who, sizeof(who), "vm2 (uid %u)", (unsigned int)r->peer.uid);
 	fence_note(r->config, who, "had the table restored");
+	/* What firewall_plan() names is as it should be then; faults are logged, and named again. */
+	links_mend(r->config, r->store);
+	settle_addresses(r->config, r->store);
 	return 0;
 }

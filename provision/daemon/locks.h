@@ -19,6 +19,9 @@
 #define LOCK_EXPORT   ".export." /* and a name: that guest's files are being read; after its own lock */
 #define LOCK_PASSWORD ".password" /* with a number: so many are verified at once; without: seats */
 
+/* Who only looks at a guest, or settles its addresses, has its lock so long at most. */
+#define LOCK_LOOK_MS 2000
+
 /*
  * Take a lock, waiting at most timeout_ms (0: not at all). *ret is to be closed; on ERR_BUSY the
  * text says who waits for what.

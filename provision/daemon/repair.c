@@ -113,9 +113,6 @@ static void mend_group(struct request *r, const struct store_tenant *t)
 			err.text);
 }
 
-/* Who looks at a guest has its lock so long at most. */
-#define LOOK_MS 2000
-
 /*
  * What belongs to no row goes, but for files: a database that was restored from a copy may not know
  * a customer's, and only a person can tell.
@@ -127,7 +124,7 @@ static void mend_guest(struct request *r, const struct one *o)
 	CLEANUP_CLOSE int lock = -1, guests = -1;
 	struct store_tenant t = { 0 };
 
-	if (lock_take(r->config, o->name, false, LOOK_MS, &lock, NULL) != 0)
+	if (lock_take(r->config, o->name, false, LOCK_LOOK_MS, &lock, NULL) != 0)
 		return;
 	if (store_tenant_get(r->store, o->name, &t, NULL) != 0)
 		lock_remove(r->config, o->name);

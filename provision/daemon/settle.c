@@ -17,9 +17,6 @@
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 
-/* Who looks at a guest, or settles its addresses too, has its lock so long at most. */
-#define LOOK_MS 2000
-
 /* An address that leads to a guest's link. */
 struct led {
 	uint32_t number;
@@ -209,7 +206,7 @@ void settle_addresses(const struct config *config, struct store *store)
 		CLEANUP_CLOSE int lock = -1;
 
 		/* Under its lock it is looked at once more: no half of another's work is undone. */
-		if (lock_take(config, m.name, false, LOOK_MS, &lock, NULL) == 0)
+		if (lock_take(config, m.name, false, LOCK_LOOK_MS, &lock, NULL) == 0)
 			r = settle_find(config, store, mend, &m, &err);
 	}
 	if (r != 0)

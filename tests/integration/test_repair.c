@@ -121,6 +121,9 @@ static void loses_its_link(void)
 		cr_assert_str_eq(ok("%s", list), "[]", "%s", harms[i].what);
 		ok(PING);
 	}
+	ok(INTERFACE "ip link set $i down && ip route flush dev $i");
+	ok("vm2 firewall restore --dry-run | grep 'it is down'; vm2 firewall restore && vm2 firewall verify");
+	ok(PING);
 	/* Nobody says so, and it is mended. */
 	ok("kill -CONT " KEEPER);
 	ok(INTERFACE "ip link set $i down");

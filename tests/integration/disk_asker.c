@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -141,6 +143,62 @@ static void held(void)
 	}
 }
 
+/* Have a filter of the caller's own say this of a call. What seccomp(2) returns. */
+static long filter_call(uint32_t call, uint32_t verdict, unsigned int flags)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* struct seccomp_data: nr */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, verdict),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+/* What becomes of statfs under a tracer that wants to see it first (proot(1), strace --seccomp-bpf). */
+static void trace(void)
+{
+	int status = 0, seen = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		if (filter_call(SYS_statfs, SECCOMP_RET_TRACE, 0) == 0)
+			ask("traced", "/");
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACESECCOMP);
+	while (WIFSTOPPED(status)) {
+		seen += status >> 8 == (SIGTRAP | PTRACE_EVENT_SECCOMP << 8);
+		ptrace(PTRACE_CONT, pid, NULL, NULL);
+		if (waitpid(pid, &status, 0) < 0)
+			break;
+	}
+	printf("seen: %d\n", seen);
+}
+
+/* Filters of the program's own: each adds to what there is. */
+static void filters(void)
+{
+	long listener =
+		filter_call(SYS_getppid, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+	struct statfs fs = { 0 };
+
+	say("listener", listener, &fs);
+	close((int)listener);
+	say("parent is there", syscall(SYS_getppid) < 0 ? -1 : 0, &fs);
+	trace();
+	say("nobody's", filter_call(SYS_getppid, SECCOMP_RET_USER_NOTIF, 0), &fs);
+	say("parent", syscall(SYS_getppid), &fs);
+	ask("still", "/");
+	say("refused", filter_call(SYS_statfs, SECCOMP_RET_ERRNO | EPERM, 0), &fs);
+	ask("own", "/");
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -156,6 +214,8 @@ int main(int argc, char **argv)
 		die();
 	else if (!strcmp(argv[1], "held"))
 		held();
+	else if (!strcmp(argv[1], "filters"))
+		filters();
 	else
 		for (int i = 1; i < argc; i++)
 			ask(argv[i], argv[i]);

@@ -133,6 +133,23 @@ Test(disk, hostile_callers_harm_nobody)
 		       "vm2 guest exec dff -- /root/asker spin && after=$(ticks) && test $((after - before)) -lt 60");
 }
 
+/*
+ * A program's own filters (seccomp(2)) are as anywhere else, but that one listener is all the kernel allows, and
+ * that what is handed to it is not shown to a tracer. Whoever did not get a listener goes on, and so do others.
+ */
+Test(disk, a_program_may_have_filters_and_no_listener)
+{
+	ready("dfk");
+	cr_assert_str_eq(
+		ok("vm2 guest exec dfk -- /root/asker filters"),
+		"listener: Device or resource busy\nparent is there: 0\ntraced: 200\nseen: 0\nnobody's: 0\n"
+		"parent: Function not implemented\nstill: 200\nrefused: 0\nown: Operation not permitted");
+	/* So it is for a user, and in a namespace of his own. */
+	ok("vm2 guest exec dfk -- sh -c 'cp /root/asker /usr/bin/asker' && vm2 guest exec dfk -- setpriv --reuid 1000 "
+	   "--regid 1000 --clear-groups unshare -Ur asker filters | grep '^listener: Device or resource busy'");
+	cr_assert_str_eq(ok("vm2 guest exec dfk -- /root/asker /"), "/: 200");
+}
+
 Test(disk, a_keeper_holds_no_more_than_who_is_there)
 {
 	ready("dfg");

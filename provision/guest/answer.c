@@ -35,6 +35,8 @@
 #define SHARE	 5
 #define AT_ONCE	 200000
 #define PAUSE_MS 10
+/* Whom the kernel had no memory for is tried again so soon. */
+#define LATE_MS 100
 /* What a child takes of that, beside the fork. */
 #define SLOW_US 300
 /* What is not in the kernel's memory, and may have to wait for a disk, is looked up for so long. */
@@ -220,17 +222,16 @@ static int add(struct answers *a, int fd)
 	return epoll_ctl(a->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static void add_listener(struct answers *a)
+static void take_listener(struct answers *a)
 {
 	char byte;
-	int fd;
 
-	if (pass_receive(a->socket, &byte, 1, MSG_DONTWAIT, &fd) < 0 || fd < 0)
+	if (a->late < 0)
+		pass_receive(a->socket, &byte, 1, MSG_DONTWAIT, &a->late);
+	/* Not closed when the kernel has no memory for it now: whoever is behind it would have no statfs(2). */
+	if (a->late < 0 || add(a, a->late) < 0)
 		return;
-	if (add(a, fd) < 0) {
-		close(fd);
-		return;
-	}
+	a->late = -1;
 	a->listeners++;
 	keep_open(a);
 }
@@ -254,6 +255,7 @@ int answers_begin(struct answers *a, const struct guest_args *args, int dirfd)
 	*a = (struct answers){ .dirfd = dirfd,
 			       .epoll = -1,
 			       .socket = -1,
+			       .late = -1,
 			       .slow_listener = -1,
 			       .root = args->spec.uid_base,
 			       .room = AT_ONCE,
@@ -270,11 +272,11 @@ int answers_begin(struct answers *a, const struct guest_args *args, int dirfd)
 	if (r < 0 || !args->notify)
 		return r;
 	a->socket = (int)args->notify;
-	fd_cloexec(a->socket, 1);
-	return add(a, a->socket);
+	return fd_cloexec(a->socket, 1);
 }
 
-int answers_pause(struct answers *a, int64_t now)
+/* For so many milliseconds nothing is answered. */
+static int pause_of(struct answers *a, int64_t now)
 {
 	int64_t more = (now - a->room_at) * 1000 * SHARE / 100;
 
@@ -286,6 +288,17 @@ int answers_pause(struct answers *a, int64_t now)
 	return a->room > 0 ? 0 : PAUSE_MS;
 }
 
+int answers_poll(struct answers *a, int64_t now, struct pollfd p[2])
+{
+	int pause = pause_of(a, now);
+
+	p[0] = (struct pollfd){ .fd = pause ? -1 : a->epoll, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = a->late < 0 ? a->socket : -1, .events = POLLIN };
+	if (a->late >= 0 && (!pause || pause > LATE_MS))
+		return LATE_MS;
+	return pause ? pause : -1;
+}
+
 /* Microseconds of a processor that this process has taken. */
 static int64_t taken(void)
 {
@@ -295,7 +308,7 @@ static int64_t taken(void)
 	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
-void answers_serve(struct answers *a)
+static void answer_some(struct answers *a)
 {
 	struct epoll_event events[AT_A_TIME];
 	int64_t before = taken();
@@ -305,10 +318,16 @@ void answers_serve(struct answers *a)
 	for (int i = 0; i < n && a->slow == stuck; i++) {
 		int fd = events[i].data.fd;
 
-		if (fd == a->socket)
-			add_listener(a);
-		else if (!(events[i].events & EPOLLIN) || !serve_one(a, fd))
+		if (!(events[i].events & EPOLLIN) || !serve_one(a, fd))
 			drop_listener(a, fd);
 	}
 	a->room -= taken() - before;
+}
+
+void answers_serve(struct answers *a, const struct pollfd p[2])
+{
+	if (a->late >= 0 || p[1].revents)
+		take_listener(a);
+	if (p[0].revents)
+		answer_some(a);
 }

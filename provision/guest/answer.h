@@ -8,6 +8,7 @@
 #ifndef VM2_GUEST_ANSWER_H
 #define VM2_GUEST_ANSWER_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,8 +18,9 @@
 
 struct answers {
 	int dirfd;	    /* the guest's folder in RUN */
-	int epoll;	    /* to poll: of the socket and all listeners; -1: nobody asks here */
+	int epoll;	    /* of all listeners; -1: nobody asks here */
 	int socket;	    /* by which further listeners come, or -1 */
+	int late;	    /* one that epoll could not take yet, or -1: then none is to come */
 	int listeners;	    /* how many there are */
 	bool closed;	    /* as many as may be: whoever comes gets no filter */
 	uid_t root;	    /* the guest's, on the host */
@@ -40,13 +42,13 @@ struct answers {
 int answers_begin(struct answers *a, const struct guest_args *args, int dirfd);
 
 /*
- * For how many milliseconds a->epoll is not to be polled, since there was much to answer, or a child is at
- * it; 0: it is to be.
+ * Before poll(2): set what is to be polled now. For how many milliseconds at most, or -1. What is asked is
+ * not, while there was much to answer or a child is at it; who comes always is, for he waits to enter the guest.
  */
-int answers_pause(struct answers *a, int64_t now);
+int answers_poll(struct answers *a, int64_t now, struct pollfd p[2]);
 
-/* It is readable: take listeners and answer what is asked, a few at a time. Does not block. */
-void answers_serve(struct answers *a);
+/* After it: take a listener that has come, and answer what is asked, a few at a time. Does not block. */
+void answers_serve(struct answers *a, const struct pollfd p[2]);
 
 /* A child of the caller has ended. */
 void answers_reaped(struct answers *a, pid_t pid);

@@ -441,6 +441,9 @@ static int run_child(struct start *s, struct guest_process *ret, struct err *err
 	r = receive(s, &report, &listener, err);
 	if (r != 1)
 		return r == 0 ? err_set(err, ERR_FAILED, "the guest's first process died") : r;
+	if (report.filtered && listener < 0)
+		return err_set(err, ERR_FAILED,
+			       "lost what the guest's statfs(2) would be answered by");
 	ret->stop_signal = report.stop_signal;
 	if (inside_send(s->sync, none) < 0)
 		return err_sys(err, errno, "lost the guest's first process");

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -114,9 +115,19 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 		return err_sys(err, errno, "cannot enter the guest's root");
 	lxcfs_drop_dead(run->lxcfs);
 	confine_processors(run->cpu);
-	notify_enter(run->keeper);
 	r = close_others(keep, n_keep);
 	if (r < 0)
 		return err_sys(err, -r, "cannot close the host's descriptors");
 	return confine_restrict(err);
+}
+
+int guest_enter_end(const struct guest_run *run, struct err *err)
+{
+	int r = notify_enter(run->keeper);
+
+	return r < 0 ? err_set(err, ERR_BUSY,
+			       "the guest's vm2-guest-keep takes nobody, whose statfs(2) it is to answer: %s; "
+			       "try again, or restart the guest",
+			       strerror(-r)) :
+		       0;
 }

@@ -56,7 +56,7 @@ struct guest_run {
 	int64_t since;	      /* seconds since the epoch */
 	struct guest_way way; /* opened by guest_enter_prepare() for guest_fork() and guest_enter() */
 	uint64_t cpu; /* its limit, percent of one processor: as lxcfs below */
-	int keeper;   /* a socket, as above, for guest_enter() (notify.h); 0 or -1: none */
+	int keeper;   /* a socket, as above, for guest_enter_end() (notify.h); 0 or -1: none */
 	uint64_t lxcfs; /* which run of lxcfs serves now: guest_enter_prepare() looks, for guest_enter() */
 };
 
@@ -173,6 +173,13 @@ void guest_leave(struct guest_run *run);
  * those in keep[0..n_keep), which must be ascending and small (0, 1, 2, …). No return to the host.
  */
 int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct err *err);
+
+/*
+ * The last thing before a program of the guest's is executed: have its keeper answer its statfs(2), where it
+ * does (notify.h). To be called where there is a run->keeper, which was kept. 0, or ERR_BUSY: then nothing may
+ * be executed, for that call would fail.
+ */
+int guest_enter_end(const struct guest_run *run, struct err *err);
 
 /* Words for `vm2 host check`: NULL when container guests can run here, else why not. Static text. */
 const char *guest_probe(const struct config *config);

@@ -228,16 +228,21 @@ _Noreturn void inside_main(const struct inside *in)
 {
 	struct inside_report report = { 0 };
 	const char *path = NULL;
-	int none[INSIDE_FDS];
+	int none[INSIDE_FDS], r;
 
 	confine_profile();
 	if (put_together(in, &report.err) == 0) {
 		CLEANUP_CLOSE int listener = in->storage->hides_limit ? notify_load() : -1;
 
 		path = find_init(&report.stop_signal);
-		pass_send(in->sync, &report, sizeof(report), listener);
-		wait_for_parent(in, none);
-		become_init(in, path, &report.err);
+		report.filtered = listener >= 0;
+		r = pass_send(in->sync, &report, sizeof(report), listener);
+		if (r == 0) {
+			wait_for_parent(in, none);
+			become_init(in, path, &report.err);
+		} else {
+			err_sys(&report.err, -r, "cannot say that the guest's files are mounted");
+		}
 	}
 	send(in->sync, &report, sizeof(report), MSG_NOSIGNAL);
 	_exit(1);

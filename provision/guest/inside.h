@@ -3,6 +3,8 @@
 #ifndef VM2_GUEST_INSIDE_H
 #define VM2_GUEST_INSIDE_H
 
+#include <stdbool.h>
+
 #include "provision/guest/lxcfs.h"
 #include "provision/guest/storage.h"
 
@@ -26,6 +28,7 @@ struct inside {
 /* One message of the child to the parent. When mounted, with the listener of notify.h, if it has one. */
 struct inside_report {
 	int stop_signal; /* mounted; this is how its init is asked to stop */
+	bool filtered;	 /* a listener comes with it: without that its statfs(2) would fail */
 	struct err err;	 /* code not 0: it failed */
 };
 

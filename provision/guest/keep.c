@@ -232,11 +232,10 @@ static int sooner(int64_t a, int64_t b)
 /* Until init has ended; returns its wait status. */
 static int supervise(struct keeper *s)
 {
-	struct pollfd p[5] = { { .fd = s->signals, .events = POLLIN },
-			       { .fd = s->console, .events = POLLIN },
-			       [4] = { .events = POLLIN } };
+	struct pollfd p[6] = { { .fd = s->signals, .events = POLLIN },
+			       { .fd = s->console, .events = POLLIN } };
 	int64_t pause_until = 0, now, wait;
-	int status = 0, busy;
+	int status = 0;
 
 	for (;;) {
 		now = clock_ms();
@@ -254,11 +253,8 @@ static int supervise(struct keeper *s)
 		watch_poll(&s->watch, &p[2], &p[3]);
 		if (!s->args.spec.limits.idle)
 			p[3].fd = -1;
-		busy = answers_pause(&s->answers, now);
-		p[4].fd = busy ? -1 : s->answers.epoll;
-		if (busy)
-			wait = sooner(wait, busy);
-		if (poll(p, 5, (int)wait) < 0 && errno != EINTR)
+		wait = sooner(wait, answers_poll(&s->answers, now, &p[4]));
+		if (poll(p, 6, (int)wait) < 0 && errno != EINTR)
 			log_warn("poll: %m");
 		if (p[2].fd >= 0 && p[2].revents) {
 			watch_heard(&s->watch);
@@ -267,8 +263,7 @@ static int supervise(struct keeper *s)
 		}
 		if (take_signals(s, &status))
 			return status;
-		if (p[4].fd >= 0 && p[4].revents)
-			answers_serve(&s->answers);
+		answers_serve(&s->answers, &p[4]);
 		if (p[1].fd >= 0 && p[1].revents) {
 			/* Closed on the other side: look again in a while, init may open it anew. */
 			pause_until = clock_ms() +

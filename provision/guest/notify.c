@@ -96,11 +96,9 @@ int notify_connect(int dirfd)
 	return steal_fd(&fd);
 }
 
-void notify_enter(int keeper)
+int notify_enter(int keeper)
 {
-	CLEANUP_CLOSE int listener = keeper > 0 ? notify_load() : -1;
+	CLEANUP_CLOSE int listener = notify_load();
 
-	/* Lost on the way, it is closed: then the kernel says ENOSYS for these calls, and all else works. */
-	if (listener >= 0)
-		pass_send(keeper, "", 1, listener);
+	return listener < 0 ? 0 : pass_send(keeper, "", 1, listener);
 }

@@ -24,9 +24,10 @@ int notify_bind(int dirfd);
 int notify_connect(int dirfd);
 
 /*
- * In a process that has entered: load the filter and give the listener away. Best effort; a keeper of 0
- * is none.
+ * In a process that has entered: load the filter and give the listener away. 0, also where no filter can be
+ * loaded; or -errno when it was, and nobody has the listener: then the kernel says ENOSYS for these calls, to
+ * this process and to all it executes.
  */
-void notify_enter(int keeper);
+int notify_enter(int keeper);
 
 #endif

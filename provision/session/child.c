@@ -205,7 +205,9 @@ static void record_login(const struct order *o, const char *tty)
 _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 			 const struct child_fds *fds)
 {
-	static const int keep[] = { 0, 1, 2, CHILD_SOCK, CHILD_SFTP };
+	/* The last is no small number: vm2-session has its own descriptors (order.h). An agent asks no statfs(2). */
+	const int keep[] = { 0, 1, 2, CHILD_SOCK, CHILD_SFTP, run->keeper };
+	const bool answered = run->keeper > CHILD_SFTP && !o->forward;
 	struct child_report ready = { .kind = CHILD_READY, .pid = -1 };
 	int master = -1, slave = -1, r;
 	struct err err = { 0 };
@@ -218,7 +220,7 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 		fail(fds->sock, err_sys(&err, -r, "cannot order the session's descriptors"), &err);
 	open_sftp(o);
 	set_loginuid(o); /* while the host's root may: from inside, only who has none yet */
-	r = guest_enter(run, keep, ARRAY_LEN(keep), &err);
+	r = guest_enter(run, keep, (int)ARRAY_LEN(keep) - !answered, &err);
 	if (r != 0)
 		fail(CHILD_SOCK, r, &err);
 	/* A group leader cannot be: we are a fresh child. */
@@ -229,8 +231,12 @@ _Noreturn void child_run(const struct order *o, const struct guest_run *run,
 			r = pty_adopt(slave, o, &err);
 		if (r != 0)
 			fail(CHILD_SOCK, r, &err);
-		record_login(o, tty);
 	}
+	/* Not sooner: a terminal is looked at by that call, and need not wait for whoever else asks there. */
+	if (answered && (r = guest_enter_end(run, &err)) != 0)
+		fail(CHILD_SOCK, r, &err);
+	if (o->pty)
+		record_login(o, tty);
 	ready.pid = getpid();
 	passwd_read("/etc/passwd", &root);
 	locale_read(lang);

@@ -171,6 +171,45 @@ Test(disk, a_keeper_that_takes_none_keeps_nobody_out)
 	cr_assert_str_eq(ok("vm2 guest exec dfh -- /root/asker /"), "/: 200");
 }
 
+/* Takes its place and is never heard from: nobody gets in with a statfs(2) that nobody answers. */
+Test(disk, who_is_not_taken_does_not_enter)
+{
+	struct result r;
+
+	ready("dfl");
+	ok("cd /run/vm2/guests/dfl && mv statfs away && { python3 -c '\n"
+	   "import socket, time\n"
+	   "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+	   "s.bind(\"statfs\")\n"
+	   "c = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+	   "c.connect(\"statfs\")\n"
+	   "c.setblocking(False)\n"
+	   "try:\n"
+	   " while True: c.send(b\"x\")\n"
+	   "except BlockingIOError: open(\"/run/vm2-test/full\", \"w\")\n"
+	   "time.sleep(60)' >/dev/null 2>&1 & echo $! >/run/vm2-test/nobody; }");
+	wait_for(10, "test -e /run/vm2-test/full");
+	r = sh("vm2 guest exec dfl -- true");
+	ok("kill $(cat /run/vm2-test/nobody) && cd /run/vm2/guests/dfl && mv away statfs");
+	assert_status(r, 5);
+	assert_has(r.err, "statfs(2)");
+	cr_assert_str_eq(ok("vm2 guest exec dfl -- /root/asker /"), "/: 200");
+}
+
+/* Who enters waits for no answer, not even for that of a terminal. */
+Test(disk, a_keeper_that_is_busy_keeps_nobody_out)
+{
+	struct result r;
+
+	ready("dfm");
+	ok(KEEPER("dfm") "kill -STOP $supervisor_pid");
+	r = ssh("dfm", "-tt", "echo here");
+	ok(KEEPER("dfm") "kill -CONT $supervisor_pid");
+	assert_status(r, 0);
+	assert_has(r.out, "here");
+	assert_has(ssh("dfm", "-tt", "/root/asker /").out, "/: 200");
+}
+
 Test(disk, listeners_are_bounded)
 {
 	ready("dfj");

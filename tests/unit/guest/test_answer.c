@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "provision/base/fd.h"
+#include "provision/base/pass.h"
 #include "provision/guest/answer.h"
 #include "provision/guest/asked.h"
+#include "provision/guest/notify.h"
 
 Test(answer, a_plans_disk_is_shown)
 {
@@ -93,4 +103,94 @@ Test(answer, what_is_cut_is_nobody)
 	/* A group whose number goes on is another. */
 	cr_assert_eq(asked_read_status("\nUid:\t1\t1\t1\t1\nGid:\t1\t1\t1\t1\nGroups:\t4 12", &asker), 0);
 	cr_expect_eq(asker.n_groups, 1);
+}
+
+/* One that has brought a listener, for which anything that can be polled does. */
+static struct answers with_a_listener(int epoll)
+{
+	int pair[2], listener[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	cr_assert_eq(pipe(listener), 0);
+	cr_assert_eq(pass_send(pair[1], "", 1, listener[0]), 0);
+	return (struct answers){ .epoll = epoll,
+				 .socket = pair[0],
+				 .late = -1,
+				 .slow_listener = -1,
+				 .room = 100000,
+				 .room_at = clock_ms() };
+}
+
+static int serve(struct answers *a, struct pollfd p[2])
+{
+	int wait = answers_poll(a, clock_ms(), p);
+
+	poll(p, 2, 0);
+	answers_serve(a, p);
+	return wait;
+}
+
+Test(answer, who_comes_is_taken_whatever_is_asked)
+{
+	struct answers a = with_a_listener(epoll_create1(0));
+	struct pollfd p[2];
+
+	a.slow = 1;
+	a.slow_until = clock_ms() + 60000;
+	cr_expect_gt(serve(&a, p), 50000);
+	cr_expect_eq(p[0].fd, -1);
+	cr_expect_eq(a.listeners, 1);
+	a.slow = 0;
+	cr_expect_eq(serve(&a, p), -1);
+	cr_expect_eq(p[0].fd, a.epoll);
+	cr_expect_eq(a.listeners, 1);
+}
+
+Test(answer, who_cannot_be_taken_now_is_later)
+{
+	struct answers a = with_a_listener(open("/dev/null", O_RDONLY));
+	struct pollfd p[2];
+
+	cr_expect_eq(serve(&a, p), -1);
+	cr_expect_geq(a.late, 0);
+	cr_expect_eq(a.listeners, 0);
+	a.epoll = epoll_create1(0);
+	/* Looked at again soon, and nobody else meanwhile. */
+	cr_expect_eq(serve(&a, p), 100);
+	cr_expect_eq(p[1].fd, -1);
+	cr_expect_eq(a.late, -1);
+	cr_expect_eq(a.listeners, 1);
+	cr_expect_eq(serve(&a, p), -1);
+	cr_expect_eq(p[1].fd, a.socket);
+}
+
+/* What a process gets that enters when the keeper's end of this pair is there, or is not. */
+static int enter(const int pair[2])
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		close(pair[0]);
+		_exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? 99 : -notify_enter(pair[1]));
+	}
+	close(pair[1]);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+Test(answer, a_listener_that_nobody_takes_is_told)
+{
+	int pair[2], fd = -1;
+	char byte;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	cr_expect_eq(enter(pair), 0);
+	cr_expect_eq(pass_receive(pair[0], &byte, 1, MSG_DONTWAIT, &fd), 1);
+	cr_expect_geq(fd, 0);
+	/* Its keeper was killed after it has found it. */
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	close(pair[0]);
+	pair[0] = -1;
+	cr_expect_eq(enter(pair), ECONNREFUSED);
 }

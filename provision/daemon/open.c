@@ -455,10 +455,13 @@ static int start(struct opening *o)
 {
 	int n = add_row(o);
 
-	/* With a failure the row stays open: the next start of vm2d finds it lost. */
-	if (n == 0 && say_go(o) != 0)
-		n = err_set(&o->r->err, ERR_FAILED, "the session's process was killed");
-	return n;
+	if (n != 0 || say_go(o) == 0)
+		return n;
+	/* Not left open: it would count as one of the tenant's. */
+	if (store_session_lost(o->r->store, o->id, time(NULL), NULL) == 0)
+		hostlog_end(o->id, o->pid);
+	return err_set(&o->r->err, ERR_FAILED,
+		       "the session's process was killed before it began: try again");
 }
 
 /* sftp keeps to the plan by itself; other programs are known by how clients start them. */

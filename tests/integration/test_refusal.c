@@ -148,6 +148,23 @@ Test(refusal, a_tenant_has_as_many_sessions_as_its_plan_allows)
 	ok("vm2 guest stop counted");
 }
 
+/* While its guest starts, which is held for as long as it takes to find it. */
+Test(refusal, a_session_that_was_killed_before_it_began_counts_no_more)
+{
+	tenant_ready("early");
+	ok("vm2 tenant set early --sessions 1; rm -f /run/vm2-test/early");
+	wait_for(20, "pgrep -x vm2-guest-next");
+	ok("kill -STOP $(pgrep -x vm2-guest-next) && { vm2 guest exec early -- true >/run/vm2-test/early 2>&1 </dev/null; "
+	   "echo $? >>/run/vm2-test/early; } &");
+	wait_for(20, "pgrep -f '[v]m2-session .*early'");
+	ok("kill -9 $(pgrep -f '[v]m2-session .*early') && kill -CONT $(pgrep vm2-guest -r T)");
+	wait_for(
+		20,
+		"grep -q '^1$' /run/vm2-test/early && grep -q 'killed before it began' /run/vm2-test/early");
+	cr_assert_str_eq(ok("vm2 session list --tenant early --json | jq -r '.[].state'"), "lost");
+	assert_status(ssh("early", "", "true"), 0);
+}
+
 Test(refusal, a_suspended_tenant_is_told_why)
 {
 	struct result r;

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "firewall/link.h"
 #include "provision/base/cleanup.h"
@@ -162,14 +165,36 @@ static void note_failure(void *unused, enum links_fault fault, const char *what)
 		log_err("cannot restore %s", what);
 }
 
-/* A running guest whose link somebody deleted: it keeps its processes, and has a new one. */
-static int replace(const struct link_spec *spec, const struct guest_run *run, struct err *err)
+/* Whether it is our own user namespace that has power over this network. */
+static bool is_the_hosts(int net)
+{
+	CLEANUP_CLOSE int owner = ioctl(net, NS_GET_USERNS);
+	struct stat its, own;
+
+	return owner >= 0 && fstat(owner, &its) == 0 && stat("/proc/self/ns/user", &own) == 0 &&
+	       its.st_dev == own.st_dev && its.st_ino == own.st_ino;
+}
+
+/*
+ * A running guest whose link somebody deleted: it keeps its processes, and has a new one. Its init may have gone
+ * to a network that it has made itself, and the one with the link has ended with that: there the guest's root
+ * could do with it what it likes.
+ */
+static int replace(const struct link_spec *spec, const struct store_tenant *t,
+		   const struct guest_run *run, struct err *err)
 {
 	CLEANUP_FREE char *path = xasprintf("/proc/%d/ns/net", run->init_pid);
 	CLEANUP_CLOSE int net = open(path, O_RDONLY | O_CLOEXEC);
 
 	/* Safe: the number is its init's as long as that lives, which is asked once more. */
-	return net >= 0 && process_wait(run->init_pidfd, 0) != 0 ? link_up(spec, net, err) : 0;
+	if (net < 0 || process_wait(run->init_pidfd, 0) == 0)
+		return 0;
+	if (t->limits.network != LIMITS_NETWORK_OWN && !is_the_hosts(net))
+		return err_set(err, ERR_FAILED,
+			       "its init has left the network that the host made for it; "
+			       "'vm2 guest restart %s' makes another",
+			       t->name);
+	return link_up(spec, net, err);
 }
 
 /* ERR_BUSY: another works on it. *further: a route of a further address is not there. */
@@ -193,7 +218,7 @@ static int mend_one(const struct config *config, struct store *store, const char
 	spec = spec_of(config, &t);
 	r = look_at(config, &t, &before, &err);
 	if (r == -ENODEV)
-		r = replace(&spec, &run, &err);
+		r = replace(&spec, &t, &run, &err);
 	else if (r == 0 && before.changed)
 		r = link_mend(&spec, run.init_pidfd, &err);
 	guest_run_close(&run);

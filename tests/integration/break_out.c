@@ -4,7 +4,7 @@
  * other, each in a process of its own. Prints those that worked, or failed in another way than they
  * must, and exits 1 if there were any. `break-out spy FILE` watches its neighbours in /proc until
  * FILE is there; `break-out walk` looks for what can be written; `break-out hold NAME...` stops
- * whoever has one of these names, `break-out hold` everybody (spy.c).
+ * whoever has one of these names, `break-out hold` everybody (spy.c). As an init it leaves its network.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -644,6 +644,8 @@ int main(int argc, char **argv)
 	size_t all = LEN(calls) + LEN(sockets) + LEN(attempts);
 	int failed = 0;
 
+	if (getpid() == 1)
+		return leave();
 	if (argc == 3 && strcmp(argv[1], "spy") == 0)
 		return spy(argv[2]);
 	if (argc > 1 && strcmp(argv[1], "hold") == 0)

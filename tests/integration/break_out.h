@@ -16,4 +16,7 @@ int hold(char *const names[]);
 /* Print every file below /proc (without processes) and /sys that can be opened for writing. */
 int walk(void);
 
+/* As the guest's init: go to a network namespace of its own, and stay until it is asked to stop. */
+int leave(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -230,4 +231,19 @@ int walk(void)
 	int r = nftw("/proc", visit, 64, FTW_PHYS | FTW_MOUNT);
 
 	return r == 0 ? nftw("/sys", visit, 64, FTW_PHYS | FTW_MOUNT) : r;
+}
+
+/* --- as an init --- */
+
+int leave(void)
+{
+	sigset_t stop;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	if (unshare(CLONE_NEWNET) < 0)
+		return 1;
+	sigwaitinfo(&stop, NULL);
+	return 0;
 }

@@ -92,6 +92,26 @@ Test(contain, programs_of_the_host_cannot_be_run_from_inside)
 	ok("vm2 guest exec evil -- sh -c '! readlink /proc/1/exe | grep vm2-guest'");
 }
 
+/* Its init goes to a network that is its own, and the host's ends with its link: that one comes to no other. */
+Test(contain, an_init_takes_no_link_along)
+{
+	ready("evil");
+	ok("vm2 guest exec evil -- sh -c 'rm -f /sbin/init; cp /root/break-out /sbin/init' && "
+	   "vm2 guest restart evil");
+	wait_for(10, "vm2 firewall verify | grep 'of evil: it is not there'");
+	/* Whoever looks at links tries to restore it. */
+	ok("vm2 firewall restore");
+	cr_expect_str_eq(
+		ok("vm2 guest exec evil -- grep -c eth0 /proc/net/dev || true"),
+		"0");
+	assert_has(ok("tail -n 20 /var/log/vm2/vm2d.log"),
+		   "its init has left the network that the host made");
+	assert_has(ok("vm2 host repair --json | jq -r '.[].outcome'"), "not mended");
+	/* As it is, it has no network; with its own init again it has. */
+	ok("vm2 guest exec evil -- rm /sbin/init && vm2 guest restart evil && vm2 firewall verify && "
+	   "vm2 guest exec evil -- ping -c1 -W2 192.0.2.2");
+}
+
 Test(contain, two_guests_share_no_id_no_file_and_no_namespace)
 {
 	static const char *const facts[] = {

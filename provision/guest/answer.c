@@ -107,20 +107,23 @@ static int answer(const struct answers *a, int listener, const struct seccomp_no
 		  uint64_t how)
 {
 	CLEANUP_CLOSE int proc = -1, fd = -1;
+	const pid_t pid = (pid_t)asked->pid;
+	union abi_answer laid_out;
+	struct abi_call call;
 	uint64_t limit, used;
 	ssize_t n;
 	char path[32];
 	struct statx st;
 	struct statfs fs;
 
-	if (!a->device || !a->limit)
+	if (!a->device || !a->limit || abi_read(&asked->data, &call) < 0)
 		return -ENOENT;
-	snprintf(path, sizeof(path), "/proc/%u", asked->pid);
+	snprintf(path, sizeof(path), "/proc/%d", pid);
 	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	/* Safe: who asked is waiting still, so this folder is his, and as long as it is open no other's. */
 	if (proc < 0 || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
 		return -ESRCH;
-	fd = asked_hold(a->root, proc, asked, how);
+	fd = asked_hold(a->root, proc, pid, &call, how);
 	/* No file system is asked anything until it is known whose it is: some let the guest answer, or never do. */
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0)
 		return fd < 0 ? fd : -errno;
@@ -132,11 +135,13 @@ static int answer(const struct answers *a, int listener, const struct seccomp_no
 	if (!limit || !fs.f_bsize || ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &asked->id) < 0)
 		return -ENOENT;
 	answer_show(&fs, a->limit, limit > used ? limit - used : 0);
-	n = asked_write(a->root, asked, asked->data.args[1], &fs, sizeof(fs));
+	if (abi_lay_out(&call, &fs, &laid_out) < 0)
+		return -EOVERFLOW;
+	n = asked_write(a->root, pid, call.at, &laid_out, call.size);
 	/* Not his fault: a security module forbids it, say. */
 	if (n < 0 && n != -EFAULT)
 		return (int)n;
-	respond(listener, asked->id, n == (ssize_t)sizeof(fs) ? 0 : -EFAULT, 0);
+	respond(listener, asked->id, n == (ssize_t)call.size ? 0 : -EFAULT, 0);
 	return 0;
 }
 

@@ -157,11 +157,9 @@ static ssize_t copy(uid_t owner, pid_t pid, uint64_t at, void *bytes, size_t len
 	return n;
 }
 
-ssize_t asked_write(uid_t owner, const struct seccomp_notif *asked, uint64_t at, const void *bytes,
-		    size_t len)
+ssize_t asked_write(uid_t owner, pid_t pid, uint64_t at, const void *bytes, size_t len)
 {
-	return copy(owner, (pid_t)asked->pid, at, (void *)(uintptr_t)bytes, len,
-		    SYS_process_vm_writev);
+	return copy(owner, pid, at, (void *)(uintptr_t)bytes, len, SYS_process_vm_writev);
 }
 
 /* As the kernel would: until a NUL, and no byte beyond the page in which that is. 0 or -errno. */
@@ -185,18 +183,18 @@ static int read_path(uid_t owner, pid_t pid, uint64_t at, char ret[PATH_MAX])
 	return -ENAMETOOLONG;
 }
 
-int asked_hold(uid_t owner, int proc, const struct seccomp_notif *asked, uint64_t how)
+int asked_hold(uid_t owner, int proc, pid_t pid, const struct abi_call *call, uint64_t how)
 {
 	CLEANUP_CLOSE int root = -1;
 	char path[PATH_MAX];
 	int fd, r;
 
-	if (asked->data.nr == SYS_fstatfs) {
-		snprintf(path, sizeof(path), "fd/%u", (unsigned int)asked->data.args[0]);
+	if (call->by_fd) {
+		snprintf(path, sizeof(path), "fd/%u", (unsigned int)call->what);
 		fd = openat(proc, path, O_PATH | O_CLOEXEC);
 		return fd < 0 ? -errno : fd;
 	}
-	r = read_path(owner, (pid_t)asked->pid, asked->data.args[0], path);
+	r = read_path(owner, pid, call->what, path);
 	/*
 	 * What libselinux asks at the start of every other program (/sys/fs/selinux): the kernel has to look
 	 * there anew each time, and it is never a file of the guest's own.

@@ -6,21 +6,21 @@
 #ifndef VM2_GUEST_ASKED_H
 #define VM2_GUEST_ASKED_H
 
-#include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "provision/guest/abi.h"
+
 /*
  * Hold what is asked about by a descriptor (O_PATH), or -errno: then the kernel is to answer. proc is the asker's folder
- * in /proc; owner the guest's first uid, its root's; how are further flags for openat2(2): with
+ * in /proc and pid his number; owner the guest's first uid, its root's; how are further flags for openat2(2): with
  * RESOLVE_CACHED it does not wait, and -EAGAIN says that it would have to.
  */
-int asked_hold(uid_t owner, int proc, const struct seccomp_notif *asked, uint64_t how);
+int asked_hold(uid_t owner, int proc, pid_t pid, const struct abi_call *call, uint64_t how);
 
 /* Write to the asker's memory: as many bytes as were written, or -errno (-EFAULT: it is not his to be written). */
-ssize_t asked_write(uid_t owner, const struct seccomp_notif *asked, uint64_t at, const void *bytes,
-		    size_t len);
+ssize_t asked_write(uid_t owner, pid_t pid, uint64_t at, const void *bytes, size_t len);
 
 /* Who asks, of proc_pid_status(5): what the kernel goes by when it looks at paths for him. */
 #define ASKER_GROUPS 256

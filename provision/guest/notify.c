@@ -2,7 +2,6 @@
 #include "provision/guest/notify.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -16,26 +15,27 @@
 
 #include "provision/base/cleanup.h"
 #include "provision/base/pass.h"
-
-/* Of the ABI that this program has; others' structs differ, and show what the kernel shows. */
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#endif
+#include "provision/guest/abi.h"
 
 /* For a keeper that is busy. It reads within milliseconds. */
 #define SEND_S 2
 
-#ifdef ARCH
+#ifdef ABI_ARCH
 
 /* Next to the list of refused calls (seccomp_gen.c), whose verdicts beat this one's: seccomp(2). */
 static const struct sock_filter filter[] = {
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 4),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ABI_ARCH, 0, 4),
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_statfs, 1, 0),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fstatfs, 0, 1),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_statfs, 8, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fstatfs, 7, 0),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_I386, 0, 6),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ABI32_STATFS, 3, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ABI32_FSTATFS, 2, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ABI32_STATFS64, 1, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ABI32_FSTATFS64, 0, 1),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };

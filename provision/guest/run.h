@@ -2,7 +2,7 @@
 /*
  * What is known of a running guest: RUN/guests/NAME/ with `lock` (held by its vm2-guest as long as
  * that lives; holds its pid and start time), `state` (written when init runs), `limits`, `console`, `log` and,
- * where statfs(2) is answered, `statfs` (notify.h).
+ * where statfs(2) is answered, `statfs.2` (notify.h).
  * Only root writes there; none of it is ever shown to the guest.
  */
 #ifndef VM2_GUEST_RUN_H

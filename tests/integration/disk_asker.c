@@ -143,6 +143,77 @@ static void held(void)
 	}
 }
 
+#ifdef __x86_64__
+/*
+ * As a program of 32 bits calls: by its numbers, of registers the lower half (above it there is more here),
+ * and with its own layouts (provision/guest/abi.h).
+ */
+static long call32(long nr, uint64_t a, uint64_t b, uint64_t c)
+{
+	const uint64_t more = UINT64_C(0xdead) << 32;
+	long r;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(r)
+			 : "a"(nr), "b"(a | more), "c"(b | more), "d"(c | more)
+			 : "r8", "r9", "r10", "r11", "memory", "cc");
+	if ((int)r >= 0)
+		return 0;
+	errno = -(int)r;
+	return -1;
+}
+
+/* All of it is what a program of 64 bits is told, and nothing is written past its end. */
+static void say32(const char *what, long r, const char *path, const void *answer, bool wide)
+{
+	const uint32_t *words = answer, *tail = words + (wide ? 12 : 7);
+	const struct statfs fs = { .f_bsize = words[1],
+				   .f_blocks = wide ? words[2] | (uint64_t)words[3] << 32 :
+						      words[2] };
+	struct statfs own;
+
+	say(what, r, &fs);
+	if (r == 0 && (syscall(SYS_statfs, path, &own) < 0 || words[0] != own.f_type ||
+		       memcmp(tail, &own.f_fsid, 8) || tail[2] != own.f_namelen ||
+		       tail[3] != own.f_frsize || tail[4] != own.f_flags ||
+		       words[wide ? 4 : 3] != own.f_bfree || words[wide ? 6 : 4] != own.f_bavail ||
+		       words[wide ? 8 : 5] != own.f_files || words[wide ? 10 : 6] != own.f_ffree))
+		printf("%s: differs\n", what);
+	if (words[wide ? 21 : 16] != UINT32_MAX)
+		printf("%s: beyond\n", what);
+}
+
+static void ask32(void)
+{
+	char *low = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	uint64_t path = (uint64_t)(uintptr_t)low, at = path + 4096;
+	void *answer = low + 4096;
+	int fd = open("/usr", O_PATH);
+
+	strcpy(low, "/usr");
+#define ASK32(what, wide, ...)     \
+	memset(answer, 0xff, 256); \
+	say32(what, call32(__VA_ARGS__), low, answer, wide)
+
+	ASK32("statfs64", true, 268, path, 84, at);
+	ASK32("fstatfs64", true, 269, (unsigned int)fd, 84, at);
+	ASK32("statfs", false, 99, path, at, 0);
+	ASK32("fstatfs", false, 100, (unsigned int)fd, at, 0);
+	ASK32("other size", true, 268, path, 88, at);
+	ASK32("nowhere", true, 268, path, 84, 16);
+	ASK32("at the edge", true, 268, path, 84, path + 8192 - 80);
+	strcpy(low, "/dev/shm");
+	ASK32("tmpfs", true, 268, path, 84, at);
+	strcpy(low, "/nothing");
+	ASK32("no file", true, 268, path, 84, at);
+}
+#else
+static void ask32(void)
+{
+}
+#endif
+
 /* Have a filter of the caller's own say this of a call. What seccomp(2) returns. */
 static long filter_call(uint32_t call, uint32_t verdict, unsigned int flags)
 {
@@ -214,6 +285,8 @@ int main(int argc, char **argv)
 		die();
 	else if (!strcmp(argv[1], "held"))
 		held();
+	else if (!strcmp(argv[1], "32"))
+		ask32();
 	else if (!strcmp(argv[1], "filters"))
 		filters();
 	else

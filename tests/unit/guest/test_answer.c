@@ -105,6 +105,21 @@ Test(answer, what_is_cut_is_nobody)
 	cr_expect_eq(asker.n_groups, 1);
 }
 
+/* 32-bit programs that ask by the first of their calls are told no number that was cut: the kernel refuses them. */
+Test(answer, what_32_bits_cannot_hold_is_not_told)
+{
+	const struct seccomp_data asked = { .nr = ABI32_STATFS, .arch = AUDIT_ARCH_I386 };
+	struct statfs fs = { .f_bsize = 4096, .f_blocks = UINT32_MAX };
+	union abi_answer answer;
+	struct abi_call call;
+
+	cr_assert_eq(abi_read(&asked, &call), 0);
+	cr_assert_eq(abi_lay_out(&call, &fs, &answer), 0);
+	cr_expect_eq(answer.old.blocks, UINT32_MAX);
+	fs.f_blocks++;
+	cr_expect_eq(abi_lay_out(&call, &fs, &answer), -EOVERFLOW);
+}
+
 /* One that has brought a listener, for which anything that can be polled does. */
 static struct answers with_a_listener(int epoll)
 {

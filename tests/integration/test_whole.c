@@ -6,14 +6,28 @@
 
 #include "tests/integration/lib.h"
 
-TestSuite(whole, .timeout = 400);
+/* Guests' files on btrfs: one of them is enough. */
+#ifdef ON_BTRFS
+#define POOL	 "--pool 6G"
+#define RELEASES "trixie"
+#else
+#define POOL	 ""
+#define RELEASES "bookworm trixie openrc"
+#endif
+
+static void begin(void)
+{
+	setenv("VM2_TEST_SETUP", POOL, 1);
+}
+
+TestSuite(whole, .timeout = 400, .init = begin);
 
 /* A guest of this release's tree; those of both are made at once, so that their boots overlap. */
 static void ready(const char *release)
 {
 	static const char script[] =
 		"test -e /run/vm2-test/whole && exit; touch /run/vm2-test/whole; set -e; "
-		"for r in bookworm trixie openrc; do "
+		"for r in " RELEASES "; do "
 		"eval tree=\\${VM2_WHOLE_$r-}; [ -n \"$tree\" ] || continue; "
 		"vm2 template import whole-$r \"$tree\"; "
 		"vm2 tenant add $r --template whole-$r --key /run/vm2-test/key.pub; "
@@ -45,6 +59,35 @@ static void booted(const char *guest)
 		 "{ ssh %s %s@127.0.0.1 'systemctl --failed; systemctl list-jobs'; false; }",
 		 ssh_options, guest, ssh_options, guest);
 }
+
+#ifdef ON_BTRFS
+
+/* What df(1) says of the root, in MiB, to a session, a service, and one with mounts of its own. */
+static void shows_its_plans_disk(const char *guest)
+{
+	cr_assert_str_eq(in_guest(guest, "for p in \"\" -pProtectSystem=strict -pPrivateTmp=yes; do "
+					 "systemd-run --quiet --pipe $p df -m --output=size / | tail -1; done; "
+					 "df -m --output=size / | tail -1"),
+			 "      300\n      300\n      300\n      300\n");
+}
+
+Test(whole, on_btrfs_it_boots_has_its_disk_and_comes_back)
+{
+	ready("trixie");
+	ok("vm2 tenant set trixie --disk 300M");
+	booted("trixie");
+	shows_its_plans_disk("trixie");
+	in_guest("trixie", "touch /root/kept && sync");
+	ok("vm2 guest snapshot trixie one");
+	in_guest("trixie", "rm /root/kept");
+	ok("vm2 guest stop trixie && vm2 guest restore --yes trixie one && vm2 guest start trixie");
+	booted("trixie");
+	in_guest("trixie", "test -e /root/kept");
+	cr_assert_str_empty(in_guest("trixie", "systemctl --failed --no-legend --plain"));
+	shows_its_plans_disk("trixie");
+}
+
+#else
 
 /* Login does not wait for the boot; what is entered early is in nobody's way. */
 static void boots(const char *guest)
@@ -176,3 +219,5 @@ Test(whole, rootless_podman_runs_containers)
 			   "test $(awk -F: \"\\$2 + \\$3 <= 60000\" /etc/subuid | wc -l) = 5 && "
 			   "test $(awk -F: \"\\$2 + \\$3 <= 65536\" /etc/subgid | wc -l) = 5");
 }
+
+#endif

@@ -176,8 +176,8 @@ static int authorise(struct request *r, const struct request_kind *kind)
 			return n;
 	}
 	access_words(kind->roles, words, sizeof(words));
-	return err_set(&r->err, ERR_DENIED, "%s is not for uid %u: it takes root or %s%s", kind->op,
-		(unsigned int)r->peer.uid, kind->roles ? "one of: " : "nobody else", words);
+	return err_set(&r->err, ERR_DENIED, "%s is not for uid %u: it takes %s%s", kind->op,
+		       (unsigned int)r->peer.uid, kind->roles ? "root or one of: " : "", words);
 }
 
 /* Values are logged only where they are names or ids: a password or a key never is. */

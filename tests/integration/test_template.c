@@ -178,4 +178,5 @@ Test(template, what_cannot_be_built)
 			 "--mirror http://127.0.0.1:1/"),
 		      1);
 	nothing_made("built");
+	assert_has(sh("runuser -u nobody -- vm2 template import built /").err, ": it takes root\n");
 }

@@ -2,7 +2,9 @@
 #include "provision/guest/guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "firewall/link.h"
@@ -111,6 +113,20 @@ static int clear_leftovers(struct work *work, struct err *err)
 			   0;
 }
 
+/* A guest that has its files is made no second time, and nobody is told so. */
+static void tell(const struct work *work, int step)
+{
+	const struct guest_starting *starting = work->starting;
+	char path[512];
+
+	if (!starting || !starting->progress || !steps[step].progress)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", work->config->guests, work->spec->name);
+	if (step == STEP_FILES && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return;
+	starting->progress(starting->data, steps[step].progress);
+}
+
 static int run_steps(struct work *work, struct err *err)
 {
 	const struct guest_starting *starting = work->starting;
@@ -125,8 +141,7 @@ static int run_steps(struct work *work, struct err *err)
 	if (r == 0)
 		r = launch_supervisor(work->config, work->spec, work->begun->link, err);
 	for (int i = 0; r == 0 && i < STEPS; i++) {
-		if (starting && starting->progress && steps[i].progress)
-			starting->progress(starting->data, steps[i].progress);
+		tell(work, i);
 		r = steps[i].up(work, err);
 		if (r != 0)
 			err_wrap(err, "%s", steps[i].name);

@@ -13,12 +13,16 @@
 #include "provision/base/cleanup.h"
 
 /*
- * Not uptime: the guest's time namespace shows it. Not diskstats and slabinfo: they are the host's.
- * What nproc(1) looks at is confine_processors()'s.
+ * Not uptime: the guest's time namespace shows it. Not stat: by its btime ps(1) tells when processes began,
+ * and lxcfs has that of the host's boot, the kernel that of the guest's. Not diskstats and slabinfo: they are
+ * the host's. What nproc(1) looks at is confine_processors()'s.
  */
 const char *const lxcfs_files[LXCFS_FILES] = {
-	"/proc/meminfo", "/proc/cpuinfo", "/proc/stat",
-	"/proc/loadavg", "/proc/swaps",	  "/sys/devices/system/cpu/online",
+	"/proc/meminfo",
+	"/proc/cpuinfo",
+	"/proc/loadavg",
+	"/proc/swaps",
+	"/sys/devices/system/cpu/online",
 };
 
 /*

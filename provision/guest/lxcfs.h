@@ -12,7 +12,7 @@
 
 #include "provision/base/config.h"
 
-#define LXCFS_FILES 6
+#define LXCFS_FILES 5
 /* Their paths, in the guest and below RUN/lxcfs. */
 extern const char *const lxcfs_files[LXCFS_FILES];
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 /* Where whole mounts of proc and sysfs are kept: see keep_whole(). */
 #define HIDDEN "/dev/.vm2"
 #define EMPTY HIDDEN "/empty"
+/* journalctl(1) and others tell boots apart by it; the kernel has the host's there. */
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 /* NR_UNIX98_PTY_MAX of the kernel: no limit. */
@@ -237,6 +240,43 @@ static int mask(struct err *err)
 	return 0;
 }
 
+/* A random one (RFC 9562, version 4), as the kernel writes it. */
+static int write_boot_id(const char *path)
+{
+	CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	uint8_t id[16];
+	char text[40], *end = text;
+
+	if (fd < 0 || getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return -errno;
+	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+	for (size_t i = 0; i < sizeof(id); i++)
+		end += sprintf(end, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+			       id[i]);
+	*end++ = '\n';
+	return fd_write_all(fd, text, (size_t)(end - text));
+}
+
+/* A boot of the guest's own: each start has another. */
+static int mount_boot_id(struct err *err)
+{
+	static const char file[] = HIDDEN "/boot_id";
+	struct mount_attr attr = { .attr_set = SAFE | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY };
+	CLEANUP_CLOSE int target = open_plain(BOOT_ID, 0), cover = -1;
+	int r;
+
+	if (target < 0)
+		return 0; /* this kernel has none */
+	r = write_boot_id(file);
+	if (r < 0)
+		return err_sys(err, -r, "cannot make the guest's %s", file);
+	cover = copy_mount(AT_FDCWD, file);
+	if (cover < 0 || mount_setattr(cover, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, errno, "cannot mount the guest's " BOOT_ID);
+	return attach(cover, target, BOOT_ID, err);
+}
+
 /*
  * The kernel lets a user namespace made inside (unshare -r, bubblewrap, rootless podman) mount a
  * proc or sysfs of its own only where it sees one of that kind whole, with nothing mounted over
@@ -323,6 +363,8 @@ static int furnish(const struct inside *in, struct err *err)
 		r = keep_whole(in, err);
 	if (r == 0)
 		r = mount_sys(err);
+	if (r == 0)
+		r = mount_boot_id(err);
 	if (r < 0)
 		return r;
 	make_files();

@@ -134,6 +134,10 @@ Test(inside, proc_shows_the_limits_of_the_guest)
 			     "getconf _NPROCESSORS_ONLN; cat /sys/devices/system/cpu/online").out,
 			 "1\n1\n1\n0\n");
 	assert_lacks(ssh("cramped", "", "df").out, "lxcfs");
+	/* ps(1) adds to this when a process began: after the guest, not after the host. */
+	cr_expect_leq(atol(ok("date +%%s")) -
+			      atol(ssh("cramped", "", "sed -n \"s/^btime //p\" /proc/stat").out),
+		      60);
 	/* One that crashes takes no guest with it: the kernel's numbers are to be seen again. */
 	ok("kill -KILL $(cat /run/vm2/lxcfs.pid)");
 	assert_status(ssh("cramped", "", "test $(awk \"/^MemTotal/ { print \\$2 }\" /proc/meminfo) -gt 204800"), 0);
@@ -145,17 +149,27 @@ Test(inside, proc_shows_the_limits_of_the_guest)
 	ok("/usr/libexec/vm2/lxcfs --stop; ! grep /run/vm2/lxcfs /proc/mounts");
 }
 
-Test(inside, uptime_is_the_guests_own)
+Test(inside, uptime_and_boot_are_the_guests_own)
 {
-	static const char seconds[] = "cut -d. -f1 /proc/uptime";
+	static const char seconds[] = "cut -d. -f1 /proc/uptime",
+			  boot[] = "cat /proc/sys/kernel/random/boot_id";
+	const char *before;
 	long up, since;
 
 	ready();
+	before = in_guest(boot);
 	ok("vm2 guest restart customer");
 	since = atol(ok("date +%%s"));
 	up = atol(in_guest(seconds));
 	/* The host's begins before this test, and by far: it has booted. */
 	cr_assert(up >= 0 && up <= 10 && up < atol(ok("%s", seconds)), "%ld", up);
+	cr_expect_str_neq(in_guest(boot), before);
+	cr_expect_str_neq(in_guest(boot), ok("%s; echo", boot));
+	cr_expect_str_eq(
+		in_guest(
+			"sed -E \"s/^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\\$/id/\" /proc/sys/kernel/random/boot_id; "
+			"! echo x 2>&- >/proc/sys/kernel/random/boot_id"),
+		"id\n");
 	/* What a program asks the kernel for is the same clock (7: CLOCK_BOOTTIME, 1: CLOCK_MONOTONIC). */
 	cr_assert_leq(atol(in_guest("perl -MTime::HiRes -e \"print int Time::HiRes::clock_gettime(1)\"")), 20);
 	assert_has(in_guest("uptime -p 2>/dev/null || echo up"), "up");

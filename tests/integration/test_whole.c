@@ -135,11 +135,15 @@ static void restarts_and_stops(const char *guest)
 	ready(guest);
 	booted(guest);
 	before = ok("vm2 guest show %s --json | jq -r .pid", guest);
-	in_guest(guest, "touch /root/kept");
+	in_guest(
+		guest,
+		"touch /root/kept; logger of an earlier boot; journalctl --sync; journalctl -b | grep -q earlier.boot");
 	ssh(guest, "", "systemctl reboot");
 	wait_for(60, "test \"$(vm2 guest show %s --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s' && "
 		 "ssh %s %s@127.0.0.1 test -e /root/kept", guest, before, ssh_options, guest);
 	booted(guest);
+	in_guest(guest,
+		 "journalctl -b -1 | grep -q earlier.boot && ! journalctl -b | grep earlier.boot");
 	ssh(guest, "", "poweroff");
 	wait_for(60, "test \"$(vm2 guest show %s --json | jq -r .state)\" = stopped", guest);
 	assert_status(ssh(guest, "", "test -e /root/kept"), 0);

@@ -16,6 +16,8 @@
 
 #define LINE_MAX_BYTES 1000
 #define RESERVE	       (1ULL << 30)
+/* For how long a line is held back: it may be the last one, which says why and is no progress. */
+#define HOLD_MS 100
 
 /* Descriptors of the child that are not yet in their places stay clear of them. */
 #define HIGH 10
@@ -48,15 +50,23 @@ struct lines {
 	const struct helper *h;
 	char text[LINE_MAX_BYTES], last[LINE_MAX_BYTES];
 	size_t len;
+	bool held; /* nobody has been told the last one */
 };
+
+static void tell_last(struct lines *l)
+{
+	if (l->held && l->h->progress)
+		l->h->progress(l->h->data, l->last);
+	l->held = false;
+}
 
 static void end_line(struct lines *l)
 {
 	l->text[l->len] = '\0';
 	if (l->len) {
+		tell_last(l);
 		memcpy(l->last, l->text, l->len + 1);
-		if (l->h->progress)
-			l->h->progress(l->h->data, l->text);
+		l->held = true;
 	}
 	l->len = 0;
 }
@@ -80,7 +90,11 @@ static void relay(struct lines *l, int from, bool *ret_left)
 	ssize_t n;
 
 	for (;;) {
-		if (poll(p, 2, -1) < 0)
+		int r = poll(p, 2, l->held ? HOLD_MS : -1);
+
+		if (r == 0)
+			tell_last(l);
+		if (r <= 0)
 			continue;
 		if (p[1].revents) {
 			*ret_left = true;
@@ -92,6 +106,18 @@ static void relay(struct lines *l, int from, bool *ret_left)
 		take(l, data, (size_t)n);
 	}
 	end_line(l);
+}
+
+/* What a helper said last, without the name that it gives itself. */
+static int tell_why(const struct lines *l, struct err *err)
+{
+	const char *slash = strrchr(l->h->argv[0], '/'), *name = slash ? slash + 1 : l->h->argv[0];
+	const char *why = l->last;
+	size_t len = strlen(name);
+
+	if (!strncmp(why, name, len) && !strncmp(why + len, ": ", 2))
+		why += len + 2;
+	return err_set(err, ERR_FAILED, "%s", *why ? why : "it failed and does not say why");
 }
 
 int helper_run(const struct helper *h, struct err *err)
@@ -119,13 +145,14 @@ int helper_run(const struct helper *h, struct err *err)
 		continue;
 	if (left)
 		return err_set(err, ERR_FAILED, "whoever asked for it has gone");
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		tell_last(&lines);
 		return 0;
+	}
 	if (WIFSIGNALED(status))
 		return err_set(err, ERR_FAILED, "%s was ended by signal %d", h->argv[0],
 			WTERMSIG(status));
-	return err_set(err, ERR_FAILED, "%s",
-		*lines.last ? lines.last : "it failed and does not say why");
+	return tell_why(&lines, err);
 }
 
 int helper_room(const char *path, uint64_t *ret, struct err *err)

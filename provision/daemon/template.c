@@ -233,6 +233,27 @@ static int import_archive(struct request *r, const struct making *m, const char 
 	return n == 0 ? check_system(r, tree) : n;
 }
 
+/* Whether the folder is one that the templates are in: its copy would be in itself. */
+static bool holds_templates(const struct request *r, int folder)
+{
+	CLEANUP_CLOSE int at = open(r->config->templates, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat wanted, here, last = { 0 };
+
+	while (at >= 0 && fstat(folder, &wanted) == 0 && fstat(at, &here) == 0) {
+		int above;
+
+		if (here.st_dev == wanted.st_dev && here.st_ino == wanted.st_ino)
+			return true;
+		if (here.st_dev == last.st_dev && here.st_ino == last.st_ino)
+			return false; /* the root is its own parent */
+		last = here;
+		above = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		fd_close(at);
+		at = above;
+	}
+	return false;
+}
+
 static int import_tree(struct request *r, const struct making *m, int in)
 {
 	/* Its standard input is the folder. */
@@ -241,6 +262,10 @@ static int import_tree(struct request *r, const struct making *m, int in)
 	const struct helper h = { argv, in, -1, -1, r->fd, request_progress, r };
 	int n = check_system(r, in);
 
+	if (n == 0 && holds_templates(r, in))
+		n = err_set(
+			&r->err, ERR_USAGE,
+			"that folder holds VM2's own templates: copy the system elsewhere first, as by rsync -aHAXx");
 	return n == 0 ? helper_run(&h, &r->err) : n;
 }
 

@@ -30,6 +30,12 @@ static const struct option_spec build_options[] = {
 	{ 0 },
 };
 
+static const struct option_spec import_options[] = {
+	{ "image", OPTION_TEXT, "NAME", "image",
+	  "of several in an OCI layout, its tag: skopeo's oci:PATH:NAME", false },
+	{ 0 },
+};
+
 /* A directory or a file is opened here, and is what it is when vm2d gets it. */
 static int import(struct cli *cli, struct err *err)
 {
@@ -49,20 +55,50 @@ static int import(struct cli *cli, struct err *err)
 static const struct option_spec remove_options[] = { OPTION_YES, { 0 } };
 
 static const struct verb verbs[] = {
-	{ .name = "build", .help = "Make a Debian template with mmdebstrap.", .usage = "NAME",
-	  .op = "template.build", .words = { "name" }, .min_words = 1, .max_words = 1, .slow = true,
+	{ .name = "build",
+	  .help = "Make a Debian template with mmdebstrap.",
+	  .usage = "NAME",
+	  .op = "template.build",
+	  .words = { "name" },
+	  .min_words = 1,
+	  .max_words = 1,
+	  .slow = true,
 	  .options = build_options },
-	{ .name = "import", .help = "Take a directory tree, a tarball or an OCI image layout.",
-	  .usage = "NAME PATH", .op = "template.import", .words = { "name" }, .min_words = 2, .max_words = 2,
-	  .slow = true, .run = import },
-	{ .name = "list", .help = "List the templates.", .op = "template.list", .columns = columns,
+	{ .name = "import",
+	  .help = "Take a directory tree, a tarball or an OCI image layout.",
+	  .usage = "NAME PATH",
+	  .op = "template.import",
+	  .words = { "name" },
+	  .min_words = 2,
+	  .max_words = 2,
+	  .slow = true,
+	  .run = import,
+	  .options = import_options },
+	{ .name = "list",
+	  .help = "List the templates.",
+	  .op = "template.list",
+	  .columns = columns,
 	  .shape = TABLE_MANY },
-	{ .name = "verify", .help = "Compare all of a template with what it was when it was made.",
-	  .usage = "NAME", .op = "template.verify", .words = { "name" }, .min_words = 1, .max_words = 1,
-	  .slow = true, .columns = verify_columns, .shape = TABLE_ONE },
-	{ .name = "remove", .help = "Remove a template that no guest stands on.", .usage = "NAME",
-	  .op = "template.remove", .words = { "name" }, .min_words = 1, .max_words = 1, .slow = true,
-	  .options = remove_options, .confirm = "remove the template" },
+	{ .name = "verify",
+	  .help = "Compare all of a template with what it was when it was made.",
+	  .usage = "NAME",
+	  .op = "template.verify",
+	  .words = { "name" },
+	  .min_words = 1,
+	  .max_words = 1,
+	  .slow = true,
+	  .columns = verify_columns,
+	  .shape = TABLE_ONE },
+	{ .name = "remove",
+	  .help = "Remove a template that no guest stands on.",
+	  .usage = "NAME",
+	  .op = "template.remove",
+	  .words = { "name" },
+	  .min_words = 1,
+	  .max_words = 1,
+	  .slow = true,
+	  .options = remove_options,
+	  .confirm = "remove the template" },
 	{ 0 },
 };
 

@@ -186,6 +186,8 @@ int template_build(struct request *r)
 	return n == 0 ? making_finish(r, &m, suite) : n;
 }
 
+static const char unpack_oci[] = "unpack-oci";
+
 /* How vm2-archive is told to read what the descriptor leads to; NULL: it is a tree to be copied. */
 static const char *import_mode(int fd, const struct stat *st)
 {
@@ -193,7 +195,7 @@ static const char *import_mode(int fd, const struct stat *st)
 
 	if (!S_ISDIR(st->st_mode))
 		return "unpack-tar";
-	return fstatat(fd, "oci-layout", &layout, AT_SYMLINK_NOFOLLOW) == 0 ? "unpack-oci" : NULL;
+	return fstatat(fd, "oci-layout", &layout, AT_SYMLINK_NOFOLLOW) == 0 ? unpack_oci : NULL;
 }
 
 /* A system has these: what has none is something else, somebody's home, say. */
@@ -210,12 +212,15 @@ static int check_system(struct request *r, int tree)
 	return 0;
 }
 
-static int import_archive(struct request *r, const struct making *m, const char *mode, int in)
+static int import_archive(struct request *r, const struct making *m, const char *mode,
+			  const char *image, int in)
 {
 	CLEANUP_CLOSE int tree = -1;
 	uint64_t bytes = 0;
 	char limit[24];
-	const char *argv[] = { HELPER_ARCHIVE, mode, limit, NULL };
+	/* An image may be one of several in its layout. */
+	const char *argv[] = { HELPER_ARCHIVE, mode, limit, strcmp(mode, unpack_oci) ? NULL : image,
+			       NULL };
 	int n = helper_room(r->config->templates, &bytes, &r->err);
 
 	if (n == 0 && mkdir(m->tree, 0755) < 0)
@@ -273,16 +278,21 @@ int template_import(struct request *r)
 {
 	CLEANUP_MAKING struct making m = { .folder = -1, .lock = -1 };
 	CLEANUP_CLOSE int in = msg_take_fd(&r->in, 0);
-	const char *mode;
+	const char *mode, *image;
 	struct stat st;
-	int n;
+	int n = check_word(r, "image", "", WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._:@/+", &image);
 
+	if (n != 0)
+		return n;
 	if (in < 0 || fstat(in, &st) < 0 || (fcntl(in, F_GETFL) & O_PATH))
 		return err_set(&r->err, ERR_USAGE, "a descriptor of what is to be imported is missing");
 	mode = import_mode(in, &st);
+	if (*image && (!mode || strcmp(mode, unpack_oci)))
+		return err_set(&r->err, ERR_USAGE, "image = '%.80s': that is no OCI image layout",
+			       image);
 	n = making_begin(r, &m);
 	if (n == 0)
-		n = mode ? import_archive(r, &m, mode, in) : import_tree(r, &m, in);
+		n = mode ? import_archive(r, &m, mode, image, in) : import_tree(r, &m, in);
 	return n == 0 ? making_finish(r, &m, "imported") : n;
 }
 

@@ -9,7 +9,7 @@
  *   vm2-archive pack NAME TEMPLATE DIGEST DRIVER PLAN     the tree to 1, a guest's export
  *   vm2-archive unpack-guest BYTES                        0, a guest's export, to the tree
  *   vm2-archive unpack-tar BYTES                          0, a tarball, to the tree
- *   vm2-archive unpack-oci BYTES                          0, an image, to the tree
+ *   vm2-archive unpack-oci BYTES IMAGE                    0, the image of this name ("": any), to the tree
  *   vm2-archive list                                      the tree's lines (sum.h) to 1
  */
 #include <errno.h>
@@ -183,7 +183,7 @@ static int run_unpack_oci(char **words, struct err *err)
 	struct unpack u;
 	int r = bounds(words[0], &u, err);
 
-	return r == 0 ? oci_each_layer(0, take_layer, &u, err) : r;
+	return r == 0 ? oci_each_layer(0, *words[1] ? words[1] : NULL, take_layer, &u, err) : r;
 }
 
 static int add_content(void *data, uint64_t at, const void *bytes, size_t len, struct err *err)
@@ -233,7 +233,7 @@ static const struct {
 	{ "pack", 5, pack },
 	{ "unpack-guest", 1, run_unpack_guest },
 	{ "unpack-tar", 1, run_unpack_tar },
-	{ "unpack-oci", 1, run_unpack_oci },
+	{ "unpack-oci", 2, run_unpack_oci },
 	{ "list", 0, list },
 };
 

@@ -21,6 +21,8 @@
 
 #define INDEXES_MAX 4 /* in each other */
 #define BLOCK	    (1 << 18)
+/* Of a name in a layout that is shown: image-spec's, and no control character among them. */
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:@/+"
 
 static const struct {
 	const char *type;
@@ -90,34 +92,78 @@ static json_t *parse(const char *text, size_t len)
 	return root;
 }
 
-/* Signatures and attestations stand beside images in an index, with a platform that is none. */
-static bool fits(const json_t *object, const char *architecture)
+/* What an image is called in a layout (image-spec, annotations.md): "" when it is not. */
+static const char *name_of(const json_t *object)
+{
+	return text_of(json_object_get(object, "annotations"), "org.opencontainers.image.ref.name");
+}
+
+/*
+ * Signatures and attestations stand beside images in an index, with a platform that is none. What has none
+ * at all, as skopeo writes them, can be told by its name alone.
+ */
+static bool fits(const json_t *object, const char *architecture, const char *image)
 {
 	const json_t *platform = json_object_get(object, "platform");
 
-	return platform && !strcmp(text_of(platform, "os"), "linux") &&
+	if (image && strcmp(name_of(object), image))
+		return false;
+	if (!platform)
+		return image || *name_of(object);
+	return !strcmp(text_of(platform, "os"), "linux") &&
 	       !strcmp(text_of(platform, "architecture"), architecture);
 }
 
-int oci_pick(const char *text, size_t len, const char *architecture, struct oci_blob *ret,
-	     struct err *err)
+/* Why none was taken, with the names that there are, as far as they are names. */
+static int none_fits(const json_t *list, const char *architecture, const char *image, bool several,
+		     struct err *err)
+{
+	CLEANUP_BUF struct buf names = { 0 };
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, item)
+	{
+		const char *name = name_of(item);
+
+		if (*name && strspn(name, NAME_CHARACTERS) == strlen(name))
+			buf_printf(&names, "%s%s", names.len ? ", " : "", name);
+	}
+	if (several)
+		return err_set(err, ERR_USAGE,
+			       "the index names several images: say which, by --image: %s",
+			       names.len ? names.data : "their names are none that can be given");
+	return err_set(err, ERR_FAILED,
+		       "the index names %zu images%s%s, and none%s for Linux on %s",
+		       json_array_size(list), names.len ? ": " : "", names.len ? names.data : "",
+		       image ? " of that name" : "", architecture);
+}
+
+int oci_pick(const char *text, size_t len, const char *architecture, const char *image,
+	     struct oci_blob *ret, struct err *err)
 {
 	CLEANUP_JSON json_t *root = parse(text, len);
 	const json_t *list = json_object_get(root, "manifests"), *found = NULL, *item;
 	struct oci_blob blob;
+	bool several = false;
 	size_t i;
 	int r;
 
 	if (!json_is_array(list) || !json_array_size(list))
 		return bad(err, "its index names no image");
-	if (json_array_size(list) == 1)
+	if (json_array_size(list) == 1 && !image)
 		found = json_array_get(list, 0);
 	json_array_foreach((json_t *)(uintptr_t)list, i, item)
-		if (!found && fits(item, architecture))
-			found = item;
-	if (!found)
-		return err_set(err, ERR_FAILED, "the index names %zu images, and none for Linux on %s",
-			       json_array_size(list), architecture);
+	{
+		if (found == item || !fits(item, architecture, image))
+			continue;
+		/* One image may have several names, and one architecture several variants without. */
+		several = several || (found && *name_of(item) &&
+				      strcmp(text_of(item, "digest"), text_of(found, "digest")));
+		found = found ? found : item;
+	}
+	if (!found || several)
+		return none_fits(list, architecture, image, several, err);
 	r = read_blob(found, &blob, err);
 	if (r == 0 && blob.kind == OCI_LAYER)
 		r = bad(err, "its index names no image");
@@ -237,7 +283,8 @@ static int read_document(int fd, const char *what, char **ret, size_t *ret_len, 
 }
 
 /* From index.json down to the manifest: its text. */
-static int find_manifest(int layout, char **ret, size_t *ret_len, struct err *err)
+static int find_manifest(int layout, const char *image, char **ret, size_t *ret_len,
+			 struct err *err)
 {
 	struct oci_blob blob = { .kind = OCI_INDEX };
 	struct stat st;
@@ -257,7 +304,8 @@ static int find_manifest(int layout, char **ret, size_t *ret_len, struct err *er
 		if (r == 0 && depth == INDEXES_MAX)
 			r = bad(err, "its indexes name each other");
 		if (r == 0)
-			r = oci_pick(text, len, oci_architecture(), &blob, err);
+			r = oci_pick(text, len, oci_architecture(), depth ? NULL : image, &blob,
+				     err);
 		if (r != 0)
 			return r;
 		fd = open_blob(layout, &blob, err);
@@ -265,13 +313,13 @@ static int find_manifest(int layout, char **ret, size_t *ret_len, struct err *er
 	return fd;
 }
 
-int oci_each_layer(int layout, int (*fn)(void *data, int fd, struct err *err), void *data,
-		   struct err *err)
+int oci_each_layer(int layout, const char *image, int (*fn)(void *data, int fd, struct err *err),
+		   void *data, struct err *err)
 {
 	CLEANUP_FREE struct oci_blob *layers = NULL;
 	CLEANUP_FREE char *text = NULL;
 	size_t len = 0, n = 0;
-	int r = find_manifest(layout, &text, &len, err);
+	int r = find_manifest(layout, image, &text, &len, err);
 
 	if (r == 0)
 		r = oci_layers(text, len, &layers, &n, err);

@@ -27,10 +27,12 @@ struct oci_blob {
 
 /*
  * Of an index: the blob for Linux on this architecture ("amd64"), or the only one there is. It may be
- * another index. ERR_FAILED for what is no index or names none that fits.
+ * another index. With `image` (NULL: any) it is the one of that name (org.opencontainers.image.ref.name).
+ * ERR_USAGE when names alone tell which, and the error has them; ERR_FAILED for what is no index or names none
+ * that fits.
  */
-int oci_pick(const char *text, size_t len, const char *architecture, struct oci_blob *ret,
-	     struct err *err);
+int oci_pick(const char *text, size_t len, const char *architecture, const char *image,
+	     struct oci_blob *ret, struct err *err);
 
 /* Of a manifest: the layers, lowest first; *ret is to be freed. ERR_FAILED. */
 int oci_layers(const char *text, size_t len, struct oci_blob **ret, size_t *ret_n, struct err *err);
@@ -39,10 +41,10 @@ int oci_layers(const char *text, size_t len, struct oci_blob **ret, size_t *ret_
 const char *oci_architecture(void);
 
 /*
- * Open the layers of the image in the folder `layout`, each checked: calls fn with a descriptor for
- * each, lowest first. What fn returns ends it when it is not 0.
+ * Open the layers of the image in the folder `layout` (of this name, or NULL), each checked: calls fn with
+ * a descriptor for each, lowest first. What fn returns ends it when it is not 0.
  */
-int oci_each_layer(int layout, int (*fn)(void *data, int fd, struct err *err), void *data,
-		   struct err *err);
+int oci_each_layer(int layout, const char *image, int (*fn)(void *data, int fd, struct err *err),
+		   void *data, struct err *err);
 
 #endif

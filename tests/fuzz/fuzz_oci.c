@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err = { 0 };
 	size_t n = 0;
 
-	if (oci_pick((const char *)data, size, "amd64", &blob, &err) == 0) {
+	if (oci_pick((const char *)data, size, "amd64", NULL, &blob, &err) == 0) {
 		check(&blob);
 		NEVER(blob.kind == OCI_LAYER);
 	} else {

@@ -112,6 +112,14 @@ Test(template, from_an_image)
 	   "opt/a/above && test $(cat etc/x) = 2 && test -e etc/third && ! find . -name '.wh*' | grep .");
 	works("image");
 	gone("image");
+	/* Another image comes into the layout, as skopeo adds it, by its tag. */
+	ok("cp -a /var/tmp/oci /var/tmp/oci3 && cd /var/tmp/oci3 && jq -c '.manifests[0].annotations = "
+	   "{\"org.opencontainers.image.ref.name\": \"v1\"} | .manifests += [.manifests[0] | .digest = (\"sha256:\" + "
+	   "\"0\" * 64) | .annotations |= map_values(\"v2\")]' index.json >x && mv x index.json");
+	assert_has(sh("vm2 template import bad /var/tmp/oci3").err, "--image: v1, v2");
+	assert_status(sh("vm2 template import bad /var/tmp/oci3 --image v3"), 1);
+	assert_status(sh("vm2 template import bad /var/tmp/tree --image v1"), 2);
+	ok("vm2 template import tagged /var/tmp/oci3 --image v1 && vm2 template remove tagged --yes");
 	/* One bit of a layer, or a way out of the folder. */
 	ok("cp -a /var/tmp/oci /var/tmp/oci2 && printf X | dd of=/var/tmp/oci2/blobs/sha256/%s bs=1 seek=600 "
 	   "conv=notrunc 2>/dev/null", second);

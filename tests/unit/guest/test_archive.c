@@ -441,7 +441,7 @@ Test(archive, layers)
 
 static int pick(const char *text, struct oci_blob *ret)
 {
-	return oci_pick(text, strlen(text), "arm64", ret, NULL);
+	return oci_pick(text, strlen(text), "arm64", NULL, ret, NULL);
 }
 
 Test(image, an_index_names_one)
@@ -459,6 +459,37 @@ Test(image, an_index_names_one)
 	cr_assert_eq(pick("{\"manifests\": []}", &b), ERR_FAILED);
 	cr_assert_eq(pick("[]", &b), ERR_FAILED);
 	cr_assert_eq(pick("", &b), ERR_FAILED);
+}
+
+#define CALLED(name) ", \"annotations\": {\"org.opencontainers.image.ref.name\": \"" name "\"}"
+#define OTHER(more)                                                                             \
+	"{\"mediaType\": \"application/vnd.oci.image.manifest.v1+json\", \"digest\": \"sha256:" \
+	"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\", \"size\": 4" more "}"
+
+/* skopeo adds images to a layout that is there, and says nothing of what they are for. */
+Test(image, a_name_tells_one_of_several)
+{
+	static const char two[] = "{\"manifests\": [" BLOB(
+		"manifest.v1+json", CALLED("v1")) ", " OTHER(CALLED("v2")) "]}",
+			  same[] = "{\"manifests\": [" BLOB(
+				  "manifest.v1+json", CALLED("v1")) ", " BLOB("manifest.v1+json",
+									      CALLED("also")) "]}",
+			  odd[] = "{\"manifests\": [" OTHER(CALLED("\\u001b[31m")) ", " BLOB(
+				  "manifest.v1+json", CALLED("v1")) "]}";
+	struct oci_blob b = { 0 };
+	struct err err = { 0 };
+
+	cr_assert_eq(oci_pick(two, strlen(two), "arm64", NULL, &b, &err), ERR_USAGE);
+	cr_assert_str_eq(err.text, "the index names several images: say which, by --image: v1, v2");
+	cr_assert_eq(oci_pick(two, strlen(two), "arm64", "v2", &b, NULL), 0);
+	cr_assert_eq(b.size, 4);
+	cr_assert_eq(oci_pick(two, strlen(two), "arm64", "v1", &b, NULL), 0);
+	cr_assert_eq(b.size, 3);
+	cr_assert_eq(oci_pick(two, strlen(two), "arm64", "v3", &b, NULL), ERR_FAILED);
+	/* Two names of one image. */
+	cr_assert_eq(pick(same, &b), 0);
+	cr_assert_eq(oci_pick(odd, strlen(odd), "arm64", NULL, &b, &err), ERR_USAGE);
+	cr_assert_str_eq(err.text, "the index names several images: say which, by --image: v1");
 }
 
 Test(image, a_digest_is_no_path)

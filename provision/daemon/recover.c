@@ -15,6 +15,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/log.h"
 #include "provision/daemon/boot.h"
+#include "provision/daemon/drafts.h"
 #include "provision/daemon/hostlog.h"
 #include "provision/daemon/life.h"
 #include "provision/daemon/links.h"
@@ -114,6 +115,7 @@ void recover_all(const struct config *config, struct store *store)
 	settle_addresses(config, store);
 	if (accounts_publish(store, config, &err) != 0)
 		log_err("%s", err.text);
+	drafts_discard(config);
 }
 
 /* In a child, since it may take long; the next round finds what this one is still at. */

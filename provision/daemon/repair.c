@@ -172,7 +172,7 @@ static void mend(struct request *r, const struct one *o)
 {
 	if (!strcmp(o->kind, "stray interface")) {
 		mend_stray(r, o->name);
-	} else if (name_valid(o->name)) {
+	} else if (!strstr(o->kind, "template") && name_valid(o->name)) {
 		mend_guest(r, o);
 	}
 }
@@ -180,8 +180,8 @@ static void mend(struct request *r, const struct one *o)
 static const char *outcome(const struct one *o, bool dry)
 {
 	bool kept = !strcmp(o->kind, "files") || !strcmp(o->kind, "snapshots") ||
-		!strcmp(o->kind, "mount") || !strcmp(o->kind, "loop device") ||
-		!strcmp(o->kind, "uids");
+		    !strcmp(o->kind, "mount") || !strcmp(o->kind, "loop device") ||
+		    !strcmp(o->kind, "uids") || !strcmp(o->kind, "template");
 
 	if (dry)
 		return kept ? "would be kept: look at it" : "would be mended";

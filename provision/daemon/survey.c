@@ -14,6 +14,7 @@
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
 #include "provision/daemon/checker.h"
+#include "provision/daemon/drafts.h"
 #include "provision/daemon/drift.h"
 #include "provision/daemon/fence.h"
 #include "provision/daemon/life.h"
@@ -350,6 +351,7 @@ int checker_survey(
 		look_at_interfaces(&s);
 		look_at_mounts(&s);
 		look_at_loops(&s);
+		drafts_find(config, store, fn, data);
 		look_at_rules(&s);
 		r = links_find(config, store, tell_link, &s, err);
 		(void)settle_find(config, store, tell_address, &s, NULL);

@@ -144,19 +144,19 @@ int guest_export(struct request *r)
 
 static int keep_in(struct request *r, const char *name, int folder, const char *file)
 {
-	CLEANUP_FREE char *part = xasprintf("%s.part", file);
-	/* Mode 0600: it holds all that the guest has. */
-	CLEANUP_CLOSE int out =
-		openat(folder, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* Without a name until it is whole, so that a kill leaves nothing. Mode 0600: it holds all that the guest has. */
+	CLEANUP_CLOSE int out = openat(folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+	char path[32];
 	int n;
 
 	if (out < 0)
-		return err_sys(&r->err, errno, "cannot make %s", part);
+		return err_sys(&r->err, errno, "cannot make %s", file);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", out);
 	n = export_to(r, name, out);
-	if (n == 0 && (fsync(out) < 0 || renameat(folder, part, folder, file) < 0 || fsync(folder) < 0))
+	if (n == 0 &&
+	    (fsync(out) < 0 || linkat(AT_FDCWD, path, folder, file, AT_SYMLINK_FOLLOW) < 0 ||
+	     fsync(folder) < 0))
 		n = err_sys(&r->err, errno, "cannot keep %s", file);
-	if (n != 0)
-		unlinkat(folder, part, 0);
 	return n;
 }
 

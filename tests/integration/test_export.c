@@ -211,3 +211,18 @@ Test(export, a_tenant_goes_and_the_guest_stays)
 	tenant_ready("empty");
 	ok("vm2 tenant remove empty --keep-guest --yes && ! ls /var/lib/vm2/kept | grep empty");
 }
+
+/* What reads its files is stopped as soon as it is there, so that it is known where the kill comes. */
+Test(export, what_was_being_kept_is_gone_after_a_kill)
+{
+	tenant_ready("cut");
+	ok("vm2 guest start cut && vm2 guest exec cut -- sh -c 'head -c 64M /dev/urandom >/root/f' && vm2 guest stop cut");
+	ok("for i in $(seq 2000); do ! pkill -STOP -x vm2-archive || exit; sleep .005; done >/dev/null 2>&1 </dev/null &");
+	ok("vm2 tenant remove cut --keep-guest --yes >/dev/null 2>&1 </dev/null &");
+	wait_for(20, "ps -C vm2-archive -o stat= | grep ^T");
+	ok("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -F ' /var/lib/vm2/kept/' && kill -9 $(pgrep -x 'vm2d|vm2-archive')");
+	wait_for(60, "vm2 host status && test $(vm2 host repair --dry-run --json) = '[]'");
+	ok("! ls -A /var/lib/vm2/kept | grep cut");
+	/* Suspended as it was; what was begun may be done. */
+	ok("vm2 tenant remove cut --keep-guest --yes && ls /var/lib/vm2/kept/cut-*.guest");
+}

@@ -82,6 +82,18 @@ static void loses_its_control_group(void)
 	ok("vm2 tenant set near --processes plan --memory plan");
 }
 
+/* Trees that were being made go, unless one is being made just now; those of no row are somebody's. */
+static void looks_through_templates(void)
+{
+	ok("cd /var/lib/vm2/templates && mkdir -p .half.new/rootfs/x whose");
+	cr_assert_str_eq(ok("flock /run/vm2/locks/.template vm2 host repair --json"), "[]");
+	cr_assert_str_eq(ok("%s", list), "[\"template\",\"unfinished template\"]");
+	cr_assert_str_eq(
+		ok("vm2 host repair --json | jq -c 'map(.name + \" \" + .outcome) | sort'"),
+		"[\"half mended\",\"whose kept: look at it\"]");
+	ok("cd /var/lib/vm2/templates && rmdir whose && ! ls -A | grep half");
+}
+
 #define INTERFACE \
 	"i=$(vm2 guest show near --json | jq -r .interface) a=$(vm2 guest show near --json | jq -r .address4); "
 #define PING "vm2 guest exec near -- ping -c1 -W2 192.0.2.2"
@@ -162,6 +174,7 @@ Test(repair, finds_and_mends)
 	loses_its_link();
 	ok("vm2 guest exec near -- pgrep -f 'sleep 1000' && vm2 guest exec near -- ping -c1 -W2 192.0.2.2");
 	loses_its_control_group();
+	looks_through_templates();
 	/* A vm2-guest whose folder is gone: nobody finds it but by looking at all processes. */
 	ok("pgrep -x vm2-guest >/run/vm2-test/stray && rm -r /run/vm2/guests/near");
 	ok("%s | jq -e 'index(\"process\")'", list);

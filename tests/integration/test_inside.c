@@ -109,7 +109,9 @@ Test(inside, reboot_and_poweroff_without_an_init_of_its_own)
 	tenant_ready("reboots");
 	assert_status(ssh("reboots", "", "true"), 0);
 	before = ok("vm2 guest show reboots --json | jq -r .pid");
-	ssh("reboots", "", "touch /root/kept; reboot");
+	/* An init's own command, that was just installed, finds none that listens. */
+	ssh("reboots", "",
+	    "touch /root/kept; printf \"#!/bin/sh\\nexit 1\\n\" >/sbin/reboot; chmod 755 /sbin/reboot; reboot");
 	wait_for(30, "test \"$(vm2 guest show reboots --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s'"
 		 " && ssh %s reboots@127.0.0.1 test -e /root/kept", before, ssh_options);
 	ssh("reboots", "", "poweroff");

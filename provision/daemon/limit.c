@@ -9,6 +9,8 @@
 #include "provision/daemon/locks.h"
 #include "provision/daemon/names.h"
 #include "provision/daemon/quota.h"
+#include "provision/guest/rootfs.h"
+#include "provision/guest/run.h"
 #include "provision/guest/storage.h"
 #include "provision/store/traffic.h"
 
@@ -29,12 +31,28 @@ void life_follow(const struct config *config, const struct store_tenant *t)
 		errand_run(config, t->name, write_inside, &text);
 }
 
+static void bound_terminals(const void *terminals)
+{
+	rootfs_bound_terminals(*(const uint64_t *)terminals);
+}
+
+/* Whether it runs with another number of terminals than it is to have. */
+static bool terminals_lag(const struct config *config, const struct guest_spec *spec)
+{
+	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false);
+	struct limits now;
+
+	return dirfd >= 0 && run_read_limits(dirfd, &now) == 0 &&
+	       now.terminals != spec->limits.terminals;
+}
+
 /* The lock first, then what the database says: whoever changes it last is who is obeyed. */
 static int limit_locked(
 	const struct config *config, struct store *store, const char *name, struct err *err)
 {
 	struct guest_spec spec;
 	struct store_tenant t;
+	bool terminals;
 	int r = store_tenant_get(store, name, &t, err);
 
 	/* Another quota, too, may be one that is used up, or no longer. */
@@ -44,7 +62,11 @@ static int limit_locked(
 		r = store_tenant_get(store, name, &t, err);
 	if (r == 0 && t.guest.intent == STORE_GUEST_PRESENT) {
 		life_spec(&t, &spec);
+		terminals = terminals_lag(config, &spec);
 		r = guest_limit(config, &spec, err);
+		/* What counts them is a mount of the guest's. */
+		if (r == 0 && terminals)
+			errand_run(config, name, bound_terminals, &spec.limits.terminals);
 		if (r == 0)
 			r = fence_siblings(config, store, &t, err);
 		life_follow(config, &t);

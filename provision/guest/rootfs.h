@@ -12,6 +12,9 @@
  */
 int rootfs_furnish(const struct inside *in, struct err *err);
 
+/* In a guest that runs, as its root: so many terminals at most (0: no limit) are open in /dev/pts. Best effort. */
+void rootfs_bound_terminals(uint64_t terminals);
+
 /* With the guest's tree as root: move that to its places in there. */
 int rootfs_move_in(int furniture, struct err *err);
 

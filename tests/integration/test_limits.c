@@ -21,6 +21,10 @@ static void have(const char *tenant, const char *limits)
 	ok("vm2 tenant add %s --plan %s-plan --key /run/vm2-test/key.pub", tenant, tenant);
 }
 
+/* How many terminals can be open at one time. */
+#define TERMINALS \
+	"vm2 guest exec live -- perl -e '$n++ while open $f[$n], q(+<), q(/dev/ptmx); print $n, q( )'"
+
 Test(limits, change_in_a_running_guest)
 {
 	have("live", "--memory 64M --processes 40 --cpu 50");
@@ -38,6 +42,13 @@ Test(limits, change_in_a_running_guest)
 	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "70");
 	ok("vm2 plan set live-plan --processes none");
 	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "max");
+	/* Terminals, which the guest's own mount counts, and which are all else that they were. */
+	ok("vm2 plan set live-plan --terminals 3");
+	cr_assert_str_eq(ok(TERMINALS), "3 ");
+	ok("vm2 plan set live-plan --terminals 140");
+	cr_assert_str_eq(ok(TERMINALS), "140 ");
+	cr_expect_str_eq(ssh("live", "-tt", "stat -c %%a:%%G /dev/pts/ptmx /dev/pts/0").out,
+			 "666:root\r\n620:tty\r\n");
 	/* What begins counts as many processors as it can keep busy; init has since the start. */
 	cr_assert_str_eq(ssh("live", "", "nproc").out, "1\n");
 	cr_assert_str_eq(ssh("live", "", "grep Cpus_allowed_list /proc/1/status | grep -c [,-]").out, "0\n");

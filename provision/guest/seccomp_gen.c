@@ -97,9 +97,11 @@ static const int inet_refused[] = { 33, 115, 132, 256 };
 /*
  * Rings of packet sockets (linux/if_packet.h), which root of a user namespace has in a network namespace of
  * its own: no control group counts their memory, so that a guest could take all of the host's. As on a
- * kernel without them.
+ * kernel without them. By socketcall(2) of 32-bit programs no option is set at all: it has its arguments in
+ * memory, where a filter cannot look, and makes no socket either.
  */
 #define SOL_PACKET 263
+#define SOCKETCALL_SETSOCKOPT 14 /* linux/net.h: SYS_SETSOCKOPT */
 static const scmp_datum_t refused_rings[] = { 5 /* PACKET_RX_RING */, 13 /* PACKET_TX_RING */ };
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -157,6 +159,9 @@ static int refuse_rings(scmp_filter_ctx ctx)
 				     SCMP_A1(SCMP_CMP_MASKED_EQ, INT_ARG, SOL_PACKET),
 				     SCMP_A2(SCMP_CMP_MASKED_EQ, INT_ARG, refused_rings[i])) < 0)
 			return -1;
+	if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOPROTOOPT), SCMP_SYS(socketcall), 1,
+			     SCMP_A0(SCMP_CMP_MASKED_EQ, INT_ARG, SOCKETCALL_SETSOCKOPT)) < 0)
+		return -1;
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +165,35 @@ static int ring_to_read(void)
 static int ring_to_write(void)
 {
 	return ring_of(PACKET_TX_RING);
+}
+
+/* The same by the gate of 32-bit programs, whose arguments are in memory. */
+static int ring_by_socketcall(void)
+{
+#ifdef __x86_64__
+	struct tpacket_req ring = { 4096, 1, 2048, 2 };
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	unsigned int *args = (unsigned int *)(void *)low;
+	long r;
+
+	if (low == MAP_FAILED || unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return errno;
+	memcpy(args + 5, &ring, sizeof(ring));
+	args[0] = (unsigned int)socket(AF_PACKET, SOCK_RAW, 0);
+	args[1] = SOL_PACKET;
+	args[2] = PACKET_RX_RING;
+	args[3] = (unsigned int)(uintptr_t)(args + 5);
+	args[4] = sizeof(ring);
+	/* 14: SYS_SETSOCKOPT of linux/net.h */
+	__asm__ volatile("int $0x80"
+			 : "=a"(r)
+			 : "a"(102L), "b"(14L), "c"(low)
+			 : "memory", "r8", "r9", "r10", "r11");
+	return r < 0 ? (int)-r : 0;
+#else
+	return ENOPROTOOPT;
+#endif
 }
 
 static int make_node(mode_t type, unsigned int major, unsigned int minor)
@@ -545,6 +575,7 @@ static const struct {
 	{ "keyctl of 32-bit programs", call_32bit, ENOSYS },
 	{ "have a ring of packets to read", ring_to_read, ENOPROTOOPT },
 	{ "have a ring of packets to write", ring_to_write, ENOPROTOOPT },
+	{ "have a ring by socketcall", ring_by_socketcall, ENOPROTOOPT },
 	{ "make the node of a disk", node_of_disk, EPERM },
 	{ "make the node of the memory", node_of_memory, EPERM },
 	{ "make the node of vhost", node_of_vhost, EPERM },

@@ -31,19 +31,21 @@ void life_follow(const struct config *config, const struct store_tenant *t)
 		errand_run(config, t->name, write_inside, &text);
 }
 
-static void bound_terminals(const void *terminals)
+static void limit_mounts(const void *limits)
 {
-	rootfs_bound_terminals(*(const uint64_t *)terminals);
+	const struct limits *l = limits;
+
+	rootfs_limit(l->terminals, l->memory);
 }
 
-/* Whether it runs with another number of terminals than it is to have. */
-static bool terminals_lag(const struct config *config, const struct guest_spec *spec)
+/* Whether it runs with other numbers than it is to have, of those that its mounts keep. */
+static bool mounts_lag(const struct config *config, const struct guest_spec *spec)
 {
 	CLEANUP_CLOSE int dirfd = run_open(config, spec->name, false);
 	struct limits now;
 
 	return dirfd >= 0 && run_read_limits(dirfd, &now) == 0 &&
-	       now.terminals != spec->limits.terminals;
+	       (now.terminals != spec->limits.terminals || now.memory != spec->limits.memory);
 }
 
 /* The lock first, then what the database says: whoever changes it last is who is obeyed. */
@@ -52,7 +54,7 @@ static int limit_locked(
 {
 	struct guest_spec spec;
 	struct store_tenant t;
-	bool terminals;
+	bool lag;
 	int r = store_tenant_get(store, name, &t, err);
 
 	/* Another quota, too, may be one that is used up, or no longer. */
@@ -62,11 +64,10 @@ static int limit_locked(
 		r = store_tenant_get(store, name, &t, err);
 	if (r == 0 && t.guest.intent == STORE_GUEST_PRESENT) {
 		life_spec(&t, &spec);
-		terminals = terminals_lag(config, &spec);
+		lag = mounts_lag(config, &spec);
 		r = guest_limit(config, &spec, err);
-		/* What counts them is a mount of the guest's. */
-		if (r == 0 && terminals)
-			errand_run(config, name, bound_terminals, &spec.limits.terminals);
+		if (r == 0 && lag)
+			errand_run(config, name, limit_mounts, &spec.limits);
 		if (r == 0)
 			r = fence_siblings(config, store, &t, err);
 		life_follow(config, &t);

@@ -174,25 +174,35 @@ static int mount_own(const struct inside *in, struct err *err)
 	return 0;
 }
 
-/* All options are given: a kernel that is told of one takes the others for its own defaults. */
-void rootfs_bound_terminals(uint64_t terminals)
+/*
+ * All options are given: a kernel that is told of one takes the others for its own defaults. What else the
+ * guest's root has mounted there does not know them all, and stays as it is.
+ */
+static void mount_anew(const struct inside *in, size_t i)
 {
-	const struct inside in = { .terminals = terminals };
 	CLEANUP_CLOSE int fs =
-		fspick(AT_FDCWD, "/dev/pts",
+		fspick(AT_FDCWD, mounts[i].path,
 		       FSPICK_CLOEXEC | FSPICK_SYMLINK_NOFOLLOW | FSPICK_NO_AUTOMOUNT);
 	char number[24];
-	size_t i = 0;
 
-	while (strcmp(mounts[i].type, "devpts"))
-		i++;
-	/* What else the guest's root has mounted there does not know them all, and stays as it is. */
-	for (size_t k = 0; fs >= 0 && mounts[i].keys[k]; k++)
+	if (fs < 0)
+		return;
+	for (size_t k = 0; mounts[i].keys[k]; k++)
 		if (fsconfig(fs, FSCONFIG_SET_STRING, mounts[i].keys[k],
-			     value_of(&in, mounts[i].values[k], number), 0) < 0)
+			     value_of(in, mounts[i].values[k], number), 0) < 0)
 			return;
-	if (fs >= 0)
-		fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0);
+	fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0);
+}
+
+void rootfs_limit(uint64_t terminals, uint64_t memory)
+{
+	const struct inside in = { .terminals = terminals, .memory = memory };
+
+	for (size_t i = 0; i < ARRAY_LEN(mounts); i++)
+		for (size_t k = 0; mounts[i].keys[k]; k++)
+			if (mounts[i].values[k] == TERMINALS || mounts[i].values[k] == HALF ||
+			    mounts[i].values[k] == FIFTH)
+				mount_anew(&in, i);
 }
 
 static int fill_dev(const struct inside *in, struct err *err)

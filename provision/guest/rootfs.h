@@ -12,8 +12,11 @@
  */
 int rootfs_furnish(const struct inside *in, struct err *err);
 
-/* In a guest that runs, as its root: so many terminals at most (0: no limit) are open in /dev/pts. Best effort. */
-void rootfs_bound_terminals(uint64_t terminals);
+/*
+ * In a guest that runs, as its root: have /dev/pts hold so many terminals, and /dev/shm and /run so much as
+ * goes with this memory (0: no limit). Best effort: what is fuller by now keeps its size.
+ */
+void rootfs_limit(uint64_t terminals, uint64_t memory);
 
 /* With the guest's tree as root: move that to its places in there. */
 int rootfs_move_in(int furniture, struct err *err);

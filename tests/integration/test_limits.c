@@ -32,6 +32,10 @@ Test(limits, change_in_a_running_guest)
 	cr_assert_str_eq(ok(LIMIT("live", "memory.limit_in_bytes", "memory.max")), "67108864");
 	ok("vm2 plan set live-plan --memory 96M --processes 50");
 	cr_assert_str_eq(ok(LIMIT("live", "memory.limit_in_bytes", "memory.max")), "100663296");
+	/* What is memory as files follows: a half of it. */
+	cr_expect_str_eq(
+		ok("vm2 guest exec live -- df -m --output=size /dev/shm | tail -n 1 | tr -d ' '"),
+		"48");
 	cr_assert_str_eq(ok(LIMIT("live", "pids.max", "pids.max")), "50");
 	/* A tenant's own limit outlives a change of the plan, until it is taken back. */
 	ok("vm2 tenant set live --processes 60");

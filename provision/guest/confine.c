@@ -101,14 +101,16 @@ void confine_processors(uint64_t percent)
 	sched_setaffinity(0, sizeof(ours), &ours);
 }
 
-void confine_profile(void)
+bool confine_has_profiles(void)
 {
-	/* First: what is looked for of a process in /proc stays in the host's memory as long as it lives. */
-	if (access("/sys/module/apparmor", F_OK) < 0)
-		return;
+	return access("/sys/module/apparmor", F_OK) == 0;
+}
+
+void confine_profile(int proc)
+{
 	/* The second is that of Linux before 5.8, or of whichever module is the first. */
-	if (fd_write_path(AT_FDCWD, "/proc/thread-self/attr/apparmor/exec", "exec vm2-guest") == -ENOENT)
-		fd_write_path(AT_FDCWD, "/proc/thread-self/attr/exec", "exec vm2-guest");
+	if (fd_write_path(proc, "thread-self/attr/apparmor/exec", "exec vm2-guest") == -ENOENT)
+		fd_write_path(proc, "thread-self/attr/exec", "exec vm2-guest");
 }
 
 int confine_become_root(struct err *err)

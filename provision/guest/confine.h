@@ -7,6 +7,7 @@
 #ifndef VM2_GUEST_CONFINE_H
 #define VM2_GUEST_CONFINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 
@@ -29,11 +30,15 @@ struct rlimit confine_core_limit(const char *pattern);
  */
 int confine_become_root(struct err *err);
 
+/* On the host: whether it has AppArmor. */
+bool confine_has_profiles(void);
+
 /*
- * While /proc is the host's: have the caller's next exec put it under the AppArmor profile that
- * `vm2 host setup` loads. Without AppArmor, or where it was not loaded, nothing.
+ * Have the caller's next exec put it under the AppArmor profile that `vm2 host setup` loads; where it was not
+ * loaded, nothing. proc is the host's. First of all where that is /proc itself: what is looked for of a
+ * process in there stays in the host's memory as long as it lives.
  */
-void confine_profile(void);
+void confine_profile(int proc);
 
 /*
  * Show a guest that may use `percent` of one processor (0: all there are) no more processors than it can

@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,20 +29,14 @@
 #include "provision/base/fd.h"
 #include "provision/base/pass.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/confine.h"
+#include "provision/guest/dev.h"
 #include "provision/guest/inside.h"
+#include "provision/guest/stage.h"
 #include "provision/guest/steps.h"
 #include "provision/guest/type.h"
 
 #define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
-
-/* The device nodes of a guest: Documentation/admin-guide/devices.txt of the kernel has the numbers. */
-static const struct {
-	const char *name;
-	unsigned int major, minor;
-} nodes[] = {
-	{ "null", 1, 3 },   { "zero", 1, 5 },	 { "full", 1, 7 },
-	{ "random", 1, 8 }, { "urandom", 1, 9 }, { "tty", 5, 0 },
-};
 
 /*
  * A start that is under way. Descriptors are -1 when not open. All but the two that are handed on close
@@ -57,6 +50,8 @@ struct start {
 	int userns; /* the guest's */
 	int proc; /* of its own: what is looked for in /proc stays in memory as long as the guest runs */
 	int host_net, host_time, guest_net;
+	struct stage stage;
+	int layers_in; /* the one in which the guest's layers come together */
 	int console; /* master side */
 	int sync;    /* our end */
 	int go;	     /* says what else of the guest is there (enum launch_word), or -1: all is */
@@ -73,8 +68,9 @@ static void start_init(struct start *s)
 	in->console = in->init = in->sync = in->dev = -1;
 	for (size_t i = 0; i < LXCFS_FILES; i++)
 		in->lxcfs[i] = -1;
-	s->userns = s->proc = s->host_net = s->host_time = s->guest_net = s->console = s->sync =
-		s->pidfd = -1;
+	s->stage = (struct stage){ -1, -1 };
+	s->userns = s->proc = s->host_net = s->host_time = s->guest_net = s->layers_in =
+		s->console = s->sync = s->pidfd = -1;
 }
 
 /*
@@ -108,42 +104,14 @@ static int open_console(struct start *s, struct err *err)
 	return s->in.console_node < 0 ? s->in.console_node : 0;
 }
 
-/*
- * The guest's /dev. Only the host may make device nodes; on the host's own, which all would share, a
- * guest could watch and lock what its neighbours use. Safe: these six give nothing away, the guest
- * cannot make others (mknod(2) asks for the host's root), and the mount is in no tree yet.
- */
-static int make_dev(struct err *err)
-{
-	CLEANUP_CLOSE int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), fd = -1;
-
-	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", "dev", 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "755", 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_SET_STRING, "size", "1m", 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "4k", 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return err_sys(err, errno, "cannot make the guest's /dev");
-	fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID);
-	if (fd < 0)
-		return err_sys(err, errno, "cannot mount the guest's /dev");
-	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
-		if (mknodat(fd, nodes[i].name, S_IFCHR, makedev(nodes[i].major, nodes[i].minor)) < 0 ||
-		    fchmodat(fd, nodes[i].name, 0666, 0) < 0)
-			return err_sys(err, errno, "cannot make the guest's /dev/%s", nodes[i].name);
-	return steal_fd(&fd);
-}
-
 /* What was made before it was known whose it would be. */
 static int hand_over(const struct start *s, struct err *err)
 {
 	uid_t owner = s->spec->uid_base;
-	int r = fchown(s->in.console, owner, owner);
 
-	if (r == 0)
-		r = fchownat(s->in.dev, "", owner, owner, AT_EMPTY_PATH);
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(nodes); i++)
-		r = fchownat(s->in.dev, nodes[i].name, owner, owner, AT_SYMLINK_NOFOLLOW);
-	return r < 0 ? err_sys(err, errno, "cannot give the guest its /dev and its console") : 0;
+	return fchown(s->in.console, owner, owner) < 0 ?
+		       err_sys(err, errno, "cannot give the guest its console") :
+		       dev_give(s->in.dev, owner, err);
 }
 
 static int open_sources(struct start *s, const char *init_path, struct err *err)
@@ -316,8 +284,13 @@ static int make_child(struct start *s, struct err *err)
 		.exit_signal = SIGCHLD,
 		.cgroup = way->bears ? (uint64_t)way->born : 0,
 	};
-	int home, saved, r = act_as(s->spec->uid_base, err);
-	long pid = r < 0 ? r : syscall(SYS_clone3, &args, sizeof(args));
+	int home, saved, r = 0;
+	long pid;
+
+	if (setns(s->stage.mounts, CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "cannot enter the stage");
+	r = act_as(s->spec->uid_base, err);
+	pid = r < 0 ? r : syscall(SYS_clone3, &args, sizeof(args));
 
 	if (pid == 0) {
 		/* Our end is the parent's alone: its death must be seen as the end of the other. */
@@ -325,7 +298,7 @@ static int make_child(struct start *s, struct err *err)
 		inside_main(&s->in);
 	}
 	saved = errno;
-	home = act_as(0, r < 0 ? NULL : err);
+	home = stage_leave(&s->stage, act_as(0, r < 0 ? NULL : err), r < 0 ? NULL : err);
 	if (pid > 0)
 		s->pid = (pid_t)pid;
 	s->in.sync = fd_close(s->in.sync);
@@ -355,19 +328,27 @@ static int write_maps(const struct start *s, struct err *err)
 /* The child is what its namespaces make it: it mounts what all guests have. */
 static int prepare_child(struct start *s, struct err *err)
 {
-	const int fds[INSIDE_FDS] = { has_own_network(s) ? s->in.sysfs : -1, -1, -1 };
 	char path[64];
 	int r = write_maps(s, err);
 
 	if (r < 0)
 		return r;
+	/*
+	 * The one that it leaves for another, where its layers are attached. It ends with the last who has it
+	 * open, who then waits for all processors: that is to be us, when nobody waits for us any more.
+	 */
+	snprintf(path, sizeof(path), "%d/ns/mnt", s->pid);
+	s->layers_in = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
+	if (s->layers_in < 0)
+		return err_sys(err, errno, "cannot open the guest's first mount namespace");
 	snprintf(path, sizeof(path), "%d/ns/user", s->pid);
 	s->userns = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
 	if (s->userns < 0)
 		return err_sys(err, errno, "cannot open the guest's user namespace");
-	return inside_send(s->sync, fds) < 0 ?
-		       err_sys(err, errno, "lost the guest's first process") :
-		       0;
+	if (inside_send(s->sync, (const int[]){ has_own_network(s) ? s->in.sysfs : -1, s->layers_in,
+						-1 }) < 0)
+		return err_sys(err, errno, "lost the guest's first process");
+	return 0;
 }
 
 static int give_files(struct start *s, struct err *err)
@@ -514,13 +495,16 @@ static int container_prepare(struct start **ret, struct err *err)
 	int r;
 
 	start_init(s);
-	s->proc = fd_proc();
+	s->proc = s->in.proc = fd_proc();
 	if (s->proc < 0)
 		return err_sys(err, -s->proc, "cannot make a proc to start the guest with");
+	s->in.profiled = confine_has_profiles();
 	r = make_network(s, err);
 	if (r == 0)
-		r = s->in.dev = make_dev(err);
+		r = s->in.dev = dev_make(err);
 	if (r >= 0)
+		r = stage_make(&s->stage, s->proc, &s->in.dev, err);
+	if (r == 0)
 		r = open_console(s, err);
 	return r < 0 ? r : open_sync(s, err);
 }

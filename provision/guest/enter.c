@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The way in, for vm2-session. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <string.h>
@@ -82,6 +83,16 @@ static int close_others(const int *keep, int n)
 	return syscall(SYS_close_range, from, ~0u, 0) < 0 ? -errno : 0;
 }
 
+static void take_profile(void)
+{
+	CLEANUP_CLOSE int proc = -1;
+
+	if (!confine_has_profiles())
+		return;
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	confine_profile(proc);
+}
+
 int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct err *err)
 {
 	int r;
@@ -93,7 +104,7 @@ int guest_enter(const struct guest_run *run, const int *keep, int n_keep, struct
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, errno, "cannot shield the process that enters");
 	confine_limits();
-	confine_profile();
+	take_profile();
 	r = cgroup_step_in(&run->way);
 	if (r < 0)
 		return err_sys(err, -r, "cannot enter the guest's control group");

@@ -76,35 +76,78 @@ static void wait_for_parent(const struct inside *in, int ret[INSIDE_FDS])
 	}
 }
 
-/* Where the guest is put together: a tmpfs over /proc, a folder that every host has. */
-static int mount_stage(struct err *err)
+/* The guest's mount namespace, and the one that it was born in: see inside.h. */
+struct mounts {
+	int own, first;
+};
+
+static int go(int mounts, struct err *err)
 {
-	/* Nothing that happens here is to be seen on the host, nor the other way round. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_sys(err, errno, "cannot make the mounts private");
-	if (mount("stage", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=700") < 0)
-		return err_sys(err, errno, "cannot mount the stage");
-	return chdir("/proc") < 0 ? err_sys(err, errno, "cannot enter the stage") : 0;
+	return setns(mounts, CLONE_NEWNS) < 0 ?
+		       err_sys(err, errno, "cannot change the mount namespace") :
+		       0;
 }
 
 /*
- * The old root stays mounted on top of the new one until the rest has moved there. Paths begin below it,
- * in the guest's own tree: whatever symlinks the customer left there cannot lead out.
+ * The kernel lets no namespace of a user's have a proc that sees none whole. So the first one gets the
+ * host's, and the guest's own is taken along from there: to the guest that never was.
  */
-static int change_root(int furniture, struct err *err)
+static int make_proc(const struct inside *in, const struct mounts *mounts, struct err *err)
 {
-	CLEANUP_CLOSE int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_CLOSE int proc = -1;
+	int r = go(mounts->first, err);
+
+	if (r == 0 &&
+	    move_mount(in->proc, "", AT_FDCWD, "furniture/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		r = err_sys(err, errno, "cannot attach the host's proc");
+	if (r == 0)
+		r = proc = rootfs_proc(err);
+	if (r >= 0)
+		r = go(mounts->own, err);
+	return r < 0 ? r : steal_fd(&proc);
+}
+
+/* The guest's layers, too, stay there, and their sum is taken along. */
+static int mount_root(const struct inside *in, const struct mounts *mounts,
+		      const struct storage_layers *layers, struct err *err)
+{
+	CLEANUP_CLOSE int root = -1;
+	int r = go(mounts->first, err);
+
+	if (r == 0)
+		r = in->storage->mount(layers, err);
+	if (r == 0)
+		root = open_tree(AT_FDCWD, "root", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (r == 0)
+		r = go(mounts->own, err);
+	if (r < 0)
+		return r;
+	if (root < 0 || move_mount(root, "", AT_FDCWD, "root", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return err_sys(err, errno, "cannot attach the guest's root");
+	return 0;
+}
+
+/* Paths begin in the guest's own tree: whatever symlinks the customer left there cannot lead out. */
+static int move_in(int furniture, struct err *err)
+{
+	CLEANUP_CLOSE int stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
-	if (old < 0)
-		return err_sys(err, errno, "cannot open the old root");
-	if (chdir("root") < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
-		return err_sys(err, errno, "cannot change the root");
+	if (stage < 0 || chdir("root") < 0 || chroot(".") < 0)
+		return err_sys(err, errno, "cannot enter the guest's root");
 	r = rootfs_move_in(furniture, err);
 	if (r < 0)
 		return r;
-	if (fchdir(old) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-		return err_sys(err, errno, "cannot let go of the old root");
+	return fchdir(stage) < 0 || chroot(".") < 0 ?
+		       err_sys(err, errno, "cannot leave the guest's root") :
+		       0;
+}
+
+/* What was the root until now, an empty folder, goes to where it is from. */
+static int change_root(struct err *err)
+{
+	if (chdir("root") < 0 || syscall(SYS_pivot_root, ".", INSIDE_STAGE) < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "cannot change the root");
 	return 0;
 }
 
@@ -197,16 +240,29 @@ static int enter(const struct inside *in, struct err *err)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return err_sys(err, errno, "cannot tie init to its supervisor");
 	/* Only now: clone3 would have taken the parent's cgroup for the namespace's root. */
-	if (unshare(CLONE_NEWCGROUP) < 0)
-		return err_sys(err, errno, "cannot make the cgroup namespace");
+	if (unshare(CLONE_NEWCGROUP | CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "cannot make the guest's namespaces");
 	if (sethostname(in->name, strlen(in->name)) < 0)
 		return err_sys(err, errno, "cannot set the host name");
-	return mount_stage(err);
+	return 0;
 }
 
-/* Until here nothing of the guest's files was needed. */
+/* What all guests have. The folder with it, or negative. */
+static int furnish(struct inside *in, struct mounts *mounts, struct err *err)
+{
+	CLEANUP_CLOSE int proc = -1;
+
+	mounts->own = openat(in->proc, "thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (mounts->own < 0)
+		return err_sys(err, errno, "cannot open the guest's mount namespace");
+	proc = make_proc(in, mounts, err);
+	return proc < 0 ? proc : rootfs_furnish(in, proc, err);
+}
+
+/* Until the second word nothing of the guest's files was needed. */
 static int put_together(const struct inside *in, struct err *err)
 {
+	struct mounts mounts = { -1, -1 };
 	CLEANUP_CLOSE int furniture = -1;
 	struct inside all = *in;
 	int fds[INSIDE_FDS], r;
@@ -214,14 +270,17 @@ static int put_together(const struct inside *in, struct err *err)
 	wait_for_parent(in, fds);
 	if (fds[0] >= 0)
 		all.sysfs = fds[0];
+	mounts.first = fds[1];
 	r = enter(&all, err);
 	if (r == 0)
-		r = furniture = rootfs_furnish(&all, err);
+		r = furniture = furnish(&all, &mounts, err);
 	if (r < 0)
 		return r;
 	wait_for_parent(in, fds);
-	r = in->storage->mount(&(struct storage_layers){ fds[0], fds[1], fds[2] }, err);
-	return r < 0 ? r : change_root(furniture, err);
+	r = mount_root(in, &mounts, &(struct storage_layers){ fds[0], fds[1], fds[2] }, err);
+	if (r == 0)
+		r = move_in(furniture, err);
+	return r < 0 ? r : change_root(err);
 }
 
 _Noreturn void inside_main(const struct inside *in)
@@ -230,7 +289,8 @@ _Noreturn void inside_main(const struct inside *in)
 	const char *path = NULL;
 	int none[INSIDE_FDS], r;
 
-	confine_profile();
+	if (in->profiled)
+		confine_profile(in->proc);
 	if (put_together(in, &report.err) == 0) {
 		CLEANUP_CLOSE int listener = in->storage->hides_limit ? notify_load() : -1;
 

@@ -15,6 +15,8 @@ struct inside {
 	uint64_t cpu;	    /* percent of one processor; 0: no limit */
 	uint64_t terminals; /* of its /dev/pts; 0: no limit */
 	uint64_t memory;    /* bytes; 0: no limit */
+	bool profiled;	    /* the host has AppArmor */
+	int proc;	    /* the host's, for what it says about this process */
 	int sysfs;	  /* a detached mount, of the guest's network namespace */
 	int dev;	  /* the same, of what becomes its /dev: a tmpfs with nodes in it */
 	int lxcfs[LXCFS_FILES]; /* the same, of files of lxcfs; -1 where there are none */
@@ -32,12 +34,19 @@ struct inside_report {
 	struct err err;	 /* code not 0: it failed */
 };
 
+/*
+ * In the guest's /dev: the folder for its root alone, and in there what was the root while the guest was put
+ * together; with the folders "root", "lower", "base", "own" and "furniture", with "proc", "dev", "sys", "run".
+ */
+#define INSIDE_PRIVATE ".vm2"
+#define INSIDE_STAGE   "dev/" INSIDE_PRIVATE "/stage"
+
 /* How many descriptors a word to the child brings at most. */
 #define INSIDE_FDS 3
 
 /*
  * A word to the child, with descriptors (-1: none in this place), which stay the caller's. The first: its
- * ids are there (a sysfs that was made after it was born). The second: the guest's files are (the layers).
+ * ids are there (a sysfs that was made after it was born, and its first mount namespace). The second: the guest's files are (the layers).
  * The third: its interface is.
  */
 int inside_send(int sync, const int fds[INSIDE_FDS]);

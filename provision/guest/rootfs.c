@@ -18,7 +18,7 @@
 #include "provision/base/fd.h"
 
 /* Where whole mounts of proc and sysfs are kept: see keep_whole(). */
-#define HIDDEN "/dev/.vm2"
+#define HIDDEN "/dev/" INSIDE_PRIVATE
 #define EMPTY HIDDEN "/empty"
 /* journalctl(1) and others tell boots apart by it; the kernel has the host's there. */
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
@@ -36,7 +36,6 @@ static const struct {
 	const char *keys[5], *values[5];
 	bool optional; /* the kernel may lack it */
 } mounts[] = {
-	{ "/proc", "proc", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, false },
 	{ "/dev/pts",
 	  "devpts",
 	  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
@@ -47,7 +46,12 @@ static const struct {
 	{ "/dev/mqueue", "mqueue", SAFE | MOUNT_ATTR_NOEXEC, { NULL }, { NULL }, true },
 	/* As systemd has it. What is in a tmpfs no kill sets free: together they leave room to log in. */
 	{ "/run", "tmpfs", SAFE, { "mode", "size" }, { "755", FIFTH }, false },
-	{ "/run/lock", "tmpfs", SAFE | MOUNT_ATTR_NOEXEC, { "mode", "size" }, { "1777", "5m" }, false },
+	{ "/run/lock",
+	  "tmpfs",
+	  SAFE | MOUNT_ATTR_NOEXEC,
+	  { "mode", "size" },
+	  { "1777", "5m" },
+	  false },
 };
 
 /* Links in /dev. */
@@ -320,8 +324,6 @@ static int keep_whole(const struct inside *in, struct err *err)
 
 	if (proc < 0)
 		return err_sys(err, -proc, "cannot make the guest's " HIDDEN "/proc");
-	if (mkdir(HIDDEN, 0700) < 0)
-		return err_sys(err, errno, "cannot make the guest's " HIDDEN);
 	if (attach_folder(proc, HIDDEN "/proc", err) < 0 ||
 	    attach_folder(in->sysfs, HIDDEN "/sys", err) < 0)
 		return err->code;
@@ -382,10 +384,12 @@ static void mount_lxcfs(const struct inside *in)
 }
 
 /* All that is mounted over a guest's root. */
-static int furnish(const struct inside *in, struct err *err)
+static int furnish(const struct inside *in, int proc, struct err *err)
 {
 	int r = attach_folder(in->dev, "/dev", err);
 
+	if (r == 0)
+		r = attach_folder(proc, "/proc", err);
 	if (r == 0)
 		r = mount_own(in, err);
 	if (r == 0)
@@ -404,22 +408,29 @@ static int furnish(const struct inside *in, struct err *err)
 	return mask(err);
 }
 
-int rootfs_furnish(const struct inside *in, struct err *err)
+int rootfs_proc(struct err *err)
+{
+	int fd = make_mount("proc", NULL, NULL, SAFE | MOUNT_ATTR_NOEXEC);
+
+	return fd < 0 ? err_sys(err, -fd, "cannot make the guest's /proc") : fd;
+}
+
+int rootfs_furnish(const struct inside *in, int proc, struct err *err)
 {
 	CLEANUP_CLOSE int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP_CLOSE int stage = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), folder = -1;
+	CLEANUP_CLOSE int folder = -1;
 	int r;
 
-	if (root < 0 || stage < 0 || mkdir("furniture", 0755) < 0 || chdir("furniture") < 0)
-		return err_sys(err, errno, "cannot make the stage");
+	if (root < 0 || chdir("furniture") < 0)
+		return err_sys(err, errno, "cannot open the stage");
 	folder = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	/* So that paths are as in the guest. */
 	if (folder < 0 || chroot(".") < 0)
 		return err_sys(err, errno, "cannot enter the stage");
-	r = furnish(in, err);
+	r = furnish(in, proc, err);
 	if (r < 0)
 		return r;
-	if (fchdir(root) < 0 || chroot(".") < 0 || fchdir(stage) < 0)
+	if (fchdir(root) < 0 || chroot(".") < 0)
 		return err_sys(err, errno, "cannot leave the stage");
 	return steal_fd(&folder);
 }

@@ -6,11 +6,14 @@
 #include "provision/guest/inside.h"
 
 /*
- * In the guest's namespaces, as its root, with a tmpfs as working directory: mount in a folder of that what
- * all guests have, whatever their files are. docs/GUEST says what for. The folder, to be closed by the
- * caller, or negative.
+ * In the guest's namespaces, as its root, with the stage (inside.h) as root and working directory: mount in
+ * its "furniture" what all guests have, whatever their files are. docs/GUEST says what for; proc
+ * is one of rootfs_proc(). That folder, to be closed by the caller, or negative.
  */
-int rootfs_furnish(const struct inside *in, struct err *err);
+int rootfs_furnish(const struct inside *in, int proc, struct err *err);
+
+/* A proc of the caller's process namespace: a detached mount, or negative. */
+int rootfs_proc(struct err *err);
 
 /*
  * In a guest that runs, as its root: have /dev/pts hold so many terminals, and /dev/shm and /run so much as

@@ -78,8 +78,9 @@ struct storage_driver {
 	/* On the host, when the guest's user namespace is there: shift their ids by its map. */
 	int (*idmap)(const struct storage_layers *layers, int userns_fd, struct err *err);
 	/*
-	 * In the guest's user and mount namespaces, as its root, the working directory being an
-	 * empty tmpfs: mount the guest's root at "root" in it.
+	 * In the guest's user namespace, as its root, in a mount namespace that is not to stay, the
+	 * working directory being the stage (inside.h): mount the guest's root at "root" in it, and
+	 * what that is made of at "lower", "base" and "own".
 	 */
 	int (*mount)(const struct storage_layers *layers, struct err *err);
 

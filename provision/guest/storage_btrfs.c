@@ -463,8 +463,7 @@ static int btrfs_idmap(const struct storage_layers *layers, int userns_fd, struc
 
 static int btrfs_mount(const struct storage_layers *layers, struct err *err)
 {
-	if (mkdir("root", 0755) < 0 ||
-	    move_mount(layers->upper, "", AT_FDCWD, "root", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (move_mount(layers->upper, "", AT_FDCWD, "root", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "cannot attach the guest's file system");
 	return 0;
 }

@@ -539,9 +539,6 @@ static int overlay_mount(const struct storage_layers *layers, struct err *err)
 		"lowerdir=lower,upperdir=own/upper,workdir=own/work,userxattr" :
 		"lowerdir=base:lower,upperdir=own/upper,workdir=own/work,userxattr";
 
-	if (mkdir("lower", 0700) < 0 || mkdir("own", 0700) < 0 || mkdir("root", 0755) < 0 ||
-	    mkdir("base", 0700) < 0)
-		return err_sys(err, errno, "cannot make the mount points of the layers");
 	if (move_mount(layers->lower, "", AT_FDCWD, "lower", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 	    move_mount(layers->upper, "", AT_FDCWD, "own", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
 	    (layers->base >= 0 &&

@@ -60,7 +60,8 @@ void cgroup_shelter(const char *instance, struct guest_way *ret)
 	if (!manager || manager->open_way(instance, CGROUP_SUPERVISORS, false, ret, NULL) == 0)
 		return;
 	/* It is the first of them. */
-	if (manager->create(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0)
+	if (manager->make(instance, CGROUP_SUPERVISORS, 0, &none, NULL) == 0 &&
+	    manager->bound(instance, CGROUP_SUPERVISORS, &none, NULL) == 0)
 		manager->open_way(instance, CGROUP_SUPERVISORS, false, ret, NULL);
 }
 

@@ -30,11 +30,15 @@ struct cgroup_manager {
 	/* NULL when it can serve, else why not. Static text. */
 	const char *(*probe)(void);
 	/*
-	 * Have the group with these limits; there already is success and sets the limits anew.
-	 * owner (a host uid and gid) may make groups below it, but not change its limits.
+	 * Have the group that these limits are for, there already is success; they are in force when
+	 * bound() has been called, too. owner (a host uid and gid) may make groups below it, but not
+	 * change its limits.
 	 */
-	int (*create)(const char *instance, const char *name, uid_t owner,
-		      const struct limits *limits, struct err *err);
+	int (*make)(const char *instance, const char *name, uid_t owner,
+		    const struct limits *limits, struct err *err);
+	/* Set all that bounds a group that is there. */
+	int (*bound)(const char *instance, const char *name, const struct limits *limits,
+		     struct err *err);
 	/* Set the limits of a group that is there anew; not there is success. ERR_BUSY: used. */
 	int (*limit)(const char *instance, const char *name, const struct limits *limits,
 		     struct err *err);

@@ -149,8 +149,19 @@ static void make_cpuset(const char *instance, const char *name)
 		cgroup_make(CPUSET, instance, name, NULL);
 }
 
-static int v1_create(const char *instance, const char *name, uid_t owner,
-		     const struct limits *limits, struct err *err)
+/* In one tree, in which the instance's own may be missing. */
+static int make_in(const char *tree, const char *instance, const char *name, struct err *err)
+{
+	int r;
+
+	if (cgroup_make(tree, instance, name, NULL) == 0)
+		return 0;
+	r = cgroup_make(tree, instance, "", err);
+	return r < 0 ? r : cgroup_make(tree, instance, name, err);
+}
+
+static int v1_make(const char *instance, const char *name, uid_t owner, const struct limits *limits,
+		   struct err *err)
 {
 	int r;
 
@@ -159,23 +170,24 @@ static int v1_create(const char *instance, const char *name, uid_t owner,
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
 		if (!have(trees[i]) || !strcmp(trees[i], CPUSET))
 			continue;
-		r = cgroup_make(trees[i], instance, "", err);
-		if (r == 0)
-			r = cgroup_make(trees[i], instance, name, err);
+		r = make_in(trees[i], instance, name, err);
 		if (r < 0)
 			return r;
 	}
-	r = set_limits(instance, name, limits);
-	if (r == 0)
-		r = set_devices(instance, name);
-	if (r < 0)
-		return cgroup_limit_error(name, -r, err);
 	if (!cgroup_is_v2(UNIFIED))
 		return 0;
-	r = cgroup_make(UNIFIED, instance, "", err);
-	if (r == 0)
-		r = cgroup_make(UNIFIED, instance, name, err);
+	r = make_in(UNIFIED, instance, name, err);
 	return r < 0 ? r : cgroup_delegate(UNIFIED, instance, name, owner, err);
+}
+
+static int v1_bound(const char *instance, const char *name, const struct limits *limits,
+		    struct err *err)
+{
+	int r = set_limits(instance, name, limits);
+
+	if (r == 0)
+		r = set_devices(instance, name);
+	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
 
 /* The file that moves no more than the writing thread. A descriptor, or -errno. */
@@ -324,7 +336,8 @@ static const char *v1_session_tree(const char *instance, const char *name)
 const struct cgroup_manager cgroup_v1 = {
 	.name = "cgroup-v1",
 	.probe = v1_probe,
-	.create = v1_create,
+	.make = v1_make,
+	.bound = v1_bound,
 	.limit = v1_limit,
 	.open_way = v1_open_way,
 	.remove = v1_remove,

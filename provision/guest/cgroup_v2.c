@@ -100,20 +100,23 @@ static int v2_limit(const char *instance, const char *name, const struct limits 
 	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
 
-static int v2_create(const char *instance, const char *name, uid_t owner,
-		     const struct limits *limits, struct err *err)
+static int v2_make(const char *instance, const char *name, uid_t owner, const struct limits *limits,
+		   struct err *err)
 {
 	const char *tree = tree_of(instance, name);
 	int r = make_instance(tree, instance, err);
 
 	if (r == 0)
 		r = cgroup_make(tree, instance, name, err);
-	if (r < 0)
-		return r;
-	r = set_limits(tree, instance, name, limits);
-	if (r < 0)
-		return cgroup_limit_error(name, -r, err);
-	return cgroup_delegate(tree, instance, name, owner, err);
+	return r < 0 ? r : cgroup_delegate(tree, instance, name, owner, err);
+}
+
+static int v2_bound(const char *instance, const char *name, const struct limits *limits,
+		    struct err *err)
+{
+	int r = set_limits(tree_of(instance, name), instance, name, limits);
+
+	return r < 0 ? cgroup_limit_error(name, -r, err) : 0;
 }
 
 static int v2_open_way(const char *instance, const char *name, bool session, struct guest_way *ret,
@@ -218,7 +221,8 @@ static const char *v2_session_tree(const char *instance, const char *name)
 const struct cgroup_manager cgroup_v2 = {
 	.name = "cgroup-v2",
 	.probe = v2_probe,
-	.create = v2_create,
+	.make = v2_make,
+	.bound = v2_bound,
 	.limit = v2_limit,
 	.open_way = v2_open_way,
 	.remove = v2_remove,

@@ -452,7 +452,7 @@ static int await_word(const struct start *s, enum launch_word word, struct err *
 		       err_set(err, ERR_FAILED, "given up: nobody waits for it any more");
 }
 
-/* It is born in the guest's limits. */
+/* It is born in the guest's group. */
 static int bear_child(struct start *s, struct err *err)
 {
 	const struct cgroup_manager *cgroup = cgroup_pick(NULL);
@@ -475,7 +475,7 @@ static int start_run(struct start *s, const char *init_path, struct guest_proces
 	if (r == 0)
 		r = make_time(s, err);
 	if (r == 0)
-		r = await_word(s, LAUNCH_LIMITS, err);
+		r = await_word(s, LAUNCH_GROUP, err);
 	if (r == 0)
 		r = bear_child(s, err);
 	home = go_home(s, r ? NULL : err);

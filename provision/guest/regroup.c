@@ -68,7 +68,9 @@ int regroup(const struct config *config, const struct guest_spec *spec, struct e
 
 	if (!manager)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = manager->create(config->instance, spec->name, spec->uid_base, &spec->limits, err);
+	r = manager->make(config->instance, spec->name, spec->uid_base, &spec->limits, err);
+	if (r == 0)
+		r = manager->bound(config->instance, spec->name, &spec->limits, err);
 	for (int round = 0; r == 0 && moved && round < ROUNDS; round++)
 		r = gather(config, spec, manager, &moved, err);
 	if (r == 0 && moved)

@@ -43,11 +43,13 @@ static int cgroup_up(struct work *w, struct err *err)
 
 	if (!manager)
 		return err_set(err, ERR_FAILED, "no limits can be set: %s", why);
-	r = manager->create(w->config->instance, w->spec->name, w->spec->uid_base, &w->spec->limits,
-			    err);
-	if (r == 0 && w->begun)
-		launch_say(w->begun->link, LAUNCH_LIMITS);
-	return r;
+	r = manager->make(w->config->instance, w->spec->name, w->spec->uid_base, &w->spec->limits,
+			  err);
+	if (r != 0)
+		return r;
+	if (w->begun)
+		launch_say(w->begun->link, LAUNCH_GROUP);
+	return manager->bound(w->config->instance, w->spec->name, &w->spec->limits, err);
 }
 
 static int cgroup_down(struct work *w, struct err *err)

@@ -67,11 +67,11 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 		      struct err *err);
 
 /*
- * What is there by now. With its limits the guest's first process is born, in them, and mounts what all
- * guests have; with all else it becomes the guest.
+ * What is there by now. With its group the guest's first process is born, in it, and mounts what all guests
+ * have; with all else, the group's limits being in force, it becomes the guest.
  */
 enum launch_word {
-	LAUNCH_LIMITS = 'l',
+	LAUNCH_GROUP = 'c',
 	LAUNCH_ALL = 'g'
 };
 void launch_say(int link, enum launch_word word);

@@ -19,6 +19,7 @@
 #include "firewall/offload.h"
 #include "provision/base/cleanup.h"
 #include "provision/base/fd.h"
+#include "provision/base/str.h"
 
 #define GUEST_INTERFACE "eth0"
 #define LOOPBACK_INDEX	1 /* LOOPBACK_IFINDEX of the kernel: the same in each namespace */
@@ -44,54 +45,6 @@ const struct link_setting link_settings[LINK_SETTINGS] = {
 	{ "ipv6", "autoconf", "0", DEVCONF_AUTOCONF },
 	{ "ipv6", "forwarding", "1", DEVCONF_FORWARDING },
 };
-
-void link_name(const char *instance, uint32_t number, char ret[16])
-{
-	if (snprintf(ret, IFNAMSIZ, "%s-%u", instance, number) >= IFNAMSIZ)
-		ret[0] = '\0';
-}
-
-/* FNV-1a of 32 bits (RFC 9923) */
-uint32_t link_index_base(const char *instance)
-{
-	uint32_t hash = 2166136261U, all = LINK_INDEX_MASK / (LINK_NUMBER_MAX + 1);
-
-	for (const char *c = instance; *c; c++)
-		hash = (hash ^ (uint8_t)*c) * 16777619U;
-	return (1 + hash % all) * (LINK_NUMBER_MAX + 1);
-}
-
-bool link_number(uint32_t base, uint32_t index, uint32_t *ret)
-{
-	*ret = index & LINK_NUMBER_MAX;
-	return (index & ~LINK_NUMBER_MAX) == base;
-}
-
-void link_mac(uint32_t number, bool guest_side, uint8_t ret[6])
-{
-	/* 0x02: locally administered, unicast (IEEE 802, 8.2). */
-	const uint8_t mac[6] = { 0x02, guest_side ? 'g' : 'h', number >> 24, number >> 16,
-		number >> 8, number };
-
-	memcpy(ret, mac, sizeof(mac));
-}
-
-static int check_name(const char *instance, uint32_t number, char ret[IFNAMSIZ], struct err *err)
-{
-	int r = address_check_instance(instance, err);
-
-	if (r)
-		return r;
-	link_name(instance, number, ret);
-	if (!*ret)
-		return err_set(err, ERR_USAGE,
-			"interface name %s-%u is longer than %d characters: "
-			"use a shorter instance name",
-			instance, number, IFNAMSIZ - 1);
-	return number <= LINK_NUMBER_MAX ? 0 :
-					   err_set(err, ERR_USAGE, "%s: a guest's number is at most %u",
-						   ret, LINK_NUMBER_MAX);
-}
 
 /* A constant of ours as an address. */
 static struct address constant(int family, const char *text, uint8_t prefix)
@@ -126,7 +79,7 @@ int link_prepare(const struct link_spec *spec, struct link *ret, struct err *err
 	struct link l = { 0 };
 	int r;
 
-	r = check_name(spec->instance, spec->number, l.name, err);
+	r = link_check_name(spec->instance, spec->number, l.name, err);
 	if (!r)
 		r = address_parse(spec->address4, AF_INET, &l.address4, err);
 	if (!r)
@@ -362,34 +315,79 @@ static int make_pair(
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
-/* By a proc of its own: what is looked at in /proc stays in the host's memory as long as there is the link. */
-static int configure(struct link *l, struct netlink *host, int netns_fd, struct err *err)
+struct link_begun {
+	struct link link;
+	struct netlink host, guest;
+};
+
+/* All but what lets packets pass. */
+static int lay(struct link_begun *b, int netns_fd, int proc, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink guest = { 0 };
-	CLEANUP_CLOSE int proc = fd_proc();
+	struct link *l = &b->link;
 	int r;
 
 	l->host_index = if_nametoindex(l->name);
 	if (!l->host_index)
 		return err_sys(err, errno, "%s: the interface is gone", l->name);
-	r = visit_by(l, proc, netns_fd, &guest, err);
+	r = visit_by(l, proc, netns_fd, &b->guest, err);
 	l->ipv6 = l->ipv6 && has_ipv6(proc, l->name);
 	if (!r)
 		r = link_apply_settings(l, proc, err);
 	if (!r)
-		r = offload_no_datagrams(mnl_socket_get_fd(guest.sock), GUEST_INTERFACE, err);
+		r = offload_no_datagrams(mnl_socket_get_fd(b->guest.sock), GUEST_INTERFACE, err);
+	return r ?: configure_guest(l, &b->guest, err);
+}
+
+int link_begin(const struct link_spec *spec, int netns_fd, int proc, struct link_begun **ret,
+	       struct err *err)
+{
+	struct link_begun *b = xcalloc(1, sizeof(*b));
+	int r = link_prepare(spec, &b->link, err);
+
+	*ret = NULL;
 	if (!r)
-		r = configure_guest(l, &guest, err);
+		r = netlink_open(&b->host, NETLINK_ROUTE, err);
 	if (!r)
-		r = link_configure_host(l, host, err);
-	/* Its carrier came with the host's side. */
+		r = make_pair(&b->link, &b->host, netns_fd, spec->mtu, err);
 	if (!r) {
-		route_await_carrier(&guest, l->guest_index);
-		r = netlink_exchange(&guest, "guest's " GUEST_INTERFACE, NULL, NULL, err);
+		r = lay(b, netns_fd, proc, err);
+		if (r)
+			(void)delete_link(&b->host, b->link.name, NULL);
 	}
-	if (!r && l->ipv6 && l->has6)
-		await_addresses(l, host, &guest);
+	if (r)
+		link_begun_free(b);
+	else
+		*ret = b;
 	return r;
+}
+
+int link_open(struct link_begun *b, struct err *err)
+{
+	int r = link_configure_host(&b->link, &b->host, err);
+
+	if (r)
+		(void)delete_link(&b->host, b->link.name, NULL);
+	return r;
+}
+
+void link_at_work(struct link_begun *b)
+{
+	const struct link *l = &b->link;
+
+	/* The guest's carrier came with the host's side. */
+	route_await_carrier(&b->guest, l->guest_index);
+	(void)netlink_exchange(&b->guest, "guest's " GUEST_INTERFACE, NULL, NULL, NULL);
+	if (l->ipv6 && l->has6)
+		await_addresses(l, &b->host, &b->guest);
+}
+
+void link_begun_free(struct link_begun *b)
+{
+	if (!b)
+		return;
+	netlink_close(&b->host);
+	netlink_close(&b->guest);
+	free(b);
 }
 
 void link_await(const struct link *l, struct netlink *host, int proc, int netns_fd)
@@ -408,20 +406,15 @@ void link_await(const struct link *l, struct netlink *host, int proc, int netns_
 
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err)
 {
-	CLEANUP_NETLINK struct netlink host = { 0 };
-	struct link l;
-	int r;
+	CLEANUP_CLOSE int proc = fd_proc();
+	struct link_begun *begun;
+	int r = link_begin(spec, netns_fd, proc, &begun, err);
 
-	r = link_prepare(spec, &l, err);
 	if (!r)
-		r = netlink_open(&host, NETLINK_ROUTE, err);
+		r = link_open(begun, err);
 	if (!r)
-		r = make_pair(&l, &host, netns_fd, spec->mtu, err);
-	if (r)
-		return r;
-	r = configure(&l, &host, netns_fd, err);
-	if (r)
-		(void)delete_link(&host, l.name, NULL);
+		link_at_work(begun);
+	link_begun_free(begun);
 	return r;
 }
 
@@ -431,7 +424,7 @@ int link_down(const char *instance, uint32_t number, struct err *err)
 	char name[IFNAMSIZ];
 	int r;
 
-	r = check_name(instance, number, name, err);
+	r = link_check_name(instance, number, name, err);
 	if (!r)
 		r = netlink_open(&nl, NETLINK_ROUTE, err);
 	return r ?: delete_link(&nl, name, err);
@@ -492,7 +485,7 @@ int link_set_mtu(
 {
 	CLEANUP_NETLINK struct netlink host = { 0 }, guest = { 0 };
 	struct link l = { 0 };
-	int r = check_name(instance, number, l.name, err);
+	int r = link_check_name(instance, number, l.name, err);
 
 	if (r != 0)
 		return r;

@@ -53,11 +53,16 @@ bool link_number(uint32_t base, uint32_t index, uint32_t *ret);
 void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
 
 /*
- * Make the pair, give the guest side to the network namespace netns_fd as eth0 with its addresses,
- * a deterministic MAC, default routes and loopback up, and the host side its next-hop addresses,
- * strict reverse-path filter and the routes to the guest. Called in the host's network namespace.
- * An older link of the same name is replaced. On failure nothing is left.
- * The rules of the guest must be in the kernel before (rules_add_guest).
+ * link_begin(): make the pair, give the guest side to the network namespace netns_fd as eth0 with its addresses,
+ * a deterministic MAC, default routes and loopback up. No packet passes. An older link of the same
+ * name is replaced.
+ * link_open(): give the host side its next-hop addresses, strict reverse-path filter and the routes to
+ * the guest, and set it up. The rules of the guest must be in the kernel before (rules_add_guest).
+ * link_at_work(): wait until its addresses are; some do not come at once.
+ * link_up(): the three.
+ * All are called in the host's network namespace. On failure nothing is left. proc is a proc, and best one of the
+ * caller's own: what is looked at in there stays in the host's memory as long as there is the link. *ret (NULL on
+ * failure) is to be freed.
  * Where either side has IPv6 disabled (disable_ipv6), the link comes up with IPv4 alone.
  * ERR_USAGE for a name or address that cannot be; -EEXIST when the address is another link's, or
  * the guest has an eth0 already; else 0 or -errno.
@@ -67,6 +72,12 @@ void link_mac(uint32_t number, bool guest_side, uint8_t ret[6]);
  * takes the greater of net.ipv4.conf.all.rp_filter and the link's own 1, so a host with 2 there
  * (loose) leaves spoofing to the rules, which stop it either way.
  */
+struct link_begun;
+int link_begin(const struct link_spec *spec, int netns_fd, int proc, struct link_begun **ret,
+	       struct err *err);
+int link_open(struct link_begun *begun, struct err *err);
+void link_at_work(struct link_begun *begun);
+void link_begun_free(struct link_begun *begun);
 int link_up(const struct link_spec *spec, int netns_fd, struct err *err);
 
 /*

@@ -38,6 +38,9 @@ struct link {
 	bool again; /* it is there: what is missing is added, and routes of further addresses are let be */
 };
 
+/* The name in *ret (IFNAMSIZ bytes), or ERR_USAGE: an instance or a number that cannot be. */
+int link_check_name(const char *instance, uint32_t number, char ret[16], struct err *err);
+
 /* What spec says, as bytes; names of *ret are of *ret itself and of constants. 0 or ERR_USAGE. */
 int link_prepare(const struct link_spec *spec, struct link *ret, struct err *err);
 

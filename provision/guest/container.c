@@ -52,6 +52,7 @@ struct start {
 	int host_net, host_time, guest_net;
 	struct stage stage;
 	int layers_in; /* the one in which the guest's layers come together */
+	struct link_begun *link;
 	int console; /* master side */
 	int sync;    /* our end */
 	int go;	     /* says what else of the guest is there (enum launch_word), or -1: all is */
@@ -367,7 +368,8 @@ static int give_files(struct start *s, struct err *err)
 	return r;
 }
 
-static int make_link(const struct start *s, struct err *err)
+/* Its rules need not be there yet: no packet passes. */
+static int begin_link(struct start *s, struct err *err)
 {
 	const struct link_spec link = {
 		.instance = s->config->instance,
@@ -378,7 +380,7 @@ static int make_link(const struct start *s, struct err *err)
 		.mtu = (uint32_t)(s->spec->limits.mtu ?: s->config->mtu),
 	};
 
-	return link_up(&link, s->guest_net, err);
+	return link_begin(&link, s->guest_net, s->proc, &s->link, err);
 }
 
 /* The child's next message: 1 for a report, 0 for the end (it is init now). */
@@ -416,7 +418,7 @@ static int run_child(struct start *s, struct guest_process *ret, struct err *err
 	int r = give_files(s, err);
 
 	if (r == 0)
-		r = make_link(s, err);
+		r = link_open(s->link, err);
 	if (r != 0)
 		return r;
 	r = receive(s, &report, &listener, err);
@@ -426,6 +428,7 @@ static int run_child(struct start *s, struct guest_process *ret, struct err *err
 		return err_set(err, ERR_FAILED,
 			       "lost what the guest's statfs(2) would be answered by");
 	ret->stop_signal = report.stop_signal;
+	link_at_work(s->link);
 	if (inside_send(s->sync, none) < 0)
 		return err_sys(err, errno, "lost the guest's first process");
 	r = receive(s, &report, &nothing, err);
@@ -483,6 +486,8 @@ static int start_run(struct start *s, const char *init_path, struct guest_proces
 		r = home;
 	if (r == 0)
 		r = prepare_child(s, err);
+	if (r == 0)
+		r = begin_link(s, err);
 	/* Until here nothing of the guest's files and rules was needed, now all of it is. */
 	if (r == 0)
 		r = await_word(s, LAUNCH_ALL, err);

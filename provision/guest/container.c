@@ -415,10 +415,8 @@ static int run_child(struct start *s, struct guest_process *ret, struct err *err
 	static const int none[INSIDE_FDS] = { -1, -1, -1 };
 	struct inside_report report;
 	siginfo_t ended = { 0 };
-	int r = give_files(s, err);
+	int r = link_open(s->link, err);
 
-	if (r == 0)
-		r = link_open(s->link, err);
 	if (r != 0)
 		return r;
 	r = receive(s, &report, &listener, err);
@@ -486,9 +484,13 @@ static int start_run(struct start *s, const char *init_path, struct guest_proces
 		r = home;
 	if (r == 0)
 		r = prepare_child(s, err);
+	/* Each step as soon as what it needs is there. */
+	if (r == 0)
+		r = await_word(s, LAUNCH_FILES, err);
+	if (r == 0)
+		r = give_files(s, err);
 	if (r == 0)
 		r = begin_link(s, err);
-	/* Until here nothing of the guest's files and rules was needed, now all of it is. */
 	if (r == 0)
 		r = await_word(s, LAUNCH_ALL, err);
 	return r ? r : run_child(s, ret, err);

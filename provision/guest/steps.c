@@ -25,9 +25,11 @@ static int files_up(struct work *w, struct err *err)
 
 	if (r == 0 && !w->fresh)
 		files_follow(w->config, w->spec);
-	if (r != 0 || !w->fresh || (!w->spec->limits.disk && !w->spec->limits.inodes))
-		return r;
-	return driver->limit(w->config, w->spec, err);
+	if (r == 0 && w->fresh && (w->spec->limits.disk || w->spec->limits.inodes))
+		r = driver->limit(w->config, w->spec, err);
+	if (r == 0 && w->begun)
+		launch_say(w->begun->link, LAUNCH_FILES);
+	return r;
 }
 
 static int files_down(struct work *w, struct err *err)

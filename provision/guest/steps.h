@@ -68,10 +68,11 @@ int launch_supervisor(const struct config *config, const struct guest_spec *spec
 
 /*
  * What is there by now. With its group the guest's first process is born, in it, and mounts what all guests
- * have; with all else, the group's limits being in force, it becomes the guest.
+ * have; with its files, the group's limits being in force, it mounts those; with all else it becomes the guest.
  */
 enum launch_word {
 	LAUNCH_GROUP = 'c',
+	LAUNCH_FILES = 'f',
 	LAUNCH_ALL = 'g'
 };
 void launch_say(int link, enum launch_word word);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +21,9 @@
 #include "provision/guest/confine.h"
 #include "provision/guest/notify.h"
 #include "provision/guest/rootfs.h"
+
+/* hostname(7) */
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
 
 /* Room for the descriptors, aligned as cmsg(3) wants it. */
 union control {
@@ -169,6 +173,31 @@ static const char *find_init(int *ret_signal)
 	return "/sbin/init";
 }
 
+/*
+ * What the customer calls it: an init may set that again, ours knows nothing of it. Safe: we are the guest's
+ * root by now, and wait for nobody there.
+ */
+static void take_name(void)
+{
+	CLEANUP_CLOSE int fd =
+		open("/etc/hostname", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	char name[HOST_NAME_MAX + 2];
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	n = read(fd, name, sizeof(name) - 1);
+	if (n <= 0)
+		return;
+	name[n] = '\0';
+	n = (ssize_t)strspn(name, NAME_CHARACTERS);
+	/* One that is longer, or anything else, is none. */
+	if (n == 0 || n > HOST_NAME_MAX || (name[n] != '\n' && name[n] != '\0') ||
+	    sethostname(name, (size_t)n) < 0)
+		return;
+}
+
 static void reset_process(void)
 {
 	signal(SIGPIPE, SIG_DFL); /* the one that vm2-guest changed */
@@ -294,6 +323,7 @@ _Noreturn void inside_main(const struct inside *in)
 	if (put_together(in, &report.err) == 0) {
 		CLEANUP_CLOSE int listener = in->storage->hides_limit ? notify_load() : -1;
 
+		take_name();
 		path = find_init(&report.stop_signal);
 		report.filtered = listener >= 0;
 		r = pass_send(in->sync, &report, sizeof(report), listener);

@@ -111,13 +111,21 @@ Test(inside, reboot_and_poweroff_without_an_init_of_its_own)
 	before = ok("vm2 guest show reboots --json | jq -r .pid");
 	/* An init's own command, that was just installed, finds none that listens. */
 	ssh("reboots", "",
-	    "touch /root/kept; printf \"#!/bin/sh\\nexit 1\\n\" >/sbin/reboot; chmod 755 /sbin/reboot; reboot");
+	    "touch /root/kept; echo renamed >/etc/hostname; printf \"#!/bin/sh\\nexit 1\\n\" >/sbin/reboot; chmod 755 /sbin/reboot; reboot");
 	wait_for(30, "test \"$(vm2 guest show reboots --json | jq -r 'select(.state == \"running\") | .pid')\" != '%s'"
 		 " && ssh %s reboots@127.0.0.1 test -e /root/kept", before, ssh_options);
+	/* It goes by the name that it was given, if that is one. */
+	cr_expect_str_eq(ssh("reboots", "", "hostname; rm /etc/hostname; mkfifo /etc/hostname").out,
+			 "renamed\n");
 	ssh("reboots", "", "poweroff");
 	wait_for(30, "test \"$(vm2 guest show reboots --json | jq -r .state)\" = stopped");
 	/* And the next login starts it. */
 	assert_status(ssh("reboots", "", "test -e /root/kept"), 0);
+	cr_expect_str_eq(
+		ssh("reboots", "", "hostname; rm /etc/hostname; echo no name >/etc/hostname").out,
+		"reboots\n");
+	ok("vm2 guest restart reboots");
+	cr_expect_str_eq(ssh("reboots", "", "hostname").out, "reboots\n");
 }
 
 Test(inside, proc_shows_the_limits_of_the_guest)

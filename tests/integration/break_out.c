@@ -4,7 +4,7 @@
  * other, each in a process of its own. Prints those that worked, or failed in another way than they
  * must, and exits 1 if there were any. `break-out spy FILE` watches its neighbours in /proc until
  * FILE is there; `break-out walk` looks for what can be written; `break-out hold NAME...` stops
- * whoever has one of these names, `break-out hold` everybody (spy.c). As an init it leaves its network.
+ * whoever has one of these names, `break-out hold` everybody (spy.c). As an init it tries all, and leaves its network.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -546,6 +546,34 @@ static int watch_file_systems(void)
 	return result(fanotify_mark(fd, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_OPEN_PERM, AT_FDCWD, "/dev/null"));
 }
 
+/* Who opens a file would wait for its answer: the host's processes that enter, too. */
+static int be_asked_for_permission(void)
+{
+	if (fanotify_init(FAN_CLASS_PRE_CONTENT, O_RDONLY) >= 0)
+		return 0;
+	return result(fanotify_init(FAN_CLASS_CONTENT, O_RDONLY));
+}
+
+/* Of projects a host keeps the disk of guests. */
+static int project_of_a_file(void)
+{
+	int fd = open("/root/.project", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct fsxattr x = { 0 };
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &x) < 0)
+		return errno;
+	x.fsx_projid++;
+	return result(ioctl(fd, FS_IOC_FSSETXATTR, &x));
+}
+
+/* A program of the host's that runs inside, and init's terminal, are on mounts of the host's. */
+static int mounts_of_the_host(void)
+{
+	if (syscall(SYS_open_tree, AT_FDCWD, "/proc/1/exe", OPEN_TREE_CLONE) >= 0)
+		return 0;
+	return result((int)syscall(SYS_open_tree, AT_FDCWD, "/proc/1/fd/0", OPEN_TREE_CLONE));
+}
+
 static int kernel_memory(void)
 {
 	static const char *const files[] = { "/proc/kcore", "/proc/kmsg", "/proc/kpageflags",
@@ -609,6 +637,9 @@ static const struct {
 	{ "load a line discipline", line_discipline, EPERM },
 	{ "take the host's console", console_of_the_host, ANY },
 	{ "watch whole file systems", watch_file_systems, ANY },
+	{ "be asked for permission", be_asked_for_permission, EPERM },
+	{ "set the project of a file", project_of_a_file, EINVAL },
+	{ "take a mount of the host", mounts_of_the_host, ANY },
 	{ "read the kernel's memory", kernel_memory, EPERM },
 };
 
@@ -670,21 +701,40 @@ static int attempt(size_t i)
 	return 1;
 }
 
-int main(int argc, char **argv)
+static int try_all(void)
 {
 	size_t all = LEN(calls) + LEN(sockets) + LEN(attempts);
 	int failed = 0;
 
+	for (size_t i = 0; i < all; i++)
+		failed += attempt(i);
+	printf("%zu attempts, %d not stopped\n", all, failed);
+	return failed ? 1 : 0;
+}
+
+/* What is tried is told in /root/as-init, once it is all. */
+static int be_init(void)
+{
+	int console = dup(STDOUT_FILENO),
+	    fd = open("/root/as-init.new", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	dup2(fd, STDOUT_FILENO);
+	try_all();
+	fflush(stdout);
+	dup2(console, STDOUT_FILENO);
+	rename("/root/as-init.new", "/root/as-init");
+	return leave();
+}
+
+int main(int argc, char **argv)
+{
 	if (getpid() == 1)
-		return leave();
+		return be_init();
 	if (argc == 3 && strcmp(argv[1], "spy") == 0)
 		return spy(argv[2]);
 	if (argc > 1 && strcmp(argv[1], "hold") == 0)
 		return hold(argv + 2);
 	if (argc == 2 && strcmp(argv[1], "walk") == 0)
 		return walk();
-	for (size_t i = 0; i < all; i++)
-		failed += attempt(i);
-	printf("%zu attempts, %d not stopped\n", all, failed);
-	return failed ? 1 : 0;
+	return try_all();
 }

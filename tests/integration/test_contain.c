@@ -93,11 +93,13 @@ Test(contain, programs_of_the_host_cannot_be_run_from_inside)
 }
 
 /* Its init goes to a network that is its own, and the host's ends with its link: that one comes to no other. */
-Test(contain, an_init_takes_no_link_along)
+Test(contain, an_init_is_held_too_and_takes_no_link_along)
 {
 	ready("evil");
 	ok("vm2 guest exec evil -- sh -c 'rm -f /sbin/init; cp /root/break-out /sbin/init' && "
 	   "vm2 guest restart evil");
+	/* An init is kept from the same as a session. */
+	wait_for(20, "vm2 guest exec evil -- cat /root/as-init | grep ', 0 not stopped'");
 	wait_for(10, "vm2 firewall verify | grep 'of evil: it is not there'");
 	/* Whoever looks at links tries to restore it. */
 	ok("vm2 firewall restore");

@@ -179,15 +179,20 @@ Test(answer, who_cannot_be_taken_now_is_later)
 	cr_expect_eq(p[1].fd, a.socket);
 }
 
-/* What a process gets that enters when the keeper's end of this pair is there, or is not. */
-static int enter(const int pair[2])
+/*
+ * What a process gets that enters when the keeper's end of this pair is there, or is not; and when others have a
+ * listener for it already, as where the host is a container itself.
+ */
+static int enter(const int pair[2], bool others)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
 		close(pair[0]);
-		_exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? 99 : -notify_enter(pair[1]));
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || (others && notify_load() < 0))
+			_exit(99);
+		_exit(-notify_enter(pair[1]));
 	}
 	close(pair[1]);
 	waitpid(pid, &status, 0);
@@ -200,12 +205,22 @@ Test(answer, a_listener_that_nobody_takes_is_told)
 	char byte;
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
-	cr_expect_eq(enter(pair), 0);
+	cr_expect_eq(enter(pair, false), 0);
 	cr_expect_eq(pass_receive(pair[0], &byte, 1, MSG_DONTWAIT, &fd), 1);
 	cr_expect_geq(fd, 0);
 	/* Its keeper was killed after it has found it. */
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
 	close(pair[0]);
 	pair[0] = -1;
-	cr_expect_eq(enter(pair), ECONNREFUSED);
+	cr_expect_eq(enter(pair, false), ECONNREFUSED);
+}
+
+Test(answer, where_others_listen_nobody_is_kept_out)
+{
+	int pair[2], fd = -1;
+	char byte;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	cr_expect_eq(enter(pair, true), 0);
+	cr_expect_lt(pass_receive(pair[0], &byte, 1, MSG_DONTWAIT, &fd), 0);
 }

@@ -128,6 +128,28 @@ Test(guest, limits_are_in_force)
 	wait_for(20, "ssh %s limited@127.0.0.1 true", ssh_options);
 }
 
+/* What cannot be undone is asked for where somebody can answer, and refused where not. */
+Test(guest, destruction_takes_a_yes)
+{
+	static const char *const lines[] = { "vm2 guest restore asked s",
+					     "vm2 tenant remove asked" };
+
+	tenant_ready("asked");
+	ok("vm2 guest start asked && vm2 guest snapshot asked s && vm2 guest exec asked -- touch /root/here");
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct result r = sh("%s", lines[i]);
+
+		assert_status(r, 2);
+		assert_has(r.err, "add --yes");
+		assert_has(sh("echo n | script -qec '%s' /dev/null", lines[i]).out,
+			   "nothing was done: the answer was not yes");
+		assert_status(sh("printf '\\004' | script -qec '%s' /dev/null", lines[i]), 1);
+		ok("vm2 guest exec asked -- test -e /root/here");
+	}
+	ok("echo y | script -qec 'vm2 guest restore asked s' /dev/null && vm2 guest exec asked -- test ! -e /root/here");
+	ok("echo y | script -qec 'vm2 tenant remove asked' /dev/null && ! vm2 tenant show asked");
+}
+
 Test(guest, removal_leaves_nothing)
 {
 	tenant_ready("gone");

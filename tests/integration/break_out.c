@@ -638,7 +638,7 @@ static const struct {
 	{ "take the host's console", console_of_the_host, ANY },
 	{ "watch whole file systems", watch_file_systems, ANY },
 	{ "be asked for permission", be_asked_for_permission, EPERM },
-	{ "set the project of a file", project_of_a_file, EINVAL },
+	{ "set the project of a file", project_of_a_file, ANY },
 	{ "take a mount of the host", mounts_of_the_host, ANY },
 	{ "read the kernel's memory", kernel_memory, EPERM },
 };

@@ -161,3 +161,16 @@ Test(life, the_reserve_of_the_host_is_kept)
 	assert_status(sh("vm2 guest show kept"), 3);
 	ok("vm2 guest start kept");
 }
+
+Test(life, an_init_that_does_not_end_is_killed_after_the_time_it_has)
+{
+	tenant_ready("stays");
+	ok("vm2 guest start stays && vm2 guest exec stays -- sh -c 'rm -f /sbin/init && cat >/sbin/init && chmod 755 "
+	   "/sbin/init' <<'END'\n#!/bin/sh\ntrap '' TERM INT\n>/run/deaf\nwhile :; do sleep 9; done\nEND");
+	have_reserve("[guest]\\nstop-timeout = 1");
+	ok("vm2 guest restart stays");
+	wait_for(10, "vm2 guest exec stays -- test -e /run/deaf");
+	ok("s=$(date +%%s%%N); timeout 6 vm2 guest stop stays && test $(($(date +%%s%%N) - s)) -ge 900000000");
+	ok(STATE("stays", "stopped") " && ! pgrep -f 'vm2-guest.*[s]tays'");
+	have_reserve("");
+}

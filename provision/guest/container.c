@@ -29,6 +29,7 @@
 #include "provision/base/fd.h"
 #include "provision/base/pass.h"
 #include "provision/guest/cgroup.h"
+#include "provision/guest/child.h"
 #include "provision/guest/confine.h"
 #include "provision/guest/dev.h"
 #include "provision/guest/inside.h"
@@ -54,7 +55,7 @@ struct start {
 	int layers_in; /* the one in which the guest's layers come together */
 	struct link_begun *link;
 	int console; /* master side */
-	int sync;    /* our end */
+	struct child child;
 	int go;	     /* says what else of the guest is there (enum launch_word), or -1: all is */
 	pid_t pid;
 	int pidfd;
@@ -71,7 +72,7 @@ static void start_init(struct start *s)
 		in->lxcfs[i] = -1;
 	s->stage = (struct stage){ -1, -1 };
 	s->userns = s->proc = s->host_net = s->host_time = s->guest_net = s->layers_in =
-		s->console = s->sync = s->pidfd = -1;
+		s->console = s->child.sync = s->pidfd = -1;
 }
 
 /*
@@ -132,7 +133,7 @@ static int open_sync(struct start *s, struct err *err)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "cannot make a socket pair");
-	s->sync = pair[0];
+	s->child.sync = pair[0];
 	s->in.sync = pair[1];
 	return 0;
 }
@@ -295,7 +296,7 @@ static int make_child(struct start *s, struct err *err)
 
 	if (pid == 0) {
 		/* Our end is the parent's alone: its death must be seen as the end of the other. */
-		close(s->sync);
+		close(s->child.sync);
 		inside_main(&s->in);
 	}
 	saved = errno;
@@ -346,10 +347,9 @@ static int prepare_child(struct start *s, struct err *err)
 	s->userns = openat(s->proc, path, O_RDONLY | O_CLOEXEC);
 	if (s->userns < 0)
 		return err_sys(err, errno, "cannot open the guest's user namespace");
-	if (inside_send(s->sync, (const int[]){ has_own_network(s) ? s->in.sysfs : -1, s->layers_in,
-						-1 }) < 0)
-		return err_sys(err, errno, "lost the guest's first process");
-	return 0;
+	return child_tell(&s->child,
+			  (const int[]){ has_own_network(s) ? s->in.sysfs : -1, s->layers_in, -1 },
+			  err);
 }
 
 static int give_files(struct start *s, struct err *err)
@@ -359,9 +359,9 @@ static int give_files(struct start *s, struct err *err)
 
 	if (r == 0)
 		r = s->in.storage->idmap(layers, s->userns, err);
-	if (r == 0 &&
-	    inside_send(s->sync, (const int[]){ layers->lower, layers->base, layers->upper }) < 0)
-		r = err_sys(err, errno, "lost the guest's first process");
+	if (r == 0)
+		r = child_tell(&s->child,
+			       (const int[]){ layers->lower, layers->base, layers->upper }, err);
 	layers->lower = fd_close(layers->lower);
 	layers->base = fd_close(layers->base);
 	layers->upper = fd_close(layers->upper);
@@ -383,57 +383,35 @@ static int begin_link(struct start *s, struct err *err)
 	return link_begin(&link, s->guest_net, s->proc, &s->link, err);
 }
 
-/* The child's next message: 1 for a report, 0 for the end (it is init now). */
-static int receive(const struct start *s, struct inside_report *ret, int *ret_listener,
-		   struct err *err)
-{
-	struct pollfd p = { .fd = s->sync, .events = POLLIN };
-	ssize_t n;
-	int r;
-
-	do
-		r = poll(&p, 1, (int)s->config->start_timeout * 1000);
-	while (r < 0 && errno == EINTR);
-	if (r == 0)
-		return err_set(err, ERR_BUSY, "did not come up in %d seconds (start-timeout)",
-			       (int)s->config->start_timeout);
-	n = pass_receive(s->sync, ret, sizeof(*ret), 0, ret_listener);
-	if (n == 0)
-		return 0;
-	if (n != sizeof(*ret))
-		return err_set(err, ERR_FAILED, "lost the guest's first process");
-	if (ret->err.code) {
-		ret->err.text[ERR_TEXT_MAX - 1] = '\0';
-		return err_set(err, ret->err.code, "%s", ret->err.text);
-	}
-	return 1;
-}
-
 static int run_child(struct start *s, struct guest_process *ret, struct err *err)
 {
 	CLEANUP_CLOSE int listener = -1, nothing = -1;
 	static const int none[INSIDE_FDS] = { -1, -1, -1 };
 	struct inside_report report;
-	siginfo_t ended = { 0 };
+	siginfo_t end = { 0 };
+	bool ended;
 	int r = link_open(s->link, err);
 
+	if (r == 0)
+		r = child_receive(&s->child, &report, &ended, &listener, err);
+	if (r == 0 && ended)
+		r = err_set(err, ERR_FAILED, "the guest's first process died");
+	if (r == 0 && report.filtered && listener < 0)
+		r = err_set(err, ERR_FAILED,
+			    "lost what the guest's statfs(2) would be answered by");
 	if (r != 0)
 		return r;
-	r = receive(s, &report, &listener, err);
-	if (r != 1)
-		return r == 0 ? err_set(err, ERR_FAILED, "the guest's first process died") : r;
-	if (report.filtered && listener < 0)
-		return err_set(err, ERR_FAILED,
-			       "lost what the guest's statfs(2) would be answered by");
 	ret->stop_signal = report.stop_signal;
 	link_at_work(s->link);
-	if (inside_send(s->sync, none) < 0)
-		return err_sys(err, errno, "lost the guest's first process");
-	r = receive(s, &report, &nothing, err);
+	r = child_tell(&s->child, none, err);
+	if (r == 0)
+		r = child_receive(&s->child, &report, &ended, &nothing, err);
+	if (r == 0 && !ended)
+		r = err_set(err, ERR_FAILED, "the guest's first process says more than it has to");
 	if (r != 0)
-		return r < 0 || err->code ? r : ERR_FAILED;
+		return r;
 	/* The end comes from its exec or from its death. */
-	if (waitid(P_PID, (id_t)s->pid, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid)
+	if (waitid(P_PID, (id_t)s->pid, &end, WEXITED | WNOHANG | WNOWAIT) < 0 || end.si_pid)
 		return err_set(err, ERR_FAILED, "the guest's init ended at once");
 	ret->listener = steal_fd(&listener);
 	return 0;
@@ -525,6 +503,7 @@ static int container_launch(struct start *s, const struct config *config,
 
 	s->config = config;
 	s->spec = spec;
+	s->child.seconds = (int)config->start_timeout;
 	s->go = go;
 	s->in.storage = storage_of(spec);
 	s->in.name = spec->name;

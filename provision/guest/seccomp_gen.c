@@ -4,6 +4,7 @@
  * or entering a guest neither loads libseccomp nor compiles anything. docs/GUEST has the same list.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <seccomp.h>
 #include <stdio.h>
@@ -166,6 +167,22 @@ static int refuse_rings(scmp_filter_ctx ctx)
 }
 
 /*
+ * Leases (fcntl(2)): whoever opens such a file waits until the holder lets go or fs.lease-break-time, 45 seconds, is
+ * over. So a guest would keep each session, and what enters it for the host, waiting at every file that a loader
+ * opens. As on a file system that has none.
+ */
+static int refuse_leases(scmp_filter_ctx ctx)
+{
+	const int calls[] = { SCMP_SYS(fcntl), SCMP_SYS(fcntl64) };
+
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), calls[i], 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, INT_ARG, F_SETLEASE)) < 0)
+			return -1;
+	return 0;
+}
+
+/*
  * What kernels may be built without: as on those, the call is not there (ENOSYS), and programs do
  * without it. On EPERM crun(1) refuses to start a container, for one.
  */
@@ -182,7 +199,8 @@ static int error_of(const char *name)
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	if (refuse_rings(ctx) < 0 || refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
+	if (refuse_rings(ctx) < 0 || refuse_leases(ctx) < 0 ||
+	    refuse_sockets(ctx, SCMP_SYS(socket)) < 0 ||
 	    refuse_sockets(ctx, SCMP_SYS(socketpair)) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {

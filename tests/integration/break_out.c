@@ -595,11 +595,36 @@ static int kernel_memory(void)
 	return EPERM;
 }
 
+/* Whoever enters would wait for it: by both gates, and with what the kernel does not look at. */
+static int lease(void)
+{
+	int fd = open("/root/leased", O_RDONLY | O_CREAT, 0600);
+	long r;
+
+	if (fd < 0 || syscall(SYS_fcntl, fd, F_SETLEASE | 0x100000000L, F_RDLCK) == 0)
+		return 0;
+#ifdef __x86_64__
+	for (long nr = 55;; nr = 221) { /* fcntl and fcntl64 of i386 */
+		__asm__ volatile("int $0x80"
+				 : "=a"(r)
+				 : "a"(nr), "b"((long)fd), "c"((long)F_SETLEASE), "d"((long)F_RDLCK)
+				 : "memory", "r8", "r9", "r10", "r11");
+		if (r == 0)
+			return 0;
+		if (nr == 221)
+			break;
+	}
+#endif
+	r = fcntl(fd, F_SETLEASE, F_RDLCK);
+	return result((int)r);
+}
+
 static const struct {
 	const char *name;
 	int (*try)(void);
 	int want;
 } attempts[] = {
+	{ "have a lease", lease, EINVAL },
 	{ "keyctl of 32-bit programs", call_32bit, ENOSYS },
 	{ "have a ring of packets to read", ring_to_read, ENOPROTOOPT },
 	{ "have a ring of packets to write", ring_to_write, ENOPROTOOPT },

@@ -29,6 +29,9 @@ Test(inside, dev_is_that_of_a_machine)
 			 "null root:root 666 1:3\nzero root:root 666 1:5\nfull root:root 666 1:7\n"
 			 "random root:root 666 1:8\nurandom root:root 666 1:9\ntty root:root 666 5:0\n");
 	in_guest("echo x >/dev/null; test $(head -c 3 /dev/zero | wc -c) = 3; ! echo x >/dev/full");
+	/* On what the guest was put together: folders, and nothing is to be left there. */
+	in_guest(
+		"test -d /dev/.vm2/stage/furniture; test -z \"$(find /dev/.vm2/stage ! -type d)\"; ! touch /dev/.vm2/stage/x 2>/dev/null");
 	in_guest("test -c /dev/console; echo hello >/dev/console; echo x >/dev/shm/f; ls /dev/mqueue");
 	/* Who looks for the processes of a terminal finds no init among them: pkill -t pts/0. */
 	cr_assert_str_eq(in_guest("cut -d\" \" -f 7 /proc/1/stat"), "0\n");

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "provision/base/cleanup.h"
+#include "provision/base/fd.h"
 #include "tests/unit/firewall/net.h"
 
 static const struct link_spec spec = { "vm2", 7, "10.66.0.7", "fd66::7", 1400 };
@@ -97,6 +99,30 @@ Test(link, both_sides_are_complete)
 	cr_expect_str_eq(text, "1\n1\n1\n0\n0\n");
 	cr_expect(within(netns, do_ping, LINK_GATEWAY4));
 	cr_expect(within(netns, do_ping, LINK_GATEWAY6));
+}
+
+/* Before the rules of the guest are there. */
+Test(link, lets_no_packet_pass_until_it_is_opened)
+{
+	CLEANUP_CLOSE int proc = fd_proc();
+	struct link_begun *begun;
+	struct err err = { 0 };
+	char text[4096];
+	int netns;
+
+	be_host();
+	netns = new_netns();
+	cr_assert(link_begin(&spec, netns, proc, &begun, &err) == 0, "%s", err.text);
+	cr_expect(!within(netns, do_ping, LINK_GATEWAY4));
+	output("ip -br link show vm2-7; ip route; ip -6 route", text, sizeof(text));
+	cr_expect(strstr(text, "vm2-7") && !strstr(text, "UP") && !strstr(text, "10.66.0.7") &&
+			  !strstr(text, "fd66::7"),
+		  "%s", text);
+	cr_assert(link_open(begun, &err) == 0, "%s", err.text);
+	link_at_work(begun);
+	cr_expect(within(netns, do_ping, LINK_GATEWAY4));
+	cr_expect(within(netns, do_ping, LINK_GATEWAY6));
+	link_begun_free(begun);
 }
 
 static int forget_neighbours(const char *unused)
